@@ -1,0 +1,151 @@
+"""What a campaign is made of: frozen data, no behaviour beyond derived values.
+
+Units: eV, Å, eV/Å, eV/Å³ as in ASE; names carry a unit where it is not ASE's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | None = None) -> str:
+    """32 hex digits that name a structure: species, positions, cell, pbc, charge and spin, bit for bit.
+
+    Two structures with the same hash get the same label from the same reference. A rotated copy has
+    another hash: twins are a matter of geometry, not of names.
+    """
+    digest = hashlib.sha256()
+    digest.update(np.asarray(atoms.numbers, dtype="<i8").tobytes())
+    for array in (atoms.positions, atoms.cell.array):
+        digest.update((np.asarray(array, dtype="<f8") + 0.0).tobytes())  # + 0.0 turns -0.0 into 0.0
+    digest.update(np.asarray(atoms.pbc, dtype="<i8").tobytes())
+    digest.update(f"{charge}/{multiplicity}".encode())
+    return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Where a frame comes from: what quotas and convergence are judged by."""
+
+    structure: str
+    temperature_K: float
+    pressure_GPa: float | None = None
+
+    def __str__(self) -> str:
+        pressure = "" if self.pressure_GPa is None else f", {self.pressure_GPa:g} GPa"
+        return f"{self.structure}, {self.temperature_K:g} K{pressure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """One MD trajectory, whole: what is here is all that the next step depends on.
+
+    `atoms` carries positions, momenta and cell, and no calculator. `rng` is the bit generator's state as
+    NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng).
+    """
+
+    id: str
+    condition: Condition
+    atoms: Atoms
+    step: int
+    rng: dict[str, Any]
+    ring: tuple[tuple[int, Atoms, dict[str, Any]], ...] = ()
+    bias_strength: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A stored frame. `id` reads round-walker-step, as in r003-w02-000150."""
+
+    id: str
+    atoms: Atoms
+    condition: Condition
+    walker: str
+    round: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the committee and the dataset say of one snapshot. A failed one has its reason in `failed`.
+
+    energy_std in eV, energy_std_per_atom in eV/atom, force_std and max_force_std in eV/Å (mean and
+    maximum over atoms of the committee's spread of the force vector); gain is the log-det gain.
+    """
+
+    energy_std: float
+    energy_std_per_atom: float
+    force_std: float
+    max_force_std: float
+    gain: float
+    failed: str = ""
+
+    @property
+    def finite(self) -> bool:
+        return all(math.isfinite(getattr(self, f.name)) for f in fields(self) if f.name != "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A snapshot with its scores and the fingerprint rows (N, d) that the gain was computed from."""
+
+    snapshot: Snapshot
+    scores: Scores
+    fingerprints: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the reference says of one structure: energy in eV, forces (N, 3) in eV/Å, stress (6,) in eV/Å³.
+
+    `structure` is `structure_hash`, `reference` the hash of the method: labels of different reference
+    hashes never mix in one training set. `details` records how it was made (code and version, seconds,
+    attempt, settings finally used).
+    """
+
+    structure: str
+    reference: str
+    atoms: Atoms
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None = None
+    charge: int | None = None
+    multiplicity: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The label's name, and its file's: structure hash, then reference hash."""
+        return f"{self.structure}-{self.reference}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labels in the order they joined, all of one reference."""
+
+    labels: tuple[Label, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def add(self, labels: list[Label]) -> Dataset:
+        """This dataset and `labels`. Raises InputError where the references differ."""
+        from tentpole.errors import InputError
+
+        joined = self.labels + tuple(labels)
+        references = sorted({label.reference for label in joined})
+        if len(references) > 1:
+            raise InputError(
+                f"labels of {len(references)} references cannot train one model: {', '.join(references)}. "
+                "Label all structures with one reference, or start another campaign folder."
+            )
+        return Dataset(joined)
