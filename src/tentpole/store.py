@@ -22,6 +22,7 @@ from tentpole.errors import StateError
 from tentpole.state import FloatArray, Label
 
 LABEL_VERSION = 1
+_MEND = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -62,10 +63,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise StateError(f"{path}: cannot be read ({error}). Restore it, or delete it to make it anew.") from None
+        raise StateError(f"{path}: cannot be read ({error}). {_MEND}") from None
     stored = content.pop("checksum", None) if isinstance(content, dict) else None
     if stored != hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest():
-        raise StateError(f"{path}: its checksum does not match: damaged. Restore it, or delete it to make it anew.")
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
     return dict(content)
 
 
@@ -150,7 +151,7 @@ def label_files(root: Path) -> Iterator[Path]:
 def quarantine(
     root: Path, name: str, reason: str, message: str, atoms: Atoms, output: dict[str, bytes] | None = None
 ) -> Path:
-    """Keep what failed: `root`/quarantine/`name`/ with reason.json, the structure, and the code's own output."""
+    """Keep what failed in `root`/quarantine/`name`: reason.json, the structure, and the code's own output."""
     folder = root / "quarantine" / name
     folder.mkdir(parents=True, exist_ok=True)
     for file, data in (output or {}).items():
