@@ -1,0 +1,100 @@
+"""How far a committee's members disagree: energies, force vectors, stresses.
+
+For member forces F[M, N, 3] and energies E[M], with the mean over members written with a bar:
+
+    energy_std(E)     = sqrt( mean_m (E_m - Ē)² )                    eV
+    atom_force_std(F) = sqrt( mean_m |F_m - F̄|² ), one per atom      eV/Å  (of the vector, not of x, y, z)
+    force_std(F)      = mean over atoms of atom_force_std(F)
+    max_force_std(F)  = maximum over atoms of atom_force_std(F)
+
+The variance is the population's (ddof = 0) unless `ddof` says otherwise. The first axis counts the members
+everywhere; axes between it and the atoms are batch axes: E (M, n) gives (n,), F (M, n, N, 3) gives (n, N).
+
+Nothing here turns a broken prediction into a small number: NaN or infinity in any member raises NonFinite.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tentpole.errors import TentpoleError
+
+FloatArray = NDArray[np.float64]
+
+
+class NonFinite(TentpoleError, ValueError):
+    """A member predicted NaN or infinity: the snapshot has failed, whatever the other members say."""
+
+
+def energy_std(energies: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """Standard deviation of the members' energies: (M, ...) in eV to (...) in eV.
+
+    Raises NonFinite where an energy is, ValueError for fewer than ddof + 1 or fewer than two members.
+    """
+    values = _members(energies, "energies", ndim=1, ddof=ddof)
+    return np.asarray(np.sqrt(_variance(values, ddof)))
+
+
+def energy_std_per_atom(energies: ArrayLike, atoms: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """energy_std over the number of atoms, in eV/atom. `atoms`: a number, or the result's shape."""
+    return np.asarray(energy_std(energies, ddof=ddof) / np.asarray(atoms, dtype=np.float64))
+
+
+def atom_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """Spread of every atom's force vector: (M, ..., N, 3) in eV/Å to (..., N) in eV/Å.
+
+    Raises NonFinite where a component is, ValueError for other shapes or too few members.
+    """
+    values = _members(forces, "forces", ndim=3, ddof=ddof)
+    if values.shape[-1] != 3:
+        raise ValueError(f"forces must have shape (members, atoms, 3), got {values.shape}")
+    return np.asarray(np.sqrt(_variance(values, ddof).sum(axis=-1)))
+
+
+def force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """Mean over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
+    return np.asarray(atom_force_std(forces, ddof=ddof).mean(axis=-1))
+
+
+def max_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """Maximum over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
+    return np.asarray(atom_force_std(forces, ddof=ddof).max(axis=-1))
+
+
+def relative_force_std(forces: ArrayLike, *, floor_eV_per_A: float = 0.2, ddof: int = 0) -> FloatArray:
+    """Maximum over atoms of atom_force_std / (|F̄| + floor): dimensionless, (M, ..., N, 3) to (...).
+
+    Large forces are allowed a larger spread; the floor keeps atoms at rest from dominating.
+    """
+    spread = atom_force_std(forces, ddof=ddof)
+    size = np.linalg.norm(np.asarray(forces, dtype=np.float64).mean(axis=0), axis=-1)
+    return np.asarray((spread / (size + floor_eV_per_A)).max(axis=-1))
+
+
+def stress_std(stresses: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """Standard deviation of every component of the members' stresses: (M, ..., 6) to (..., 6), in eV/Å³."""
+    values = _members(stresses, "stresses", ndim=2, ddof=ddof)
+    return np.asarray(np.sqrt(_variance(values, ddof)))
+
+
+def _members(values: ArrayLike, what: str, ndim: int, ddof: int) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim < ndim:
+        raise ValueError(f"{what} must have at least {ndim} axes, members first; got shape {array.shape}")
+    members = array.shape[0]
+    if members < 2 or members <= ddof:
+        raise ValueError(
+            f"{members} member(s) cannot disagree (ddof = {ddof}): "
+            f"a committee needs at least {max(2, ddof + 1)}"
+        )
+    broken = ~np.isfinite(array).reshape(members, -1).all(axis=1)
+    if broken.any():
+        names = ", ".join(str(m) for m in np.flatnonzero(broken))
+        raise NonFinite(f"{what} of member {names} are not finite: this structure has failed")
+    return array
+
+
+def _variance(values: FloatArray, ddof: int) -> FloatArray:
+    spread = values - values.mean(axis=0)
+    return np.asarray((spread**2).sum(axis=0) / (len(values) - ddof))
