@@ -32,6 +32,11 @@ def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | 
     return digest.hexdigest()[:32]
 
 
+def bare(atoms: Atoms) -> Atoms:
+    """Species, positions, cell and pbc of `atoms`, copied; no momenta, constraints, info or calculator."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """Where a frame comes from: what quotas and convergence are judged by."""

@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.io import write as ase_write
 
 from tentpole.errors import StateError
-from tentpole.state import FloatArray, Label
+from tentpole.state import FloatArray, Label, bare
 
 LABEL_VERSION = 1
 _MEND = "Restore it from a copy, or delete it: what is missing is made anew."
@@ -156,8 +156,7 @@ def quarantine(
     folder.mkdir(parents=True, exist_ok=True)
     for file, data in (output or {}).items():
         atomic_write(folder / Path(file).name, data)
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    ase_write(folder / "structure.xyz", bare, format="extxyz")
+    ase_write(folder / "structure.xyz", bare(atoms), format="extxyz")
     write_json(folder / "reason.json", {"version": 1, "name": name, "reason": reason, "message": message})
     return folder
 

@@ -1,1 +1,21 @@
+"""Walkers on ASE's integrators, their health, and one round of exploration."""
 
+from tentpole.dynamics.explore import Exploration, ExploreSettings, Mishap, begin, explore
+from tentpole.dynamics.health import HealthLimits, Unhealthy, check
+from tentpole.dynamics.walker import Langevin, advance, init_walker, remember, send_back
+
+__all__ = [
+    "Exploration",
+    "ExploreSettings",
+    "HealthLimits",
+    "Langevin",
+    "Mishap",
+    "Unhealthy",
+    "advance",
+    "begin",
+    "check",
+    "explore",
+    "init_walker",
+    "remember",
+    "send_back",
+]

@@ -1,0 +1,302 @@
+"""The campaign file: one frozen tree, no unknown keys, everything checked before anything is spent."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tomli_w
+from ase import Atoms
+from ase.io import read as ase_read
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from tentpole.dynamics.health import HealthLimits
+from tentpole.dynamics.walker import Langevin
+from tentpole.errors import InputError, StateError, nearest
+from tentpole.sections import Section, explain_errors, section
+from tentpole.selection import RULES
+from tentpole.training.settings import MACESettings
+
+FORMAT_VERSION = 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+HealthSection = section(HealthLimits)
+LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
+MACESection = section(MACESettings, kind=(Literal["mace"], "mace"))
+
+
+class StructureSection(Section):
+    """A starting structure: any file that ASE reads. `name` defaults to the file's stem."""
+
+    file: str
+    name: str = ""
+    index: int = -1
+
+
+class StopSection(Section):
+    """Hard limits. At least one is required: no campaign runs for ever."""
+
+    labels: Count | None = None
+    rounds: Annotated[int, Field(ge=0)] | None = None
+    hours: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> StopSection:
+        if self.labels is None and self.rounds is None and self.hours is None:
+            raise ValueError("state at least one hard limit: labels, rounds or hours")
+        return self
+
+
+class TargetSection(Section):
+    """When it is enough. Every test must hold for `rounds` rounds in a row.
+
+    force_error_eV_per_A : bound on the force RMSE of the committee, made before retraining, on newly
+        labelled frames, and on the upper confidence bound of the audit frames (drawn at random in time).
+    labels_needed : fewest new labels that a judgement may rest on.
+    outliers : largest share of new labels whose force RMSE exceeds three times the target.
+    stalled_rounds : rounds without a better validation error after which the campaign is STALLED.
+    """
+
+    force_error_eV_per_A: Positive = 0.05
+    rounds: Count = 2
+    labels_needed: Count = 50
+    outliers: Share = 0.05
+    stalled_rounds: Count = 5
+
+
+class RattleSection(Section):
+    """First labels: `count` copies of the starting structures, rattled by each of `stdev_A` in turn."""
+
+    kind: Literal["rattle"] = "rattle"
+    count: Count = 20
+    stdev_A: tuple[Positive, ...] = (0.02, 0.05, 0.1)
+
+
+class FramesSection(Section):
+    """First labels: the frames of a file, labelled by the reference whatever energies they carry."""
+
+    kind: Literal["frames"] = "frames"
+    file: str
+    index: str = ":"
+
+
+class ReferenceMDSection(Section):
+    """The fixed validation set: MD driven by the reference itself. For references that are cheap."""
+
+    kind: Literal["reference-md"] = "reference-md"
+    frames: Count = 100
+    temperatures_K: tuple[Positive, ...] = (300.0,)
+    every: Count = 20
+    timestep_fs: Positive = 0.5
+
+
+class NoValidationSection(Section):
+    """No fixed validation set: new labels alone are judged by."""
+
+    kind: Literal["none"] = "none"
+
+
+class FingerprintSection(Section):
+    """Gaussian-overlap fingerprints and their covariance: the gain's, and the bias's unless it has its own."""
+
+    cutoff: Positive = 5.0
+    n_max: Count = 50
+    mode: Literal["per-atom", "per-config"] = "per-atom"
+    eps: Positive = 1e-3
+
+
+class BiasSection(Section):
+    """Entropy bias. Each of `ratios` is a walker per structure and temperature; 0 is plain MD, whose
+    health is judged unbiased: the RMS of the bias forces over that of the physical ones."""
+
+    ratios: tuple[Annotated[float, Field(ge=0, le=5)], ...] = (0.0, 0.3)
+    entropy: Literal["logdet", "nearest"] = "logdet"
+
+
+class ExploreSection(Section):
+    """MD between two labellings. `steps` per walker and round; every `snapshot_every` a frame is scored.
+
+    max_force_std_eV_per_A : a frame whose largest atomic disagreement exceeds this sends its walker back.
+    """
+
+    temperatures_K: tuple[Positive, ...] = (300.0,)
+    steps: Count = 500
+    snapshot_every: Count = 10
+    max_force_std_eV_per_A: Positive = 5.0
+    checkpoint_seconds: Positive = 60.0
+    ensemble: LangevinSection = Field(default_factory=LangevinSection)  # type: ignore[valid-type]
+    bias: BiasSection = BiasSection()
+    health: HealthSection = Field(default_factory=HealthSection)  # type: ignore[valid-type]
+
+
+class CommitteeSection(Section):
+    """The committee. `driver`: the member whose forces move the walkers, or "mean" (M times the cost)."""
+
+    kind: Literal["deep"] = "deep"
+    members: Annotated[int, Field(ge=2)] = 4
+    driver: Annotated[int, Field(ge=0)] | Literal["mean"] = 0
+    dtype: Literal["float32", "float64"] = "float64"
+
+    @model_validator(mode="after")
+    def _driver_exists(self) -> CommitteeSection:
+        if isinstance(self.driver, int) and self.driver >= self.members:
+            raise ValueError(f'driver {self.driver}: legal are 0 to {self.members - 1}, and "mean"')
+        return self
+
+
+class SelectionSection(Section):
+    """Which frames are worth a label: `batch` per round by one rule, a share `audit` at random in time.
+
+    rule : random, uncertainty, diversity, hybrid, logdet or two_key; `settings` are that rule's own.
+    """
+
+    rule: str = "two_key"
+    batch: Count = 20
+    audit: Share = 0.1
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _rule_exists(self) -> SelectionSection:
+        if self.rule not in RULES:
+            raise ValueError(
+                f'unknown strategy "{self.rule}"{nearest(self.rule, RULES)} Legal: {", ".join(sorted(RULES))}.'
+            )
+        section(RULES[self.rule])(**self.settings)  # refuses settings that the rule does not have
+        return self
+
+
+class LocalSection(Section):
+    """Worker processes on this machine. 0 workers: as many as there are cores."""
+
+    kind: Literal["local"] = "local"
+    workers: Annotated[int, Field(ge=0)] = 0
+    label_time_limit_s: Positive = 3600.0
+    attempts: Count = 2
+
+
+class CampaignConfig(Section):
+    """A whole campaign. `reference` names a file of `calculators/` or is the path of one's own."""
+
+    version: Literal[1] = FORMAT_VERSION
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    reference: str
+    charge: int | None = None
+    multiplicity: Count | None = None
+    structures: Annotated[tuple[StructureSection, ...], Field(min_length=1)]
+    stop: StopSection
+    target: TargetSection = TargetSection()
+    initial: Annotated[RattleSection | FramesSection, Field(discriminator="kind")] = RattleSection()
+    validation: Annotated[ReferenceMDSection | NoValidationSection, Field(discriminator="kind")] = (
+        NoValidationSection()
+    )
+    fingerprint: FingerprintSection = FingerprintSection()
+    explore: ExploreSection = ExploreSection()
+    committee: CommitteeSection = CommitteeSection()
+    training: MACESection = Field(default_factory=MACESection)  # type: ignore[valid-type]
+    selection: SelectionSection = SelectionSection()
+    executor: LocalSection = LocalSection()
+
+    @field_validator("structures")
+    @classmethod
+    def _names_differ(cls, given: tuple[StructureSection, ...]) -> tuple[StructureSection, ...]:
+        named = tuple(s if s.name else s.model_copy(update={"name": Path(s.file).stem}) for s in given)
+        names = [s.name for s in named]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f'two structures are called "{name}": give each a name of its own')
+        return named
+
+
+def load(path: Path) -> CampaignConfig:
+    """The campaign in `path`, its relative file names resolved against the file's folder, and checked.
+
+    Raises InputError for anything that cannot be used: syntax, unknown keys, missing files, structures
+    that are empty or not finite, a reference that is not there or requires what is not stated.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such campaign file. See examples/01_zundel/campaign.toml for one.")
+    try:
+        content = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from None
+    if content.get("version", FORMAT_VERSION) != FORMAT_VERSION:
+        raise StateError(
+            f"{path}: format version {content['version']}, this Tentpole reads {FORMAT_VERSION}. "
+            "Use the version of Tentpole that wrote it, or start another campaign."
+        )
+    return resolve(content, path)
+
+
+def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
+    """The checked configuration in `content`; `path` names it in errors and anchors relative file names."""
+    try:
+        config = CampaignConfig.model_validate(content)
+    except ValidationError as error:
+        raise explain_errors(error, path) from None
+    anchor = path.resolve().parent
+    structures = tuple(
+        s.model_copy(update={"file": str(anchor / Path(s.file).expanduser())}) for s in config.structures
+    )
+    update: dict[str, Any] = {"structures": structures}
+    if isinstance(config.initial, FramesSection):
+        file = str(anchor / Path(config.initial.file).expanduser())
+        update["initial"] = config.initial.model_copy(update={"file": file})
+    if config.reference.endswith(".toml"):
+        update["reference"] = str(anchor / Path(config.reference).expanduser())
+    config = config.model_copy(update=update)
+    starting_structures(config, path)
+    if isinstance(config.initial, FramesSection):
+        read_structures(Path(config.initial.file), config.initial.index, f"{path}: initial.file")
+    _check_reference(config, path)
+    return config
+
+
+def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
+    """The starting structures by name, in the order of the file."""
+    found = {}
+    for number, structure in enumerate(config.structures):
+        where = f"{path}: structures.{number}.file"
+        found[structure.name] = read_structures(Path(structure.file), structure.index, where)[0]
+    return found
+
+
+def read_structures(file: Path, index: int | str, where: str) -> list[Atoms]:
+    """Structures of `file`. Raises InputError where it is missing, empty, or not finite."""
+    if not file.is_file():
+        raise InputError(f"{where}: no such file: {file}")
+    try:
+        frames = ase_read(file, index=index)
+    except Exception as error:  # ASE's readers raise whatever they meet
+        raise InputError(f"{where}: ASE cannot read {file}: {type(error).__name__}: {error}") from None
+    frames = [frames] if isinstance(frames, Atoms) else list(frames)
+    if not frames:
+        raise InputError(f"{where}: {file} holds no structure")
+    for number, atoms in enumerate(frames):
+        if len(atoms) == 0:
+            raise InputError(f"{where}: structure {number} of {file} has no atoms")
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+            raise InputError(f"{where}: structure {number} of {file} has positions or a cell that are not finite")
+    return frames
+
+
+def dump(config: CampaignConfig) -> str:
+    """The configuration as TOML, defaults written out, absent values left out."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def _check_reference(config: CampaignConfig, path: Path) -> None:
+    from tentpole.labeling import references
+
+    reference = references.load(config.reference)
+    for key in reference.requires:
+        if getattr(config, key, None) is None:
+            raise InputError(
+                f'{path}: {key}: the reference "{config.reference}" requires it, and no default is safe. '
+                f"Add for example: {key} = {'0' if key == 'charge' else '1'}"
+            )

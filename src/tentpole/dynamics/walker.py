@@ -1,0 +1,117 @@
+"""Walkers on ASE's integrators: state in, state out.
+
+A walker holds all that its next step depends on, the generator's state included, so that 50 + 50 steps are
+100 steps bit for bit, in one process or in two with a crash between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.constraints import FixCom
+from ase.md.langevin import Langevin as AseLangevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+
+from tentpole.state import Condition, FloatArray, Walker
+from tentpole.units import FS
+
+
+@dataclass(frozen=True, slots=True)
+class Langevin:
+    """Langevin dynamics at constant volume (NVT). friction_per_fs 0.01 damps in 100 fs."""
+
+    timestep_fs: float = 1.0
+    friction_per_fs: float = 0.01
+
+    def integrator(self, atoms: Atoms, condition: Condition, rng: np.random.Generator) -> Any:
+        """ASE's integrator for `atoms`. Other ensembles are other classes with this one method."""
+        return AseLangevin(
+            atoms,
+            timestep=self.timestep_fs * FS,
+            temperature_K=condition.temperature_K,
+            friction=self.friction_per_fs / FS,  # ASE's unit is inverse ASE time
+            fixcm=False,
+            rng=rng,
+        )
+
+
+def init_walker(id: str, condition: Condition, atoms: Atoms, rng: np.random.Generator) -> Walker:
+    """A walker at step 0 with Maxwell-Boltzmann momenta at the condition's temperature."""
+    start = atoms.copy()
+    start.calc = None
+    if not start.constraints:
+        start.set_constraint(FixCom())
+    MaxwellBoltzmannDistribution(start, temperature_K=condition.temperature_K, rng=rng)
+    return Walker(id, condition, start, step=0, rng=rng.bit_generator.state)
+
+
+def advance(
+    walker: Walker,
+    calc: Calculator,
+    steps: int,
+    ensemble: Langevin | None = None,
+    *,
+    stop: Callable[[Atoms, FloatArray], bool] | None = None,
+) -> Walker:
+    """The walker `steps` steps later, or earlier where `stop(atoms, forces)` says so after a step.
+
+    `calc` drives the motion. One that has a `bias_strength` (EntropyBias) is set to the walker's, and the
+    returned walker carries the value to go on with.
+
+    The trajectory is the same bit for bit however it is split, if the forces of `calc` depend on the
+    structure alone, as those of CommitteeCalculator and EntropyBias do. Calculators with a history (the
+    neighbour list with a skin in ASE's EMT, the last wavefunction in DFT) differ by rounding after a split.
+    """
+    atoms = walker.atoms.copy()
+    generator = generator_from(walker.rng)
+    biased = walker.bias_strength is not None
+    if biased:
+        calc.bias_strength = walker.bias_strength  # type: ignore[attr-defined]
+    atoms.calc = calc
+    dynamics = (ensemble or Langevin()).integrator(atoms, walker.condition, generator)
+    forces = atoms.get_forces(md=True)
+    strength, done = walker.bias_strength, 0
+    while done < steps:
+        if biased:  # before the step: evaluating the new frame again must give the same strength again
+            strength = calc.bias_strength  # type: ignore[attr-defined]
+        forces = dynamics.step(forces)
+        done += 1
+        if stop is not None and stop(atoms, forces):
+            break
+    atoms.calc = None
+    return replace(
+        walker,
+        atoms=atoms,
+        step=walker.step + done,
+        rng=generator.bit_generator.state,
+        bias_strength=strength,
+    )
+
+
+def remember(walker: Walker, depth: int = 3) -> Walker:
+    """The walker with its present state, known to be healthy, in its ring buffer."""
+    entry = (walker.step, walker.atoms, walker.rng)
+    return replace(walker, ring=(*walker.ring, entry)[-depth:])
+
+
+def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
+    """The walker at its last healthy state, or at `start` where it has none, with momenta drawn anew.
+
+    That state leaves the ring, so that a walker in trouble twice in a row goes back further. The step
+    count runs on: it counts work done, not a place in the trajectory.
+    """
+    atoms = walker.ring[-1][1].copy() if walker.ring else start.copy()
+    fresh = init_walker(walker.id, walker.condition, atoms, rng)
+    return replace(fresh, step=walker.step, ring=walker.ring[:-1], bias_strength=walker.bias_strength)
+
+
+def generator_from(state: dict[str, Any]) -> np.random.Generator:
+    """The NumPy generator whose bit generator is in `state`."""
+    bits = np.random.PCG64()
+    bits.state = state
+    return np.random.Generator(bits)

@@ -1,0 +1,77 @@
+"""What every part of the configuration has in common: frozen, no unknown keys, errors that help.
+
+`section` turns a settings dataclass of the physics into a part of the configuration, so that a default
+or a name is written once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+from pydantic_core import PydanticCustomError
+
+from tentpole.errors import InputError, nearest
+
+
+class Section(BaseModel):
+    """Base of every table in a campaign file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            for key in given:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError(
+                        "unknown_key",
+                        'unknown key "{key}"{hint} Legal here: {legal}.',
+                        {
+                            "key": key,
+                            "hint": nearest(str(key), cls.model_fields) or ".",
+                            "legal": ", ".join(sorted(cls.model_fields)),
+                        },
+                    )
+        return given
+
+
+def section(settings: type, **extra: Any) -> Any:
+    """A Section with the fields and defaults of the dataclass `settings`, and `build()` to make one.
+
+    `extra` are further fields as pydantic's create_model takes them, for example a `kind`; they are not
+    handed to `settings`.
+    """
+    hints = typing.get_type_hints(settings)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        default: Any = ...
+        if field.default is not dataclasses.MISSING:
+            default = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        fields[field.name] = (hints[field.name], default)
+
+    def build(self: Section) -> Any:
+        return settings(**{name: getattr(self, name) for name in fields})
+
+    model = create_model(settings.__name__, __base__=Section, __doc__=settings.__doc__, **fields, **extra)
+    model.build = build  # type: ignore[attr-defined]
+    return model
+
+
+def explain_errors(error: ValidationError, file: Path) -> InputError:
+    """All that is wrong with a file in one error: the file, each key, the value given, what is legal."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        # pydantic names the branch of a union too (after its kind): keep what the user wrote
+        path = ".".join(str(part) for part in problem["loc"])
+        given = problem.get("input")
+        shown = "" if isinstance(given, dict | list) or problem["type"] == "missing" else f" (given: {given!r})"
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"  {path or 'the file'}: {message}{shown}")
+    return InputError(f"{file}: cannot be used:\n" + "\n".join(lines))
