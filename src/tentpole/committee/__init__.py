@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tentpole.committee.calculator import CommitteeCalculator
+    from tentpole.committee.committee import Committee, Disagreement, Prediction
     from tentpole.committee.disagreement import (
         NonFinite,
         atom_force_std,
@@ -16,8 +18,16 @@ if TYPE_CHECKING:
         relative_force_std,
         stress_std,
     )
+    from tentpole.committee.members import import_model, read_member, write_member
 
 _HOME = {
+    "Committee": "committee",
+    "CommitteeCalculator": "calculator",
+    "Disagreement": "committee",
+    "Prediction": "committee",
+    "import_model": "members",
+    "read_member": "members",
+    "write_member": "members",
     "NonFinite": "disagreement",
     "atom_force_std": "disagreement",
     "energy_std": "disagreement",
@@ -29,14 +39,21 @@ _HOME = {
 }
 
 __all__ = [
+    "Committee",
+    "CommitteeCalculator",
+    "Disagreement",
     "NonFinite",
+    "Prediction",
     "atom_force_std",
     "energy_std",
     "energy_std_per_atom",
     "force_std",
+    "import_model",
     "max_force_std",
+    "read_member",
     "relative_force_std",
     "stress_std",
+    "write_member",
 ]
 
 

@@ -33,12 +33,12 @@ def energy_std(energies: ArrayLike, *, ddof: int = 0) -> FloatArray:
     Raises NonFinite where an energy is, ValueError for fewer than ddof + 1 or fewer than two members.
     """
     values = _members(energies, "energies", ndim=1, ddof=ddof)
-    return np.asarray(np.sqrt(_variance(values, ddof)))
+    return _plain(np.sqrt(_variance(values, ddof)))
 
 
 def energy_std_per_atom(energies: ArrayLike, atoms: ArrayLike, *, ddof: int = 0) -> FloatArray:
     """energy_std over the number of atoms, in eV/atom. `atoms`: a number, or the result's shape."""
-    return np.asarray(energy_std(energies, ddof=ddof) / np.asarray(atoms, dtype=np.float64))
+    return _plain(energy_std(energies, ddof=ddof) / np.asarray(atoms, dtype=np.float64))
 
 
 def atom_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
@@ -49,17 +49,17 @@ def atom_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
     values = _members(forces, "forces", ndim=3, ddof=ddof)
     if values.shape[-1] != 3:
         raise ValueError(f"forces must have shape (members, atoms, 3), got {values.shape}")
-    return np.asarray(np.sqrt(_variance(values, ddof).sum(axis=-1)))
+    return _plain(np.sqrt(_variance(values, ddof).sum(axis=-1)))
 
 
 def force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
     """Mean over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
-    return np.asarray(atom_force_std(forces, ddof=ddof).mean(axis=-1))
+    return _plain(atom_force_std(forces, ddof=ddof).mean(axis=-1))
 
 
 def max_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
     """Maximum over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
-    return np.asarray(atom_force_std(forces, ddof=ddof).max(axis=-1))
+    return _plain(atom_force_std(forces, ddof=ddof).max(axis=-1))
 
 
 def relative_force_std(forces: ArrayLike, *, floor_eV_per_A: float = 0.2, ddof: int = 0) -> FloatArray:
@@ -69,13 +69,13 @@ def relative_force_std(forces: ArrayLike, *, floor_eV_per_A: float = 0.2, ddof: 
     """
     spread = atom_force_std(forces, ddof=ddof)
     size = np.linalg.norm(np.asarray(forces, dtype=np.float64).mean(axis=0), axis=-1)
-    return np.asarray((spread / (size + floor_eV_per_A)).max(axis=-1))
+    return _plain((spread / (size + floor_eV_per_A)).max(axis=-1))
 
 
 def stress_std(stresses: ArrayLike, *, ddof: int = 0) -> FloatArray:
     """Standard deviation of every component of the members' stresses: (M, ..., 6) to (..., 6), in eV/Å³."""
     values = _members(stresses, "stresses", ndim=2, ddof=ddof)
-    return np.asarray(np.sqrt(_variance(values, ddof)))
+    return _plain(np.sqrt(_variance(values, ddof)))
 
 
 def _members(values: ArrayLike, what: str, ndim: int, ddof: int) -> FloatArray:
@@ -98,3 +98,9 @@ def _members(values: ArrayLike, what: str, ndim: int, ddof: int) -> FloatArray:
 def _variance(values: FloatArray, ddof: int) -> FloatArray:
     spread = values - values.mean(axis=0)
     return np.asarray((spread**2).sum(axis=0) / (len(values) - ddof))
+
+
+def _plain(values: ArrayLike) -> FloatArray:
+    """A number where no axis is left, else the array."""
+    result: FloatArray = np.asarray(values, dtype=np.float64)[()]
+    return result

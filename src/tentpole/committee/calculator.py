@@ -1,0 +1,135 @@
+"""A committee as an ASE calculator: MD pays for one member, the others answer when σ is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from numpy.typing import NDArray
+
+from tentpole.committee import disagreement
+from tentpole.committee.committee import Committee
+from tentpole.committee.graph import Graph, Neighbours, graph_of
+from tentpole.errors import InputError
+
+FloatArray = NDArray[np.float64]
+
+DRIVER = ("energy", "free_energy", "forces")
+SPREAD = (
+    "energies_comm",
+    "forces_comm",
+    "energy_std",
+    "energy_std_per_atom",
+    "forces_std",
+    "force_std",
+    "max_force_std",
+)
+STRESS_SPREAD = ("stress_comm", "stress_std")
+
+
+class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no types
+    """Energy, forces and stress of the driver; σ of the committee on request.
+
+    committee : what votes.
+    driver : the member that drives the dynamics, or "mean" for the mean of all members (M times the price).
+    skin : Å; the neighbour list is kept until an atom has moved half of it.
+    stress : True computes the driver's stress with every force call, which dynamics under pressure wants;
+        otherwise stress is computed when asked for.
+
+    Properties, all for `get_property` and `results`:
+        energy, free_energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³): the driver's
+        energies_comm (M,), forces_comm (M, N, 3): every member's
+        energy_std (eV), energy_std_per_atom (eV/atom): spread of the energies
+        forces_std (N,): spread of every atom's force vector (eV/Å)
+        force_std, max_force_std: its mean and its maximum over atoms (eV/Å)
+        stress_comm (M, 6), stress_std (6,) (eV/Å³)
+    An MD step asks for forces and pays for the driver alone. The first σ asked for at the same positions adds
+    the other members, on the same neighbour list. Raises NonFinite where a σ is asked of a broken prediction.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [*DRIVER, "stress", *SPREAD, *STRESS_SPREAD]
+    discard_results_on_any_change = True
+
+    def __init__(
+        self, committee: Committee, driver: int | str = 0, *, skin: float = 0.5, stress: bool = False
+    ) -> None:
+        super().__init__()
+        legal = f'0 to {committee.size - 1} or "mean"'
+        if isinstance(driver, bool) or (driver != "mean" and not isinstance(driver, int)):
+            raise InputError(f"driver {driver!r} is no member of this committee. Legal: {legal}.")
+        if isinstance(driver, int) and not 0 <= driver < committee.size:
+            raise InputError(f"driver {driver} is no member of this committee. Legal: {legal}.")
+        self.committee = committee
+        self.driver = driver
+        self.neighbours = Neighbours(committee.cutoff, skin)
+        self._stress_always = stress
+        self._graph: Graph | None = None
+        self._energies: dict[int, float] = {}
+        self._forces: dict[int, FloatArray] = {}
+        self._stresses: dict[int, FloatArray] = {}
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill `results` with what `properties` need and no more."""
+        super().calculate(atoms, properties, system_changes)
+        if system_changes or self._graph is None:
+            self._graph = graph_of(self.atoms, self.neighbours(self.atoms))
+            self._energies, self._forces, self._stresses = {}, {}, {}
+        everyone = range(self.committee.size)
+        drivers = list(everyone) if self.driver == "mean" else [int(self.driver)]
+        wanted = set(properties)
+        stress = "stress" in wanted or self._stress_always
+        if wanted & {*DRIVER, "stress"} or not wanted:
+            self._need(drivers, stress and bool(self.atoms.pbc.any()))
+            self._drive(drivers)
+        if wanted & {*SPREAD, *STRESS_SPREAD}:
+            if self.committee.size < 2:
+                raise PropertyNotImplementedError("one member has no spread; load two or more")
+            self._need(drivers, False)  # alone: the driver's bits do not depend on who else is asked
+            self._drive(drivers)
+            self._need(everyone, bool(wanted & set(STRESS_SPREAD)))
+            self._spread()
+
+    def _need(self, members: Sequence[int], stress: bool) -> None:
+        have = self._stresses if stress else self._energies
+        missing = [member for member in members if member not in have]
+        if not missing or self._graph is None:
+            return
+        energies, forces, stresses = self.committee.vote(self._graph, missing, stress=stress)
+        for k, member in enumerate(missing):
+            self._energies.setdefault(member, float(energies[k, 0]))
+            self._forces.setdefault(member, forces[k])  # a second pass, for stress, changes no bit
+            if stresses is not None and np.isfinite(stresses[k]).all():
+                self._stresses[member] = stresses[k, 0]
+
+    def _drive(self, drivers: Sequence[int]) -> None:
+        energy = float(np.mean([self._energies[m] for m in drivers]))
+        self.results["energy"] = self.results["free_energy"] = energy
+        self.results["forces"] = np.mean([self._forces[m] for m in drivers], axis=0)
+        if all(m in self._stresses for m in drivers):
+            self.results["stress"] = np.mean([self._stresses[m] for m in drivers], axis=0)
+
+    def _spread(self) -> None:
+        everyone = range(self.committee.size)
+        energies = np.array([self._energies[m] for m in everyone])
+        forces = np.array([self._forces[m] for m in everyone])
+        self.results.update(energies_comm=energies, forces_comm=forces)
+        per_atom = disagreement.atom_force_std(forces)
+        sigma = float(disagreement.energy_std(energies))
+        self.results.update(
+            energy_std=sigma,
+            energy_std_per_atom=sigma / len(per_atom),
+            forces_std=per_atom,
+            force_std=float(per_atom.mean()),
+            max_force_std=float(per_atom.max()),
+        )
+        if all(m in self._stresses for m in everyone):
+            stresses = np.array([self._stresses[m] for m in everyone])
+            self.results.update(stress_comm=stresses, stress_std=disagreement.stress_std(stresses))

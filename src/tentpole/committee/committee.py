@@ -1,0 +1,256 @@
+"""A committee: its members, what they predict for many structures at once, and how far they disagree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tentpole.committee import disagreement
+from tentpole.committee.graph import Graph, collate, edges_within, graph_of
+from tentpole.errors import InputError, StateError
+from tentpole.store import read_json, write_json
+
+FloatArray = NDArray[np.float64]
+COMMITTEE_FILE = "committee.json"
+
+
+class Voter(Protocol):
+    """A potential with one or more votes, a vote being one member of the committee."""
+
+    numbers: tuple[int, ...]
+    cutoff: float
+
+    @property
+    def votes(self) -> int: ...
+
+    def evaluate(
+        self, graph: Graph, votes: Sequence[int], stress: bool
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Energies (v, n) in eV, forces (v, N, 3) in eV/Å and, where asked, stresses (v, n, 6) in eV/Å³."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """What the committee says of one structure. eV, eV/atom, eV/Å; a failed one has NaN and its reason."""
+
+    energy_std: float
+    energy_std_per_atom: float
+    force_std: float
+    max_force_std: float
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What M members predict for n structures of N_i atoms.
+
+    energies : (M, n) in eV. forces : n arrays (M, N_i, 3) in eV/Å. stresses : (M, n, 6) in eV/Å³, Voigt order
+    and sign of ASE, NaN where a structure is not periodic; None where not asked for. failed : n reasons, ""
+    where all is well; the numbers of a failed structure are NaN or whatever its members said.
+    """
+
+    energies: FloatArray
+    forces: list[FloatArray]
+    stresses: FloatArray | None
+    failed: list[str]
+
+    def __len__(self) -> int:
+        return len(self.forces)
+
+    def disagreement(self, k: int, *, ddof: int = 0) -> Disagreement:
+        """Disagreement over structure k. Never raises for a failed one: it says so."""
+        if self.failed[k]:
+            return Disagreement(np.nan, np.nan, np.nan, np.nan, self.failed[k])
+        try:
+            energy = float(disagreement.energy_std(self.energies[:, k], ddof=ddof))
+            atoms = disagreement.atom_force_std(self.forces[k], ddof=ddof)
+        except disagreement.NonFinite as error:
+            return Disagreement(np.nan, np.nan, np.nan, np.nan, str(error))
+        return Disagreement(energy, energy / len(atoms), float(atoms.mean()), float(atoms.max()))
+
+    def disagreements(self, *, ddof: int = 0) -> list[Disagreement]:
+        return [self.disagreement(k, ddof=ddof) for k in range(len(self))]
+
+
+class Committee:
+    """M members that vote. `Committee.load` reads one; the constructor takes voters of any kind."""
+
+    def __init__(self, voters: Iterable[Voter]) -> None:
+        self.voters = tuple(voters)
+        self._seats = [(voter, vote) for voter in self.voters for vote in range(voter.votes)]
+        if not self._seats:
+            raise InputError("a committee needs at least one member")
+
+    @classmethod
+    def load(
+        cls, path: str | Path | Sequence[str | Path], *, device: str = "auto", dtype: str | None = None
+    ) -> Committee:
+        """Read a committee from a campaign folder (its newest models), a models folder, or member files.
+
+        device : "cpu", "cuda", or "auto" for a GPU where there is one. dtype : "float32" or "float64", the
+        files' own where None. Nothing in the files is executed. Raises InputError, StateError.
+        """
+        from tentpole.committee.members import read_voter
+
+        chosen = choose_device(device)
+        return cls(read_voter(stem, device=chosen, dtype=dtype) for stem in member_stems(path))
+
+    @property
+    def size(self) -> int:
+        """The number of members, M."""
+        return len(self._seats)
+
+    @property
+    def cutoff(self) -> float:
+        """The largest cutoff of any member, in Å."""
+        return max(voter.cutoff for voter in self.voters)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The atomic numbers that every member knows."""
+        return tuple(sorted(set.intersection(*(set(voter.numbers) for voter in self.voters))))
+
+    def vote(
+        self, graph: Graph, members: Sequence[int], *, stress: bool = False
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Energies (m, n), forces (m, N, 3) and stresses (m, n, 6) of the given members for one graph."""
+        n, atoms = len(graph.sizes), len(graph.numbers)
+        energies, forces = np.empty((len(members), n)), np.empty((len(members), atoms, 3))
+        stresses = np.empty((len(members), n, 6)) if stress else None
+        for voter in self.voters:
+            rows = [k for k, member in enumerate(members) if self._seats[member][0] is voter]
+            if not rows:
+                continue
+            votes = [self._seats[members[k]][1] for k in rows]
+            energies[rows], forces[rows], answer = voter.evaluate(graph, votes, stress)
+            if stresses is not None:
+                stresses[rows] = np.nan if answer is None else answer
+        return energies, forces, stresses
+
+    def evaluate(
+        self, frames: Sequence[Atoms], *, stress: bool = False, edges_per_batch: int = 20_000
+    ) -> Prediction:
+        """Predictions of all members for `frames`, in batches of about `edges_per_batch` edges.
+
+        A frame without atoms or with positions that are not finite is marked failed and not evaluated.
+        Raises InputError for species that a member does not know.
+        """
+        members, n = range(self.size), len(frames)
+        energies = np.full((self.size, n), np.nan)
+        stresses = np.full((self.size, n, 6), np.nan) if stress else None
+        forces = [np.full((self.size, len(atoms), 3), np.nan) for atoms in frames]
+        failed = [_unusable(atoms) for atoms in frames]
+        for batch in self._batches(frames, failed, edges_per_batch):
+            graph = collate([graph for _, graph in batch])
+            e, f, s = self.vote(graph, members, stress=stress)
+            for place, (k, _) in enumerate(batch):
+                energies[:, k] = e[:, place]
+                forces[k] = f[:, graph.starts[place] : graph.starts[place + 1]]
+                if stresses is not None and s is not None:
+                    stresses[:, k] = s[:, place]
+                if not (np.isfinite(energies[:, k]).all() and np.isfinite(forces[k]).all()):
+                    failed[k] = "a member's prediction is not finite"
+        return Prediction(energies, forces, stresses, failed)
+
+    def _batches(
+        self, frames: Sequence[Atoms], failed: list[str], most: int
+    ) -> Iterator[list[tuple[int, Graph]]]:
+        batch: list[tuple[int, Graph]] = []
+        edges = 0
+        for k, atoms in enumerate(frames):
+            if failed[k]:
+                continue
+            graph = graph_of(atoms, edges_within(atoms, self.cutoff))
+            if batch and edges + len(graph.edges.i) > most:
+                yield batch
+                batch, edges = [], 0
+            batch.append((k, graph))
+            edges += len(graph.edges.i)
+        if batch:
+            yield batch
+
+
+def choose_device(device: str) -> str:
+    """ "auto" becomes "cuda" where a GPU is ready, else "cpu"; other names pass through."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def member_stems(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The member files that `path` stands for: a campaign folder, a models folder, or files named one by one.
+
+    A round under models/ counts once its committee.json, written when all members are there, lists them.
+    """
+    from tentpole.committee.members import refuse_pickle
+
+    if not isinstance(path, str | Path):
+        stems = [stem for item in path for stem in member_stems(item)]
+        if not stems:
+            raise InputError("an empty list of models makes no committee")
+        return stems
+    place = Path(path)
+    if not place.is_dir():
+        refuse_pickle(place)
+        return [place.with_suffix("") if place.suffix in (".json", ".safetensors") else place]
+    rounds = [p for p in _models_folder(place).glob("r*") if re.fullmatch(r"r\d+", p.name)]
+    for folder in sorted(rounds, reverse=True):
+        if (folder / COMMITTEE_FILE).is_file():
+            return _members_in(folder)
+    if found := _members_in(place):
+        return found
+    pickles = sorted(place.glob("*.model"))
+    if pickles:
+        refuse_pickle(pickles[0])
+    raise InputError(
+        f"no models in {place}: looked for NAME.json with NAME.safetensors there and in models/rNNN. "
+        "Name a campaign folder that has trained once, a folder of members, or member files."
+    )
+
+
+def _models_folder(place: Path) -> Path:
+    return place / "models" if (place / "models").is_dir() else place
+
+
+def _members_in(folder: Path) -> list[Path]:
+    """Stems of the members in `folder`: those its committee.json lists, else all it holds."""
+    listed = folder / COMMITTEE_FILE
+    if listed.is_file():
+        return [folder / name for name in read_committee_file(listed)]
+    stems = [p.with_suffix("") for p in folder.glob("*.json") if p.with_suffix(".safetensors").is_file()]
+    return sorted(stems, key=lambda p: (len(p.name), p.name))
+
+
+def write_committee_file(folder: Path, names: Sequence[str]) -> Path:
+    """Say that the members `names` in `folder` are a whole committee."""
+    content = {"format": "tentpole-committee", "version": 1, "members": list(names)}
+    write_json(folder / COMMITTEE_FILE, content)
+    return folder / COMMITTEE_FILE
+
+
+def read_committee_file(path: Path) -> list[str]:
+    """The members that a committee.json lists. Raises StateError for a damaged file or another version."""
+    content = read_json(path)
+    if content.get("format") != "tentpole-committee" or content.get("version") != 1:
+        raise StateError(f"{path}: this Tentpole reads tentpole-committee version 1, not {content}")
+    return [str(name) for name in content["members"]]
+
+
+def _unusable(atoms: Atoms) -> str:
+    if len(atoms) == 0:
+        return "no atoms"
+    if not np.isfinite(atoms.positions).all():
+        return "positions are not finite"
+    if not np.isfinite(atoms.cell.array).all():
+        return "the cell is not finite"
+    return ""

@@ -1,0 +1,153 @@
+"""Who is near whom: one sorted edge list per configuration, for every member of a committee.
+
+An edge (i, j, S) says that the image of atom j shifted by S cells lies within the cutoff of atom i:
+|r_j + S·cell − r_i| < cutoff. Edges are in the order of (i, j, S), whatever list they came from, so that a
+sum over edges is the same bit for bit whether the list is new or reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tentpole.errors import InputError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Senders i and receivers j (E,), and the cell shifts S (E, 3) of the receivers."""
+
+    i: IntArray
+    j: IntArray
+    shifts: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """n configurations side by side: N atoms in all, their edges counted through.
+
+    numbers (N,); positions (N, 3) in Å; sizes (n,) atoms per configuration; cells (n, 3, 3) in Å, open
+    directions completed by unit vectors; volumes (n,) in Å³, NaN where nothing is periodic.
+    """
+
+    numbers: IntArray
+    positions: FloatArray
+    sizes: IntArray
+    cells: FloatArray
+    volumes: FloatArray
+    edges: Edges
+
+    @property
+    def starts(self) -> IntArray:
+        """(n + 1,) the index of each configuration's first atom, and N."""
+        return np.concatenate(([0], np.cumsum(self.sizes)))
+
+
+class Neighbours:
+    """The edges of one configuration after another, with a skin.
+
+    The list is built for cutoff + skin and used again while no atom has moved more than half the skin and
+    species, cell and periodicity are the same; each answer holds the edges within the cutoff only.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+        self.cutoff = cutoff
+        self.skin = skin
+        self.builds = 0
+        self._reference: Atoms | None = None
+        self._wide: Edges | None = None
+
+    def __call__(self, atoms: Atoms) -> Edges:
+        """Edges of `atoms` within the cutoff."""
+        if self._wide is None or not self._near(atoms):
+            self._wide = edges_within(atoms, self.cutoff + self.skin)
+            self._reference = atoms.copy()
+            self.builds += 1
+        return _within(self._wide, atoms, self.cutoff)
+
+    def _near(self, atoms: Atoms) -> bool:
+        old = self._reference
+        if old is None or len(old) != len(atoms) or not np.array_equal(old.numbers, atoms.numbers):
+            return False
+        if not np.array_equal(old.pbc, atoms.pbc) or not np.array_equal(old.cell.array, atoms.cell.array):
+            return False
+        moved = atoms.positions - old.positions
+        return bool((moved**2).sum(axis=1).max() < (0.5 * self.skin) ** 2)
+
+
+def edges_within(atoms: Atoms, cutoff: float) -> Edges:
+    """All edges of `atoms` shorter than `cutoff` (Å), sorted by (i, j, S); an atom sees its own images."""
+    from matscipy.neighbours import neighbour_list
+
+    cell, positions, pbc = _cell(atoms), atoms.positions, atoms.pbc
+    if not pbc.all():  # matscipy uses the cell along open directions too: give it a box around the atoms
+        low, high = positions.min(axis=0) - 1.0, positions.max(axis=0) + 1.0
+        span = float(np.linalg.norm(high - low)) + 2.0 * cutoff
+        cell = np.array([row if periodic else unit * span for row, periodic, unit in _directions(cell, pbc)])
+    i, j, shifts = neighbour_list("ijS", positions=positions, cell=cell, pbc=pbc, cutoff=cutoff)
+    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
+    return Edges(i[order].astype(np.int64), j[order].astype(np.int64), shifts[order].astype(np.int64))
+
+
+def graph_of(atoms: Atoms, edges: Edges) -> Graph:
+    """The graph of one configuration."""
+    cell = _cell(atoms)
+    volume = abs(float(np.linalg.det(cell))) if atoms.pbc.any() else np.nan
+    return Graph(
+        numbers=np.asarray(atoms.numbers, dtype=np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        sizes=np.array([len(atoms)], dtype=np.int64),
+        cells=cell[None],
+        volumes=np.array([volume]),
+        edges=edges,
+    )
+
+
+def collate(graphs: Sequence[Graph]) -> Graph:
+    """Several graphs as one."""
+    if len(graphs) == 1:
+        return graphs[0]
+    starts = np.concatenate(([0], np.cumsum([len(g.numbers) for g in graphs])))
+    return Graph(
+        numbers=np.concatenate([g.numbers for g in graphs]),
+        positions=np.concatenate([g.positions for g in graphs]),
+        sizes=np.concatenate([g.sizes for g in graphs]),
+        cells=np.concatenate([g.cells for g in graphs]),
+        volumes=np.concatenate([g.volumes for g in graphs]),
+        edges=Edges(
+            np.concatenate([g.edges.i + s for g, s in zip(graphs, starts, strict=False)]),
+            np.concatenate([g.edges.j + s for g, s in zip(graphs, starts, strict=False)]),
+            np.concatenate([g.edges.shifts for g in graphs]),
+        ),
+    )
+
+
+def _within(wide: Edges, atoms: Atoms, cutoff: float) -> Edges:
+    vectors = atoms.positions[wide.j] - atoms.positions[wide.i] + wide.shifts @ _cell(atoms)
+    keep = (vectors**2).sum(axis=1) < cutoff**2
+    return Edges(wide.i[keep], wide.j[keep], wide.shifts[keep])
+
+
+def _cell(atoms: Atoms) -> FloatArray:
+    """The cell, completed by unit vectors along open directions. Raises InputError for a flat one."""
+    cell = np.asarray(atoms.cell.complete().array, dtype=np.float64)
+    if atoms.pbc.any() and abs(np.linalg.det(cell)) < 1e-6:
+        raise InputError(
+            f"{atoms.get_chemical_formula()} has pbc {atoms.pbc.tolist()} but a cell without volume: "
+            f"{atoms.cell.tolist()}. Give it a cell, or set pbc = False."
+        )
+    return cell
+
+
+def _directions(cell: FloatArray, pbc: Any) -> list[tuple[FloatArray, bool, FloatArray]]:
+    """Rows of the cell, whether periodic, and the unit vector along each."""
+    lengths = np.linalg.norm(cell, axis=1)
+    return [(cell[k], bool(pbc[k]), cell[k] / lengths[k]) for k in range(3)]
