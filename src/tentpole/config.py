@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
@@ -12,11 +12,11 @@ from ase import Atoms
 from ase.io import read as ase_read
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from tentpole import selection
 from tentpole.dynamics.health import HealthLimits
 from tentpole.dynamics.walker import Langevin
-from tentpole.errors import InputError, StateError, nearest
+from tentpole.errors import InputError, StateError
 from tentpole.sections import Section, explain_errors, section
-from tentpole.selection import RULES
 from tentpole.training.settings import MACESettings
 
 FORMAT_VERSION = 1
@@ -25,9 +25,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
-HealthSection = section(HealthLimits)
-LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
-MACESection = section(MACESettings, kind=(Literal["mace"], "mace"))
+if TYPE_CHECKING:  # made at run time from the physics' own settings
+    HealthSection = LangevinSection = MACESection = Any
+else:
+    HealthSection = section(HealthLimits)
+    LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
+    MACESection = section(MACESettings, kind=(Literal["mace"], "mace"))
 
 
 class StructureSection(Section):
@@ -78,7 +81,7 @@ class RattleSection(Section):
 
 
 class FramesSection(Section):
-    """First labels: the frames of a file, labelled by the reference whatever energies they carry."""
+    """The frames of a file, labelled by the reference whatever energies they carry."""
 
     kind: Literal["frames"] = "frames"
     file: str
@@ -102,7 +105,7 @@ class NoValidationSection(Section):
 
 
 class FingerprintSection(Section):
-    """Gaussian-overlap fingerprints and their covariance: the gain's, and the bias's unless it has its own."""
+    """Gaussian-overlap fingerprints and their covariance, for gain and bias."""
 
     cutoff: Positive = 5.0
     n_max: Count = 50
@@ -129,9 +132,9 @@ class ExploreSection(Section):
     snapshot_every: Count = 10
     max_force_std_eV_per_A: Positive = 5.0
     checkpoint_seconds: Positive = 60.0
-    ensemble: LangevinSection = Field(default_factory=LangevinSection)  # type: ignore[valid-type]
+    ensemble: LangevinSection = Field(default_factory=LangevinSection)
     bias: BiasSection = BiasSection()
-    health: HealthSection = Field(default_factory=HealthSection)  # type: ignore[valid-type]
+    health: HealthSection = Field(default_factory=HealthSection)
 
 
 class CommitteeSection(Section):
@@ -158,15 +161,14 @@ class SelectionSection(Section):
     rule: str = "two_key"
     batch: Count = 20
     audit: Share = 0.1
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _rule_exists(self) -> SelectionSection:
-        if self.rule not in RULES:
-            raise ValueError(
-                f'unknown strategy "{self.rule}"{nearest(self.rule, RULES)} Legal: {", ".join(sorted(RULES))}.'
-            )
-        section(RULES[self.rule])(**self.settings)  # refuses settings that the rule does not have
+        try:
+            selection.rule(self.rule, **self.settings)
+        except (InputError, TypeError) as error:
+            raise ValueError(str(error)) from None
         return self
 
 
@@ -182,7 +184,7 @@ class LocalSection(Section):
 class CampaignConfig(Section):
     """A whole campaign. `reference` names a file of `calculators/` or is the path of one's own."""
 
-    version: Literal[1] = FORMAT_VERSION
+    version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     seed: Annotated[int, Field(ge=0)] = 0
     reference: str
@@ -192,13 +194,13 @@ class CampaignConfig(Section):
     stop: StopSection
     target: TargetSection = TargetSection()
     initial: Annotated[RattleSection | FramesSection, Field(discriminator="kind")] = RattleSection()
-    validation: Annotated[ReferenceMDSection | NoValidationSection, Field(discriminator="kind")] = (
-        NoValidationSection()
-    )
+    validation: Annotated[
+        ReferenceMDSection | FramesSection | NoValidationSection, Field(discriminator="kind")
+    ] = NoValidationSection()
     fingerprint: FingerprintSection = FingerprintSection()
     explore: ExploreSection = ExploreSection()
     committee: CommitteeSection = CommitteeSection()
-    training: MACESection = Field(default_factory=MACESection)  # type: ignore[valid-type]
+    training: MACESection = Field(default_factory=MACESection)
     selection: SelectionSection = SelectionSection()
     executor: LocalSection = LocalSection()
 
@@ -244,16 +246,17 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
         s.model_copy(update={"file": str(anchor / Path(s.file).expanduser())}) for s in config.structures
     )
     update: dict[str, Any] = {"structures": structures}
-    if isinstance(config.initial, FramesSection):
-        file = str(anchor / Path(config.initial.file).expanduser())
-        update["initial"] = config.initial.model_copy(update={"file": file})
+    frames = {name: getattr(config, name) for name in ("initial", "validation")}
+    frames = {name: part for name, part in frames.items() if isinstance(part, FramesSection)}
+    for name, part in frames.items():
+        update[name] = part.model_copy(update={"file": str(anchor / Path(part.file).expanduser())})
     if config.reference.endswith(".toml"):
         update["reference"] = str(anchor / Path(config.reference).expanduser())
     config = config.model_copy(update=update)
-    starting_structures(config, path)
-    if isinstance(config.initial, FramesSection):
-        read_structures(Path(config.initial.file), config.initial.index, f"{path}: initial.file")
-    _check_reference(config, path)
+    starts = starting_structures(config, path)
+    for name in frames:
+        read_structures(Path(update[name].file), update[name].index, f"{path}: {name}.file")
+    _check_reference(config, starts, path)
     return config
 
 
@@ -281,7 +284,7 @@ def read_structures(file: Path, index: int | str, where: str) -> list[Atoms]:
         if len(atoms) == 0:
             raise InputError(f"{where}: structure {number} of {file} has no atoms")
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise InputError(f"{where}: structure {number} of {file} has positions or a cell that are not finite")
+            raise InputError(f"{where}: structure {number} of {file}: positions or cell are not finite")
     return frames
 
 
@@ -290,13 +293,13 @@ def dump(config: CampaignConfig) -> str:
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
-def _check_reference(config: CampaignConfig, path: Path) -> None:
+def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Path) -> None:
+    """The reference exists and has all that it requires, for every starting structure."""
     from tentpole.labeling import references
 
     reference = references.load(config.reference)
-    for key in reference.requires:
-        if getattr(config, key, None) is None:
-            raise InputError(
-                f'{path}: {key}: the reference "{config.reference}" requires it, and no default is safe. '
-                f"Add for example: {key} = {'0' if key == 'charge' else '1'}"
-            )
+    for name, atoms in starts.items():
+        try:
+            reference.check(atoms, config.charge, config.multiplicity)
+        except InputError as error:
+            raise InputError(f'{path}: structure "{name}": {error}') from None

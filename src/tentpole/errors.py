@@ -39,4 +39,4 @@ def unknown(what: str, given: str, legal: Iterable[str], where: str = "") -> Inp
     """The error for a word outside a closed set: the word, its nearest neighbour, and the whole set."""
     legal = sorted(legal)
     place = f"{where}: " if where else ""
-    return InputError(f'{place}unknown {what} "{given}"{nearest(given, legal)} Legal: {", ".join(legal)}.')
+    return InputError(f'{place}unknown {what} "{given}"{nearest(given, legal) or "."} Legal: {", ".join(legal)}.')

@@ -71,7 +71,8 @@ def explain_errors(error: ValidationError, file: Path) -> InputError:
         # pydantic names the branch of a union too (after its kind): keep what the user wrote
         path = ".".join(str(part) for part in problem["loc"])
         given = problem.get("input")
-        shown = "" if isinstance(given, dict | list) or problem["type"] == "missing" else f" (given: {given!r})"
+        silent = isinstance(given, dict | list) or problem["type"] == "missing"
+        shown = "" if silent else f" (given: {given!r})"
         message = problem["msg"].removeprefix("Value error, ")
         lines.append(f"  {path or 'the file'}: {message}{shown}")
     return InputError(f"{file}: cannot be used:\n" + "\n".join(lines))

@@ -133,7 +133,8 @@ def _read(file: h5py.File) -> Exploration:
     columns: list[FloatArray] = [group[name][:] for name in _NUMBERS]
     failed = json.loads(group.attrs["failed"])
     scores = tuple(
-        Scores(*(float(column[i]) for column in columns), failed=failed[i]) for i in range(len(snapshots))
+        Scores(**{n: float(c[i]) for n, c in zip(_NUMBERS, columns, strict=True)}, failed=failed[i])
+        for i in range(len(snapshots))
     )
     md_seconds, scoring_seconds = (float(x) for x in file.attrs["seconds"])
     return Exploration(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -47,7 +47,16 @@ def init_walker(id: str, condition: Condition, atoms: Atoms, rng: np.random.Gene
     if not start.constraints:
         start.set_constraint(FixCom())
     MaxwellBoltzmannDistribution(start, temperature_K=condition.temperature_K, rng=rng)
-    return Walker(id, condition, start, step=0, rng=rng.bit_generator.state)
+    return Walker(id, condition, start, step=0, rng=dict(rng.bit_generator.state))
+
+
+@runtime_checkable
+class Biased(Protocol):
+    """A calculator with a running bias strength; set, it is used as it is for the next new evaluation."""
+
+    bias_strength: float | None
+
+    def reset(self) -> None: ...
 
 
 def advance(
@@ -60,8 +69,8 @@ def advance(
 ) -> Walker:
     """The walker `steps` steps later, or earlier where `stop(atoms, forces)` says so after a step.
 
-    `calc` drives the motion. One that has a `bias_strength` (EntropyBias) is set to the walker's, and the
-    returned walker carries the value to go on with.
+    `calc` drives the motion. A Biased one (EntropyBias) is set to the walker's strength, and the returned
+    walker carries the strength to go on with.
 
     The trajectory is the same bit for bit however it is split, if the forces of `calc` depend on the
     structure alone, as those of CommitteeCalculator and EntropyBias do. Calculators with a history (the
@@ -69,16 +78,14 @@ def advance(
     """
     atoms = walker.atoms.copy()
     generator = generator_from(walker.rng)
-    biased = walker.bias_strength is not None
-    if biased:
-        calc.bias_strength = walker.bias_strength  # type: ignore[attr-defined]
+    if isinstance(calc, Biased):
+        calc.bias_strength = walker.bias_strength
+        calc.reset()  # the present frame is evaluated with just this strength, cached or not
     atoms.calc = calc
     dynamics = (ensemble or Langevin()).integrator(atoms, walker.condition, generator)
     forces = atoms.get_forces(md=True)
-    strength, done = walker.bias_strength, 0
+    done = 0
     while done < steps:
-        if biased:  # before the step: evaluating the new frame again must give the same strength again
-            strength = calc.bias_strength  # type: ignore[attr-defined]
         forces = dynamics.step(forces)
         done += 1
         if stop is not None and stop(atoms, forces):
@@ -88,8 +95,8 @@ def advance(
         walker,
         atoms=atoms,
         step=walker.step + done,
-        rng=generator.bit_generator.state,
-        bias_strength=strength,
+        rng=dict(generator.bit_generator.state),
+        bias_strength=calc.bias_strength if isinstance(calc, Biased) else None,
     )
 
 
@@ -113,5 +120,5 @@ def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
 def generator_from(state: dict[str, Any]) -> np.random.Generator:
     """The NumPy generator whose bit generator is in `state`."""
     bits = np.random.PCG64()
-    bits.state = state
+    bits.state = state  # type: ignore[assignment]  # NumPy's stub wants a TypedDict
     return np.random.Generator(bits)

@@ -1,0 +1,133 @@
+"""The loop: ask for labels, tell them, train, explore, ask again, until there is a verdict.
+
+The folder is the state. Every step is either done, and then its file is there, or not, and then it is
+done (again) with the same result: that is all there is to resuming.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from tentpole.batches import Failure, Request
+from tentpole.config import CampaignConfig
+from tentpole.folder import open_folder
+from tentpole.journal import Journal
+from tentpole.lock import Lock
+from tentpole.rounds import Rounds
+from tentpole.state import Label
+from tentpole.store import quarantine, read_json, write_json, write_label
+from tentpole.verdict import Verdict
+from tentpole.watch import Silent, Watcher
+
+__all__ = ["Campaign", "Failure", "Request"]
+
+
+class Campaign:
+    """A campaign in its folder. Use as a context manager: it holds the folder's lock.
+
+    `source` is a campaign file, a campaign folder, or a CampaignConfig; `folder` defaults to
+    runs/<name>, or the folder itself. `watch` is told of progress.
+
+    Raises InputError for a campaign file that cannot be used or that differs from the one the folder was
+    started with, StateError for a folder that is locked, damaged, or of another version.
+    """
+
+    def __init__(
+        self,
+        source: CampaignConfig | Path | str,
+        folder: Path | str | None = None,
+        *,
+        watch: Watcher | None = None,
+    ) -> None:
+        self.config, self.folder = open_folder(source, folder)
+        self._lock = Lock(self.folder)
+        self._journal = Journal(self.folder / "journal.jsonl")
+        self._journal.append("opened", version=1)
+        self._rounds = Rounds(self.config, self.folder, self._journal, watch or Silent())
+        self._asked_at: float | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How it ended, or None while it goes on."""
+        path = self.folder / "verdict.json"
+        return Verdict.from_json(read_json(path)) if path.exists() else None
+
+    @property
+    def round(self) -> int:
+        """The round that is under way: 0 labels the initial structures."""
+        return self._rounds.current
+
+    def ask(self) -> list[Request]:
+        """The structures that want a label now, or [] when there is a verdict.
+
+        Trains and explores first where that is what comes next. Asking again without telling gives what is
+        still without an answer.
+        """
+        while self.verdict is None:
+            waiting = self._rounds.waiting()
+            if waiting:
+                self._asked_at = time.monotonic()
+                return waiting
+            verdict = self._rounds.step()
+            if verdict is not None:
+                write_json(self.folder / "verdict.json", verdict.to_json())
+                self._journal.append("verdict", kind=verdict.kind, reason=verdict.reason)
+        return []
+
+    def tell(self, answers: Iterable[Label | Failure]) -> None:
+        """Take answers, in any order and portions. A label is durable when this returns.
+
+        Raises InputError for a label of another reference or of a structure that was not asked for.
+        """
+        waiting = {request.name: request for request in self._rounds.waiting()}
+        for answer in answers:
+            self._rounds.check_answer(answer)
+            if isinstance(answer, Failure):
+                if answer.name in waiting:
+                    atoms = waiting[answer.name].atoms
+                    quarantine(self.folder, answer.name, answer.reason, answer.message, atoms)
+                self._journal.append("label failed", name=answer.name, reason=answer.reason)
+            else:
+                if answer.name in waiting:
+                    write_label(self.folder, answer)
+                self._journal.append("label", name=answer.name)
+        self._note_time()
+
+    def run(self) -> Verdict:
+        """Label with the campaign's own reference and workers until there is a verdict."""
+        while requests := self.ask():
+            for done, outcome in enumerate(self._rounds.label(requests), start=1):
+                if outcome.ok:
+                    self._journal.append("label", name=outcome.name, seconds=outcome.seconds)
+                else:
+                    self._journal.append("label failed", name=outcome.name, reason=outcome.reason)
+                self._rounds.watch.progress(f"round {self.round}: labels", done, len(requests))
+            self._note_time()
+        verdict = self.verdict
+        assert verdict is not None
+        return verdict
+
+    def _note_time(self) -> None:
+        """Count the time since the last `ask` returned as labelling."""
+        if self._asked_at is not None:
+            now = time.monotonic()
+            self._journal.append("phase", phase="labelling", seconds=round(now - self._asked_at, 3))
+            self._asked_at = now
+
+    def close(self) -> None:
+        """Stop the workers and give the folder back. Everything is on disk already."""
+        self._rounds.close()
+        self._journal.append("closed")
+        self._journal.close()
+        self._lock.release()
+
+    def __enter__(self) -> Campaign:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,95 @@
+"""Errors of a committee's mean on labels, as a job for a worker process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tentpole.state import FloatArray
+from tentpole.store import read_label
+
+
+@dataclass(frozen=True, slots=True)
+class FrameErrors:
+    """Committee mean against labels, frame by frame.
+
+    names : label names. force_mse : (n,) mean squared error of the force components, (eV/Å)².
+    energy_error : (n,) signed, eV/atom. force_std : (n,) disagreement, eV/Å. elements : element → force
+    RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
+    """
+
+    names: tuple[str, ...]
+    force_mse: FloatArray
+    energy_error: FloatArray
+    force_std: FloatArray
+    atoms: FloatArray
+    elements: dict[str, float]
+    parity: FloatArray
+
+    @property
+    def force_rmse(self) -> float:
+        """Root mean square over all force components, eV/Å; NaN for no frames."""
+        if not len(self.names):
+            return math.nan
+        return math.sqrt(float((self.force_mse * self.atoms).sum() / self.atoms.sum()))
+
+    @property
+    def energy_rmse(self) -> float:
+        """Root mean square of the energy error per atom, eV/atom; NaN for no frames."""
+        return math.sqrt(float((self.energy_error**2).mean())) if len(self.names) else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "force_rmse_eV_per_A": _none(self.force_rmse),
+            "energy_rmse_eV_per_atom": _none(self.energy_rmse),
+            "frames": {
+                name: {"force_mse": float(f), "energy_error": float(e), "force_std": float(s)}
+                for name, f, e, s in zip(
+                    self.names, self.force_mse, self.energy_error, self.force_std, strict=True
+                )
+            },
+            "elements": self.elements,
+            "parity": self.parity.tolist(),
+        }
+
+
+def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameErrors:
+    """Evaluate the committee in `models` on the labels in these files."""
+    from tentpole.committee import force_std
+    from tentpole.exploration import committee_in
+
+    known = [read_label(path) for path in labels]
+    if not known:
+        none = np.zeros(0)
+        return FrameErrors((), none, none, none, none, {}, np.zeros((0, 2)))
+    prediction = committee_in(models, dtype).evaluate([label.atoms for label in known])
+    force_mse, energy_error, spread, pairs = [], [], [], []
+    squares: dict[str, list[float]] = {}
+    for i, label in enumerate(known):
+        forces = prediction.forces[i].mean(axis=0)
+        squared = (forces - label.forces) ** 2
+        force_mse.append(squared.mean())
+        energy_error.append((prediction.energies[:, i].mean() - label.energy) / len(label.atoms))
+        spread.append(float(force_std(prediction.forces[i])))
+        pairs.append(np.column_stack([label.forces.ravel(), forces.ravel()]))
+        for symbol, row in zip(label.atoms.get_chemical_symbols(), squared, strict=True):
+            squares.setdefault(symbol, []).extend(row.tolist())
+    parity = np.concatenate(pairs)
+    return FrameErrors(
+        names=tuple(label.name for label in known),
+        force_mse=np.array(force_mse),
+        energy_error=np.array(energy_error),
+        force_std=np.array(spread),
+        atoms=np.array([len(label.atoms) for label in known], dtype=float),
+        elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
+        parity=parity[:: max(1, -(-len(parity) // 2000))],
+    )
+
+
+def _none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,144 @@
+"""Exploration as a job: one walker, one round, in a process of its own, resumable at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ase import Atoms
+
+from tentpole.dynamics import Exploration, ExploreSettings, begin, explore
+from tentpole.shards import read_exploration, write_exploration
+from tentpole.state import Condition
+
+if TYPE_CHECKING:
+    from tentpole.committee import Committee
+    from tentpole.entropy import Covariance
+
+
+@dataclass(frozen=True, slots=True)
+class WalkerJob:
+    """All that one walker's round depends on. `models` is the committee's folder, `index` the walker's
+    place among all: with seed and round it fixes the random numbers."""
+
+    root: Path
+    round: int
+    id: str
+    index: int
+    seed: int
+    condition: Condition
+    start: Atoms
+    models: Path
+    driver: int | Literal["mean"]
+    dtype: str
+    ratio: float
+    entropy: Literal["logdet", "nearest"]
+    cutoff: float
+    n_max: int
+    covariance: Covariance
+    settings: ExploreSettings
+    checkpoint_seconds: float
+
+    @property
+    def shard(self) -> Path:
+        return shard_path(self.root, self.round, self.id)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "walkers" / f"{self.id}.h5"
+
+    @property
+    def progress(self) -> Path:
+        """A small text file, steps done so far: for eyes only, never read back as state."""
+        return self.root / "walkers" / f"{self.id}.progress"
+
+
+    def steps_done(self) -> int:
+        """For progress on screen."""
+        try:
+            return self.settings.steps if self.shard.exists() else int(self.progress.read_text())
+        except (OSError, ValueError):
+            return 0
+
+
+def shard_path(root: Path, round: int, walker: str) -> Path:
+    return root / "snapshots" / f"r{round:03d}-{walker}.h5"
+
+
+def run_walker(job: WalkerJob) -> Path:
+    """Run one walker to the end of its round and write its shard; what is done already is not done again."""
+    if job.shard.exists():
+        read_exploration(job.shard)  # refuses a damaged one by name
+        return job.shard
+    from tentpole.committee import CommitteeCalculator
+    from tentpole.entropy import GOM, EntropyBias
+    from tentpole.scoring import FrameScorer
+
+    committee = committee_in(job.models, job.dtype)
+    physical = CommitteeCalculator(committee, driver=job.driver)
+    fingerprint = GOM(job.cutoff, n_max=job.n_max)
+    driver: Any = physical
+    if job.ratio > 0:
+        driver = EntropyBias(physical, ratio=job.ratio, entropy=job.entropy, fingerprint=fingerprint)
+    state = _state(job)
+
+    def energy_and_forces(atoms: Atoms) -> tuple[float, Any]:
+        return physical.get_property("energy", atoms), physical.get_property("forces", atoms)
+
+    result = explore(
+        state,
+        driver,
+        energy_and_forces,
+        FrameScorer(physical, fingerprint, job.covariance),
+        job.start,
+        job.settings,
+        [job.seed, job.round, job.index],
+        _checkpoints(job),
+    )
+    write_exploration(job.shard, result)
+    job.checkpoint.unlink(missing_ok=True)
+    job.progress.unlink(missing_ok=True)
+    return job.shard
+
+
+def _state(job: WalkerJob) -> Exploration:
+    """Where to go on: this round's checkpoint, else the last round's end, else the beginning."""
+    if job.checkpoint.exists():
+        state = read_exploration(job.checkpoint)
+        if state.round == job.round:
+            return state
+    before = shard_path(job.root, job.round - 1, job.id)
+    if before.exists():
+        return Exploration(job.round, read_exploration(before).walker)
+    return begin(job.round, job.id, job.condition, job.start, [job.seed, job.round, job.index])
+
+
+def _checkpoints(job: WalkerJob) -> Callable[[Exploration], None]:
+    job.progress.parent.mkdir(parents=True, exist_ok=True)
+    last = time.monotonic()
+
+    def save(state: Exploration) -> None:
+        nonlocal last
+        job.progress.write_text(str(state.done))
+        if time.monotonic() - last >= job.checkpoint_seconds and state.done < job.settings.steps:
+            write_exploration(job.checkpoint, state)
+            last = time.monotonic()
+
+    return save
+
+
+@lru_cache(maxsize=2)
+def committee_in(models: Path, dtype: str) -> Committee:
+    """The committee in a folder, kept for the next job of this process. One thread: the workers share the
+    cores, and sums in another order would give other last digits."""
+    import torch
+
+    from tentpole.committee import Committee
+
+    torch.set_num_threads(1)
+
+    return Committee.load(models, dtype=dtype)

@@ -1,0 +1,259 @@
+"""What the steps of a round do: the first structures, exploration, training."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import write as ase_write
+
+from tentpole.batches import Request
+from tentpole.config import FramesSection, RattleSection, ReferenceMDSection, read_structures
+from tentpole.dynamics import Exploration, ExploreSettings
+from tentpole.exploration import WalkerJob, run_walker
+from tentpole.initial import ReferenceMD, rattled, reference_md
+from tentpole.shards import read_exploration
+from tentpole.state import Condition, Label
+
+if TYPE_CHECKING:
+    from tentpole.config import CampaignConfig
+    from tentpole.entropy import GOM, Covariance
+    from tentpole.rounds import Rounds
+
+_INITIAL, _VALIDATION = 1, 2  # purposes of random numbers
+HELD_BACK = 10
+"""Every tenth label, in the order they joined, is never trained on: it stops the training in time."""
+
+
+def initial_requests(rounds: Rounds) -> list[Request]:
+    """The structures that are labelled before there is a committee."""
+    config, section = rounds.config, rounds.config.initial
+    if isinstance(section, RattleSection):
+        rng = np.random.default_rng([config.seed, _INITIAL])
+        frames = rattled(rounds.starts, section.count, section.stdev_A, rng)
+        reason = "initial: a rattled starting structure"
+    else:
+        frames = _named(section, rounds)
+        reason = "initial: a frame of the given file"
+    return [_request(rounds, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
+
+
+def validation_requests(rounds: Rounds) -> list[Request]:
+    """The structures of the fixed validation set. They never enter the pool."""
+    config, section = rounds.config, rounds.config.validation
+    if isinstance(section, FramesSection):
+        found = [atoms for _, atoms in _named(section, rounds)]
+    else:
+        assert isinstance(section, ReferenceMDSection)
+        found = []
+        conditions = [(name, t) for name in rounds.starts for t in section.temperatures_K]
+        jobs = []
+        for i, (name, temperature) in enumerate(conditions):
+            share = section.frames // len(conditions) + (i < section.frames % len(conditions))
+            jobs.append(
+                ReferenceMD(
+                    config.reference,
+                    config.charge,
+                    config.multiplicity,
+                    name,
+                    rounds.starts[name],
+                    temperature,
+                    share,
+                    section.every,
+                    section.timestep_fs,
+                    (config.seed, _VALIDATION, i),
+                    rounds.root / "work" / f"validation-{i}",
+                )
+            )
+        began = time.monotonic()
+        for future in rounds.workers.submit(reference_md, jobs, rounds.root):
+            found += future.result()
+        _phase(rounds, "labelling", time.monotonic() - began)
+    reason = "validation: judges every committee, trains none"
+    return [_request(rounds, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
+
+
+def _named(section: FramesSection, rounds: Rounds) -> list[tuple[str, Atoms]]:
+    file = Path(section.file)
+    return [(file.stem, atoms) for atoms in read_structures(file, section.index, str(file))]
+
+
+def _request(rounds: Rounds, id: str, atoms: Atoms, reason: str) -> Request:
+    config = rounds.config
+    return Request(id, atoms, rounds.reference.hash, config.charge, config.multiplicity, reason=reason)
+
+
+def dataset_covariance(config: CampaignConfig, labels: Sequence[Label]) -> tuple[GOM, Covariance]:
+    """The fingerprint of the campaign, and the covariance of its dataset."""
+    from tentpole.entropy import GOM, Covariance
+
+    settings = config.fingerprint
+    fingerprint = GOM(settings.cutoff, n_max=settings.n_max)
+    covariance = Covariance(settings.mode, settings.eps)
+    for label in labels:
+        covariance.add(fingerprint.fingerprints(label.atoms))
+    return fingerprint, covariance
+
+
+def walker_conditions(rounds: Rounds) -> list[tuple[str, Condition, float]]:
+    """Id, condition and bias ratio of every walker: one per structure, temperature and ratio."""
+    explore = rounds.config.explore
+    found = [
+        (Condition(name, temperature), ratio)
+        for name in rounds.starts
+        for temperature in explore.temperatures_K
+        for ratio in explore.bias.ratios
+    ]
+    return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(found)]
+
+
+def explore(rounds: Rounds, round: int, covariance: Covariance) -> None:
+    """Run every walker to the end of its round, several at a time."""
+    config, section = rounds.config, rounds.config.explore
+    settings = ExploreSettings(
+        section.steps,
+        section.snapshot_every,
+        section.max_force_std_eV_per_A,
+        section.ensemble.build(),
+        section.health.build(),
+    )
+    jobs = [
+        WalkerJob(
+            root=rounds.root,
+            round=round,
+            id=id,
+            index=i,
+            seed=config.seed,
+            condition=condition,
+            start=rounds.starts[condition.structure],
+            models=newest_models(rounds.root, round - 1),
+            driver=config.committee.driver,
+            dtype=config.committee.dtype,
+            ratio=ratio,
+            entropy=section.bias.entropy,
+            cutoff=config.fingerprint.cutoff,
+            n_max=config.fingerprint.n_max,
+            covariance=covariance,
+            settings=settings,
+            checkpoint_seconds=section.checkpoint_seconds,
+        )
+        for i, (id, condition, ratio) in enumerate(walker_conditions(rounds))
+    ]
+    began, total = time.monotonic(), float(section.steps * len(jobs))
+    pending = rounds.workers.submit(run_walker, jobs, rounds.root)
+    while not rounds.workers.wait(pending, 0.5):
+        rounds.watch.progress(f"round {round}: MD", sum(job.steps_done() for job in jobs), total)
+    results = [read_exploration(future.result()) for future in pending]
+    rounds.watch.progress(f"round {round}: MD", total, total)
+    wall = time.monotonic() - began
+    # workers do both in turn: their own clocks say how the wall time divides
+    md, scoring = sum(r.md_seconds for r in results), sum(r.scoring_seconds for r in results)
+    share = md / (md + scoring) if md + scoring else 1.0
+    _phase(rounds, "md", wall * share, round)
+    _phase(rounds, "scoring", wall * (1 - share), round)
+
+
+def exploration_facts(shards: Sequence[Exploration], ratios: dict[str, float]) -> dict[str, Any]:
+    """What the round's report needs of the walkers: mishaps by reason, bias strengths."""
+    mishaps: dict[str, int] = {}
+    for shard in shards:
+        for mishap in shard.mishaps:
+            mishaps[mishap.reason] = mishaps.get(mishap.reason, 0) + 1
+    return {
+        "mishaps": mishaps,
+        "unhealthy": sum(mishaps.values()),
+        "plain_unhealthy": sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
+        "intervals": sum(len(s.mishaps) + len(s.snapshots) for s in shards),
+        "bias_strength_eV": {s.walker.id: s.walker.bias_strength for s in shards},
+    }
+
+
+def group_errors(requests: dict[str, Request], facts: dict[str, Any]) -> dict[str, float]:
+    """Force RMSE in eV/Å per element and per condition, from a closed round's facts."""
+    squares: dict[str, list[float]] = {}
+    for name, error in facts.get("frames", {}).items():
+        squares.setdefault(str(requests[name].condition), []).append(error["force_mse"])
+    conditions = {name: math.sqrt(sum(values) / len(values)) for name, values in squares.items()}
+    return {**facts.get("elements", {}), **conditions}
+
+
+def models_folder(root: Path, round: int) -> Path:
+    return root / "models" / f"r{round:03d}"
+
+
+def is_trained(root: Path, round: int) -> bool:
+    """Whether this round has no need of training: its committee is whole, or it brought no labels."""
+    from tentpole.batches import read_closed
+    from tentpole.committee.committee import COMMITTEE_FILE
+
+    whole = (models_folder(root, round) / COMMITTEE_FILE).exists()
+    return whole or not read_closed(root, round)["accepted"]
+
+
+def newest_models(root: Path, round: int) -> Path:
+    """The committee's folder that is in force after `round`: rounds without labels train none."""
+    from tentpole.committee.committee import COMMITTEE_FILE
+
+    while not (models_folder(root, round) / COMMITTEE_FILE).exists():
+        round -= 1
+    return models_folder(root, round)
+
+
+def train(rounds: Rounds, round: int, labels: Sequence[Label]) -> None:
+    """Train the committee of this round on all labels but those held back."""
+    from tentpole.committee.committee import write_committee_file
+    from tentpole.training import TrainingJob, train_committee
+
+    config, folder = rounds.config, models_folder(rounds.root, round)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
+    parts = {"train": [i for i in range(len(labels)) if i not in set(held)], "valid": held}
+    for part, indices in parts.items():
+        ase_write(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices], format="extxyz")
+    warm = newest_models(rounds.root, round - 1) if round and config.training.warm_start else None
+    names = [f"member-{m}" for m in range(config.committee.members)]
+    jobs = [
+        TrainingJob(
+            member=m,
+            seed=config.seed * 1000 + m,
+            train=folder / "train.extxyz",
+            valid=folder / "valid.extxyz",
+            folder=folder / "work" / name,
+            out=folder / name,
+            warm_start=None if warm is None else warm / name,
+        )
+        for m, name in enumerate(names)
+    ]
+    epochs: dict[int, float] = {}
+
+    def on_progress(member: int, epoch: int, of: int) -> None:
+        epochs[member] = min(1.0, epoch / max(of, 1))
+        rounds.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
+
+    train_committee(jobs, config.training.build(), rounds.workers.processes, on_progress)
+    write_committee_file(folder, names)
+
+
+def labelled_atoms(label: Label) -> Atoms:
+    """The label's structure with REF_energy, REF_forces and, where known, REF_stress, as MACE reads them."""
+    atoms = label.atoms.copy()
+    atoms.info["REF_energy"] = label.energy
+    atoms.arrays["REF_forces"] = np.asarray(label.forces)
+    if label.stress is not None:
+        atoms.info["REF_stress"] = np.asarray(label.stress)
+    if label.charge is not None:
+        atoms.info["charge"] = label.charge
+    return atoms
+
+
+def _phase(rounds: Rounds, phase: str, seconds: float, round: int | None = None) -> None:
+    rounds.journal.append("phase", phase=phase, round=round, seconds=round_seconds(seconds))
+
+
+def round_seconds(seconds: float) -> float:
+    return float(f"{seconds:.3f}")

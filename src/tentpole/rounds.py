@@ -1,0 +1,281 @@
+"""The steps of a round, each done once: decide a batch, close it, train, validate, judge.
+
+`step` does the next one that is not done; what is done is known from the files alone. Random numbers come
+from generators seeded by (campaign seed, purpose, round), so that no step depends on what ran before it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tentpole import batches, phases
+from tentpole.batches import Request
+from tentpole.choosing import candidates_of, choose, requests_of
+from tentpole.config import CampaignConfig, starting_structures
+from tentpole.errors import InputError, StateError
+from tentpole.evaluation import FrameErrors, frame_errors
+from tentpole.exploration import shard_path
+from tentpole.folder import CAMPAIGN_FILE
+from tentpole.journal import Journal, read
+from tentpole.labeling import references
+from tentpole.selection import rule
+from tentpole.selection.base import Labelled
+from tentpole.shards import read_exploration
+from tentpole.state import Label
+from tentpole.store import label_path, read_json, write_json
+from tentpole.times import hours_used
+from tentpole.verdict import Criteria, Round, Verdict, judge
+from tentpole.watch import Watcher
+from tentpole.workers import Workers
+
+if TYPE_CHECKING:
+    from tentpole.labeling import Outcome
+
+VALIDATION = "validation"
+_SELECTION = 3  # purpose of random numbers; phases.py has the others
+
+
+class Rounds:
+    """A campaign's rounds in their folder."""
+
+    def __init__(self, config: CampaignConfig, root: Path, journal: Journal, watch: Watcher) -> None:
+        self.config, self.root, self.journal, self.watch = config, root, journal, watch
+        self.starts = starting_structures(config, root / CAMPAIGN_FILE)
+        elements = sorted({symbol for atoms in self.starts.values() for symbol in atoms.get_chemical_symbols()})
+        self.reference = references.load(config.reference, elements)
+        self.workers = Workers(config.executor.workers)
+
+    def close(self) -> None:
+        self.workers.close()
+
+    @property
+    def current(self) -> int:
+        """The first round that is not done."""
+        round = 0
+        while self._done(round).exists():
+            round += 1
+        return round
+
+    def waiting(self) -> list[Request]:
+        """The structures of the current round that have no outcome yet; [] also where none are decided."""
+        return [
+            request
+            for name in self._names(self.current)
+            if batches.batch_path(self.root, name).exists()
+            for request in batches.pending(self.root, self.requests(name))
+        ]
+
+    def requests(self, name: int | str) -> list[Request]:
+        """The batch of a round, or the validation set's."""
+        return batches.read_batch(
+            self.root, name, self.reference.hash, self.config.charge, self.config.multiplicity
+        )
+
+    def step(self) -> Verdict | None:
+        """Do the next thing that is not done. Returns the verdict where this ended the campaign."""
+        round = self.current
+        for name in self._names(round):
+            if not batches.batch_path(self.root, name).exists():
+                self._decide(name)
+                return None
+        for name in self._names(round):
+            if not batches.is_closed(self.root, name):
+                self._close(name)
+                return None
+        if self._labels(round) and not phases.is_trained(self.root, round):
+            self._train(round)
+            return None
+        self._finish(round)
+        return self._judge()
+
+    def check_answer(self, answer: Label | batches.Failure) -> None:
+        """Raises InputError for an answer nobody asked for, of another reference, or of the wrong shape."""
+        asked = {q.name: q for name in self._names(self.current) for q in self.requests(name)}
+        if isinstance(answer, Label) and answer.reference != self.reference.hash:
+            raise InputError(
+                f"a label of reference {answer.reference}, where this campaign's is {self.reference.hash} "
+                f'("{self.config.reference}"): make answers with request.label(energy, forces)'
+            )
+        if answer.name not in asked:
+            raise InputError(f"{answer.name}: nobody asked for this label in round {self.current}")
+        if isinstance(answer, Label):
+            forces = np.asarray(answer.forces)
+            if forces.shape != asked[answer.name].atoms.positions.shape:
+                raise InputError(
+                    f"{answer.name}: forces have shape {forces.shape}, "
+                    f"the structure wants {asked[answer.name].atoms.positions.shape}"
+                )
+            if not (math.isfinite(answer.energy) and np.isfinite(forces).all()):
+                raise InputError(
+                    f"{answer.name}: energy or forces are not finite: answer with request.failed(reason) instead"
+                )
+
+    def label(self, requests: list[Request]) -> Iterator[Outcome]:
+        """Have the campaign's own workers label these; each outcome as it comes."""
+        from tentpole.labeling import Task, label_all
+
+        limits = self.config.executor
+        tasks = [
+            Task(self.root, self.reference, q.atoms, q.charge, q.multiplicity, limits.label_time_limit_s)
+            for q in requests
+        ]
+        return label_all(tasks, self.workers.executor, attempts=limits.attempts)
+
+    def _names(self, round: int) -> list[int | str]:
+        wanted = round == 0 and self.config.validation.kind != "none"
+        return [0, VALIDATION] if wanted else [round]
+
+    def _done(self, round: int) -> Path:
+        return self.root / "rounds" / f"r{round:03d}" / "done.json"
+
+    def _labels(self, last: int) -> list[Label]:
+        """The dataset after round `last`, in the order it grew."""
+        return [label for round in range(last + 1) for label in batches.labels_of(self.root, round)]
+
+    def _decide(self, name: int | str) -> None:
+        if name == 0:
+            requests = phases.initial_requests(self)
+            batches.write_batch(self.root, 0, requests, {})
+        elif name == VALIDATION:
+            requests = phases.validation_requests(self)
+            batches.write_batch(self.root, VALIDATION, requests, {})
+        else:
+            requests = self._choose(int(name))
+        self.journal.append("batch", round=name, asked=len(requests))
+
+    def _choose(self, round: int) -> list[Request]:
+        labels = self._labels(round - 1)
+        fingerprint, covariance = phases.dataset_covariance(self.config, labels)
+        phases.explore(self, round, covariance)
+        walkers = {id: ratio for id, _, ratio in phases.walker_conditions(self)}
+        shards = [read_exploration(shard_path(self.root, round, id)) for id in walkers]
+        features = np.array([fingerprint.fingerprints(label.atoms).mean(axis=0) for label in labels])
+        k = self.config.selection.batch
+        if self.config.stop.labels is not None:
+            k = min(k, self.config.stop.labels - len(labels))
+        candidates = candidates_of(shards, fingerprint)
+        chosen, facts = choose(
+            candidates,
+            rule(self.config.selection.rule, **self.config.selection.settings),
+            Labelled(features, self._conditions(round - 1), covariance),
+            k,
+            self.config.selection.audit,
+            np.random.default_rng([self.config.seed, _SELECTION, round]),
+        )
+        reference = self.reference.hash
+        requests = requests_of(chosen, reference, self.config.charge, self.config.multiplicity)
+        facts |= phases.exploration_facts(shards, walkers)
+        batches.write_batch(self.root, round, requests, facts)
+        self.watch.note(
+            f"round {round}: {facts['candidates']} candidates, {len(requests)} worth a label, "
+            f"{facts['unhealthy']} mishaps"
+        )
+        return requests
+
+    def _conditions(self, last: int) -> list[str]:
+        """The condition of each label up to round `last`; the initial ones are named by structure."""
+        found = []
+        for round in range(last + 1):
+            of = {q.name: str(q.condition) for q in self.requests(round)}
+            found += [of[name] for name in batches.read_closed(self.root, round)["accepted"]]
+        return found
+
+    def _close(self, name: int | str) -> None:
+        requests = self.requests(name)
+        facts: dict[str, Any] = {}
+        if isinstance(name, int) and name > 0:
+            names = dict.fromkeys(q.name for q in requests)
+            known = [n for n in names if label_path(self.root, *n.split("-")).exists()]
+            facts = self._errors(phases.newest_models(self.root, name - 1), known).to_json()
+        batches.close(self.root, name, requests, facts)
+        closed = batches.read_closed(self.root, name)
+        self.journal.append(
+            "closed round", round=name, accepted=len(closed["accepted"]), failed=len(closed["failed"])
+        )
+        if name == 0 and len(closed["accepted"]) < 2:
+            raise StateError(
+                f"{self.root}: {len(closed['accepted'])} of {len(requests)} initial labels were accepted, and a "
+                f"committee needs at least 2. Why they failed: {self.root / 'quarantine'}. Mend the reference, "
+                "then start again in another folder."
+            )
+
+    def _errors(self, models: Path, names: list[str]) -> FrameErrors:
+        paths = [label_path(self.root, *name.split("-")) for name in names]
+        return self.workers.run(frame_errors, models, self.config.committee.dtype, paths, root=self.root)
+
+    def _train(self, round: int) -> None:
+        began = time.monotonic()
+        phases.train(self, round, self._labels(round))
+        self.journal.append("phase", phase="training", round=round, seconds=round_(time.monotonic() - began))
+
+    def _finish(self, round: int) -> None:
+        facts: dict[str, Any] = {"version": 1}
+        if batches.batch_path(self.root, VALIDATION).exists():
+            names = batches.read_closed(self.root, VALIDATION)["accepted"]
+            errors = self._errors(phases.newest_models(self.root, round), names)
+            facts["validation"] = errors.to_json()
+            before = self._validation(round - 1) if round else math.nan
+            self.journal.append(
+                "validation", round=round, force_rmse_eV_per_A=errors.force_rmse, before=_none(before)
+            )
+            self.watch.note(
+                f"round {round}: {len(self._labels(round))} labels, force RMSE on {len(names)} held-out frames "
+                f"{1000 * errors.force_rmse:.1f} meV/Å"
+                + (f" (before: {1000 * before:.1f})" if math.isfinite(before) else "")
+            )
+        write_json(self._done(round), facts)
+        self.journal.append("round done", round=round)
+
+    def _validation(self, round: int) -> float:
+        value = read_json(self._done(round)).get("validation", {}).get("force_rmse_eV_per_A")
+        return math.nan if value is None else float(value)
+
+    def _judge(self) -> Verdict | None:
+        history = [self._history(round) for round in range(self.current)]
+        return judge(history, hours_used(read(self.root / "journal.jsonl")), criteria(self.config))
+
+    def _history(self, round: int) -> Round:
+        requests = {q.name: q for q in self.requests(round)}
+        closed = batches.read_closed(self.root, round)
+        errors = closed["facts"].get("frames", {})
+        facts = batches.read_facts(self.root, round)
+        return Round(
+            labels=len(closed["accepted"]),
+            picked=sum(not q.audit for q in requests.values()),
+            frame_errors=np.array([errors[name]["force_mse"] for name in errors]),
+            audit=[requests[name].audit for name in errors],
+            groups=phases.group_errors(requests, closed["facts"]),
+            validation=self._validation(round),
+            intervals=facts.get("intervals", 0),
+            unhealthy=facts.get("unhealthy", 0),
+            plain_unhealthy=facts.get("plain_unhealthy", 0),
+        )
+
+
+def criteria(config: CampaignConfig) -> Criteria:
+    """The verdict's settings, from the campaign file."""
+    target, stop = config.target, config.stop
+    return Criteria(
+        force_error_eV_per_A=target.force_error_eV_per_A,
+        rounds=target.rounds,
+        labels_needed=target.labels_needed,
+        outliers=target.outliers,
+        stalled_rounds=target.stalled_rounds,
+        max_labels=stop.labels,
+        max_rounds=stop.rounds,
+        max_hours=stop.hours,
+    )
+
+
+def round_(seconds: float) -> float:
+    return round(seconds, 3)
+
+
+def _none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

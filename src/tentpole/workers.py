@@ -1,0 +1,56 @@
+"""The driver's worker processes, and jobs in them that end when the driver dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from concurrent.futures import wait as wait_for
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Local processes that start on first use. 0: as many as this process may use cores."""
+
+    def __init__(self, processes: int = 0) -> None:
+        self.processes = processes or len(os.sched_getaffinity(0))
+        self._executor: Executor | None = None
+
+    @property
+    def executor(self) -> Executor:
+        """Started where it was not."""
+        if self._executor is None:
+            from tentpole.labeling import executors
+
+            self._executor = executors.local(self.processes)
+        return self._executor
+
+    def submit(self, function: Callable[[Any], T], jobs: Sequence[Any], root: Path) -> list[Future[T]]:
+        """One call per job, at most `processes` at a time."""
+        return [self.executor.submit(guarded, root, function, job) for job in jobs]
+
+    def run(self, function: Callable[..., T], *arguments: Any, root: Path) -> T:
+        """One call, awaited."""
+        return self.executor.submit(guarded, root, function, *arguments).result()
+
+    @staticmethod
+    def wait(futures: Sequence[Future[Any]], seconds: float) -> bool:
+        """Wait at most `seconds`; True once all are done."""
+        return not wait_for(futures, timeout=seconds).not_done
+
+    def close(self) -> None:
+        """Stop the workers at once: what they had not written is done again by the next driver."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+def guarded(root: Path, function: Callable[..., T], *arguments: Any) -> T:
+    """The call, in a worker that ends itself when its driver is gone: no orphan works on a folder."""
+    from tentpole.labeling.worker import watched
+
+    with watched(root, None, None):
+        return function(*arguments)
