@@ -1,1 +1,32 @@
+"""Labels: reference methods, the worker that computes one label, executors. Names load on first use."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tentpole.labeling.batch import label_all
+    from tentpole.labeling.executors import local
+    from tentpole.labeling.labeler import Outcome, Task, compute
+    from tentpole.labeling.references import Reference, available, load
+
+_HOME = {
+    "Outcome": "labeler",
+    "Reference": "references",
+    "Task": "labeler",
+    "available": "references",
+    "compute": "labeler",
+    "label_all": "batch",
+    "load": "references",
+    "local": "executors",
+}
+
+__all__ = ["Outcome", "Reference", "Task", "available", "compute", "label_all", "load", "local"]
+
+
+def __getattr__(name: str) -> Any:
+    # lazy: a worker sets its number of threads before NumPy is imported
+    if name not in _HOME:
+        raise AttributeError(f"module 'tentpole.labeling' has no attribute {name!r}")
+    return getattr(import_module(f"tentpole.labeling.{_HOME[name]}"), name)

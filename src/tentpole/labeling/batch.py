@@ -1,0 +1,114 @@
+"""Many labels over any executor: each outcome as it comes, failures tried again, dead workers survived."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import replace
+from pathlib import Path
+
+from tentpole.errors import InputError, LabelError, StateError
+from tentpole.labeling.labeler import Outcome, Task, compute, fail
+
+AGAIN = (
+    "crashed",
+    "truncated",
+    "died",
+    "timeout",
+    "memory",
+)  # what may be the machine's fault, not the label's
+
+
+def label_all(tasks: Iterable[Task], executor: Executor, *, attempts: int = 2) -> Iterator[Outcome]:
+    """Compute `tasks`, yielding each one's final outcome as it is known, in whatever order they finish.
+
+    A label that is on disk already is not computed again, nor one that is asked for twice. A crash, a dead
+    worker or an exceeded limit costs one of `attempts`; after the last, the structure is in quarantine.
+    Stopping the iteration cancels what has not finished; what has is on disk.
+
+    Raises InputError before anything is spent where a task can never run, StateError where the folder cannot
+    be written.
+    """
+    if attempts < 1:
+        raise InputError(f"attempts = {attempts}: 1 or more.")
+    unique = {task.name: task for task in tasks}
+    for task in unique.values():
+        try:
+            task.reference.setup(task.atoms, task.charge, task.multiplicity, task.root)
+        except LabelError:
+            continue  # the label's own failure: the worker will say so
+    for root in {task.root for task in unique.values()}:
+        clear_stale(root)
+    return _run(unique, executor, attempts)
+
+
+def _run(unique: dict[str, Task], executor: Executor, attempts: int) -> Iterator[Outcome]:
+    running: dict[Future[Outcome], tuple[Task, int]] = {}
+
+    def submit(task: Task, attempt: int) -> None:
+        attempted = replace(task, last=attempt == attempts)
+        running[executor.submit(compute, attempted)] = (attempted, attempt)
+
+    try:
+        for task in unique.values():
+            submit(task, 1)
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                task, attempt = running.pop(future)
+                outcome = replace(_outcome(future, task), attempts=attempt)
+                if not outcome.ok and outcome.reason in AGAIN and attempt < attempts:
+                    submit(task, attempt + 1)
+                    continue
+                if not outcome.ok and not task.last and outcome.reason != "other_physics":
+                    fail(replace(task, last=True), outcome.reason, outcome.message)
+                yield outcome
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _outcome(future: Future[Outcome], task: Task) -> Outcome:
+    """The worker's word, or what can be told of a worker that gave none."""
+    try:
+        return future.result()
+    except (InputError, StateError):
+        raise
+    except Exception as error:  # each executor has its own way to say that a worker is gone
+        reason, message = _last_words(task)
+        if not reason and isinstance(error, TimeoutError):
+            reason, message = "timeout", f"ended by the executor at its time limit ({error.args[-1]} s)."
+        if not reason:
+            reason, message = "died", f"the worker died ({type(error).__name__}: {error})."
+        fail(task, reason, message)
+        return Outcome(task.name, False, reason, message)
+
+
+def _last_words(task: Task) -> tuple[str, str]:
+    """Why a worker ended itself, from the file it leaves then."""
+    for path in (task.root / "work").glob(f"tmp-{task.name}-*/killed"):
+        reason, _, message = path.read_text().partition("\n")
+        return reason, message
+    return "", ""
+
+
+def clear_stale(root: Path) -> None:
+    """Remove folders in work/ of processes that are no more, on this host; other hosts' are left alone."""
+    host = socket.gethostname()
+    for folder in (root / "work").glob(f"tmp-*-{host}-*"):
+        pid = int(folder.name.rpartition("-")[2])
+        if not _alive(pid):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,31 @@
+"""The programs Tentpole knows, by the ASE calculator that runs them; any other is an `AnyCalculator`."""
+
+from __future__ import annotations
+
+from tentpole.labeling.codes.base import AnyCalculator, Code, Configuration, Request, Setup
+
+__all__ = ["AnyCalculator", "Code", "Configuration", "Request", "Setup", "code_of"]
+
+_STATELESS = ("ase.calculators.emt", "ase.calculators.lj", "chgnet.model.dynamics")
+
+
+def code_of(calculator: str) -> Code:
+    """The code behind an import path such as "ase.calculators.vasp:Vasp"."""
+    module = calculator.partition(":")[0]
+    if module.startswith("ase.calculators.vasp"):
+        from tentpole.labeling.codes.vasp import Vasp
+
+        return Vasp()
+    if module == "ase.calculators.aims":
+        from tentpole.labeling.codes.aims import Aims
+
+        return Aims()
+    if module == "tblite.ase":
+        from tentpole.labeling.codes.tblite import TBLITE
+
+        return TBLITE
+    if module == "tentpole.labeling.mock":
+        from tentpole.labeling.mock import MOCK
+
+        return MOCK
+    return AnyCalculator(stateless=module in _STATELESS)

@@ -1,0 +1,107 @@
+"""FHI-aims through ASE: control.in and geometry.in are ASE's; what they mean is decided here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ase.data import atomic_numbers
+
+from tentpole.errors import InputError, LabelError
+from tentpole.labeling.codes.base import Configuration, Request, Setup, checksum
+from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, is_molecule, k_grid
+from tentpole.labeling.codes.profiles import asked_version, section
+
+CONFIG = """[aims]
+command = mpirun -n 16 aims.x
+default_species_directory = /where/FHIaims/species_defaults/defaults_2020/light"""
+
+
+class Aims:
+    """Parameters are words of control.in, and two of ours: k_spacing_per_A and species_defaults.
+
+    species_defaults names the level, as in "defaults_2020/intermediate"; where that folder lies is ASE's
+    config. charge → `charge`; multiplicity m → `spin none`, or `spin collinear` with fixed_spin_moment m − 1.
+    Molecules need no box here.
+    """
+
+    stateless = False
+    algorithmic = frozenset(
+        [
+            *("sc_iter_limit", "sc_init_iter", "charge_mix_param", "spin_mix_param", "n_max_pulay", "mixer"),
+            *("ini_linear_mixing", "ini_linear_mix_param", "preconditioner", "KS_method"),
+            *("load_balancing", "use_local_index", "output_level"),
+        ]
+    )
+
+    def setup(self, request: Request) -> Setup:
+        keywords = dict(request.parameters)
+        spacing, level = keywords.pop("k_spacing_per_A", None), keywords.pop("species_defaults", None)
+        if level is not None:
+            keywords["species_dir"] = str(species_folder(level))
+        if not is_molecule(request.atoms):
+            check_cell(request.atoms, "FHI-aims")
+            if spacing is not None:
+                keywords["k_grid"] = list(k_grid(request.atoms, spacing))
+            elif "k_grid" not in keywords:
+                raise InputError(NO_K_POINTS.format(request.reference))
+        if request.charge is not None:
+            keywords["charge"] = float(request.charge)
+        if request.multiplicity is not None:
+            unpaired = request.multiplicity - 1
+            keywords["spin"] = "collinear" if unpaired else "none"
+            if unpaired:
+                keywords["fixed_spin_moment"] = float(unpaired)
+                keywords["default_initial_moment"] = unpaired / len(request.atoms)
+        return Setup(request.atoms, keywords)
+
+    def version(self, calculator: str) -> str:
+        from ase.calculators.aims import AimsTemplate
+
+        return asked_version(AimsTemplate(), "FHI-aims", CONFIG)
+
+    def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
+        folder = species_folder(parameters.get("species_defaults"))
+        found = {}
+        for element in elements:
+            path = folder / f"{atomic_numbers[element]:02}_{element}_default"
+            if not path.exists():
+                raise InputError(f"FHI-aims: no species default {path}. Take a level that has {element}.")
+            found[element] = checksum(path)
+        return found
+
+    def verify(self, folder: Path) -> dict[str, Any]:
+        path = folder / "aims.out"
+        text = path.read_text(errors="replace") if path.exists() else ""
+        steps = len(re.findall(r"Begin self-consistency iteration #", text))
+        if "SELF-CONSISTENCY CYCLE DID NOT CONVERGE" in text or "SCF cycle not converged" in text:
+            raise LabelError("unconverged", f"FHI-aims: the SCF did not converge in {steps} steps.")
+        if "Have a nice day." not in text:
+            raise LabelError("truncated", f"FHI-aims: aims.out ends early, after {steps} SCF steps.")
+        if "Self-consistency cycle converged." not in text:
+            raise LabelError("unconverged", "FHI-aims: aims.out does not say that the SCF converged.")
+        version = re.search(r"FHI-aims version\s*:\s*(\S+)", text)
+        return {"version": version[1] if version else "", "scf_steps": steps}
+
+    def configuration(self, calculator: str) -> Configuration:
+        return section("aims", ("command", "default_species_directory"), CONFIG)
+
+
+def species_folder(level: str | None) -> Path:
+    """The folder of species defaults of `level` on this machine: beside or below what ASE's config names."""
+    from ase.config import cfg
+
+    stated = cfg.parser.get("aims", "default_species_directory", fallback=None)
+    if stated is None:
+        raise InputError(f"FHI-aims: ASE's config does not say where the species are. Add:\n{CONFIG}")
+    start = Path(stated)
+    if level is None:
+        return start
+    for base in (start, *start.parents[:3]):
+        if (base / level).is_dir():
+            return base / level
+    raise InputError(
+        f'FHI-aims: no species defaults "{level}" at or above {start} (default_species_directory in ASE\'s '
+        'config). Take a level that is there, as in species_defaults = "defaults_2020/light".'
+    )

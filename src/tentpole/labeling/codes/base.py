@@ -1,0 +1,148 @@
+"""What Tentpole must know of a program to label with it, and the form that any ASE calculator has."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ase import Atoms
+
+from tentpole.errors import InputError
+
+
+@dataclass(frozen=True)
+class Request:
+    """One single point as the campaign states it: bare atoms, physics, properties, charge (e) and spin."""
+
+    reference: str
+    atoms: Atoms
+    parameters: dict[str, Any]
+    properties: tuple[str, ...]
+    charge: int | None
+    multiplicity: int | None
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The same single point in the program's own words: the atoms it sees and its calculator's keywords."""
+
+    atoms: Atoms
+    keywords: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What this machine has of a program, what is missing, and the lines for ASE's config."""
+
+    found: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    add: str = ""
+
+
+class Code(Protocol):
+    """How one program takes charge, spin, k-points and boxes, and how it says that it converged."""
+
+    @property
+    def algorithmic(self) -> frozenset[str]:
+        """Parameters (dotted where nested) that steer the way to the converged result and not the result.
+
+        They stay out of the reference hash, and a retry that changes only them is the same physics.
+        """
+
+    @property
+    def stateless(self) -> bool:
+        """Whether one calculator may serve many labels without any of them depending on the others."""
+
+    def setup(self, request: Request) -> Setup:
+        """Raises InputError for what can never run, LabelError for what this one structure rules out."""
+
+    def version(self, calculator: str) -> str:
+        """The program's version, asked of package or program. Raises InputError where it cannot be."""
+
+    def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
+        """Checksums of the pseudopotential or basis files of `elements`; None where a program has none."""
+
+    def verify(self, folder: Path) -> dict[str, Any]:
+        """Read the program's own output: LabelError unless it converged and finished. Facts for the label."""
+
+    def configuration(self, calculator: str) -> Configuration: ...
+
+
+@dataclass(frozen=True)
+class AnyCalculator:
+    """Any ASE calculator: parameters are its keywords; charge and multiplicity too where they are stated.
+
+    Such a calculator must raise where it has not converged: nothing else is known of its output.
+    """
+
+    algorithmic: frozenset[str] = frozenset()
+    stateless: bool = False
+    fixed: tuple[tuple[str, Any], ...] = ()
+
+    def setup(self, request: Request) -> Setup:
+        keywords = dict(self.fixed) | request.parameters
+        for name, value in (("charge", request.charge), ("multiplicity", request.multiplicity)):
+            if value is not None:
+                keywords[name] = value
+        return Setup(request.atoms, keywords)
+
+    def version(self, calculator: str) -> str:
+        return source_version(calculator)
+
+    def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
+        return None
+
+    def verify(self, folder: Path) -> dict[str, Any]:
+        return {}
+
+    def configuration(self, calculator: str) -> Configuration:
+        module = calculator.partition(":")[0]
+        top = module.partition(".")[0]
+        try:
+            found = importlib.util.find_spec(module) is not None
+        except ImportError:
+            found = False
+        if found:
+            return Configuration(found=(f"Python module {module}",))
+        return Configuration(missing=(f"Python module {module}",), add=f"pip install {top}")
+
+
+def source_version(calculator: str) -> str:
+    """Which code stands behind an import path: the package and its version, or the checksum of the file.
+
+    Nothing is imported but the parents of a dotted module. Raises InputError where there is no such module.
+    """
+    module = calculator.partition(":")[0]
+    top = module.partition(".")[0]
+    try:
+        return f"{top} {importlib.metadata.version(top)}"
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise InputError(
+            f'calculator "{calculator}": there is no module {module}. Install the package that has it, '
+            "or put the file's folder on PYTHONPATH."
+        )
+    return f"{module} sha256:{checksum(Path(spec.origin))}"
+
+
+def checksum(path: Path) -> str:
+    """16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def takes(factory: Callable[..., Any], keyword: str) -> bool:
+    """Whether `factory` accepts `keyword`: by name, or among any keywords."""
+    parameters = inspect.signature(factory).parameters
+    return keyword in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

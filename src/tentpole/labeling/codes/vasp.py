@@ -1,0 +1,120 @@
+"""VASP through ASE: INCAR, KPOINTS, POTCAR and POSCAR are ASE's; what they mean is decided here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from tentpole.errors import InputError, LabelError
+from tentpole.labeling.codes.base import Configuration, Request, Setup, checksum
+from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
+
+COMMANDS = ("ASE_VASP_COMMAND", "VASP_COMMAND", "VASP_SCRIPT")
+EXAMPLE = {"VASP_COMMAND": "mpirun -n 16 vasp_std", "VASP_PP_PATH": "/where/potpaw_PBE/is/in"}
+END = "General timing and accounting"  # the last block of a run that ended by itself
+
+
+class Vasp:
+    """Parameters are ASE's Vasp keywords, and two of ours: k_spacing_per_A (Γ-centred grid) and box_A.
+
+    charge → NELECT = Σ ZVAL − charge, written by ASE from the POTCARs. multiplicity m → ISPIN and NUPDOWN =
+    m − 1; without one, spin is as the parameters say. Molecules stand in a cube of edge box_A, with Γ alone.
+    """
+
+    stateless = False
+    # the way to the SCF solution, parallel layout and what is left on disk: the converged result is the same
+    algorithmic = frozenset(
+        [
+            *("algo", "nelm", "nelmin", "nelmdl", "amix", "bmix", "amix_mag", "bmix_mag", "amin", "maxmix"),
+            *("imix", "time", "isearch", "istart", "icharg", "lwave", "lcharg", "lorbit", "nwrite"),
+            *("ncore", "npar", "kpar", "nsim", "lplane", "lscalapack"),
+        ]
+    )
+
+    def setup(self, request: Request) -> Setup:
+        keywords = dict(request.parameters)
+        spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
+        if is_molecule(request.atoms):
+            atoms = in_box(request.atoms, edge, request.reference)
+            keywords.update(kpts=(1, 1, 1), gamma=True)
+        else:
+            check_cell(request.atoms, "VASP")
+            atoms = request.atoms.copy()
+            if spacing is not None:
+                keywords.update(kpts=k_grid(request.atoms, spacing), gamma=True)
+            elif "kpts" not in keywords:
+                raise InputError(NO_K_POINTS.format(request.reference))
+            atoms.pbc = True
+        if request.charge is not None:
+            keywords["charge"] = request.charge
+        if request.multiplicity is not None:
+            keywords.update(_spin(request, keywords.get("ispin")))
+        return Setup(atoms, keywords)
+
+    def version(self, calculator: str) -> str:
+        raise InputError(
+            "VASP cannot be asked for its version without a calculation. State it in the reference file: "
+            'code_version = "6.4.2" (or "6"); every OUTCAR is then held against it.'
+        )
+
+    def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
+        from ase.calculators.vasp import Vasp as AseVasp
+
+        known = {k: v for k, v in parameters.items() if k in ("xc", "pp", "gga", "setups", "pp_version")}
+        found = {}
+        for element in elements:
+            calculator = AseVasp(**known)
+            try:
+                calculator.initialize(Atoms(element))
+            except RuntimeError as error:
+                raise InputError(f"VASP: no POTCAR for {element}: {' '.join(str(error).split())}") from None
+            path = Path(calculator.ppp_list[0])
+            found[element] = f"{path.parent.parent.name}/{path.parent.name} {checksum(path)}"
+        return found
+
+    def verify(self, folder: Path) -> dict[str, Any]:
+        """Converged is what OUTCAR calls so and what took fewer than NELM steps: VASP 5 says EDIFF is reached
+        also where it ran out of them."""
+        outcar, xml = _text(folder / "OUTCAR"), _text(folder / "vasprun.xml")
+        steps = re.findall(r"Iteration\s+\d+\(\s*(\d+)\)", outcar)
+        limit = re.search(r"\bNELM\s*=\s*(\d+)", outcar)
+        if "EDIFF was not reached" in outcar or (limit and steps and int(steps[-1]) >= int(limit[1])):
+            count = steps[-1] if steps else "?"
+            raise LabelError("unconverged", f"VASP: the SCF did not converge in {count} steps (NELM).")
+        if END not in outcar or not xml.rstrip().endswith("</modeling>"):
+            raise LabelError(
+                "truncated", f"VASP: OUTCAR or vasprun.xml ends early, after {len(steps)} steps."
+            )
+        if "aborting loop because EDIFF is reached" not in outcar:
+            raise LabelError("unconverged", "VASP: OUTCAR does not say that EDIFF was reached.")
+        version = re.search(r"^\s*vasp\.(\S+)", outcar, re.MULTILINE)
+        return {"version": version[1] if version else "", "scf_steps": int(steps[-1]) if steps else None}
+
+    def configuration(self, calculator: str) -> Configuration:
+        from ase.config import cfg
+
+        command = next((name for name in COMMANDS if name in cfg), None)
+        have = {command or COMMANDS[1]: command is not None, "VASP_PP_PATH": "VASP_PP_PATH" in cfg}
+        missing = tuple(name for name, there in have.items() if not there)
+        lines = ["[environment]", *(f"{name} = {EXAMPLE[name]}" for name in missing)] if missing else []
+        return Configuration(tuple(n for n, there in have.items() if there), missing, "\n".join(lines))
+
+
+def _spin(request: Request, stated: int | None) -> dict[str, Any]:
+    unpaired = (request.multiplicity or 1) - 1
+    if unpaired and stated == 1:
+        raise InputError(
+            f"{request.reference}: ispin = 1 in the reference and multiplicity {request.multiplicity} in the "
+            "campaign contradict each other. Leave ispin out: the multiplicity sets it."
+        )
+    if not unpaired and stated != 2:
+        return {"ispin": 1}
+    moments = [unpaired / len(request.atoms)] * len(request.atoms)
+    return {"ispin": 2, "nupdown": float(unpaired), "magmom": moments}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""

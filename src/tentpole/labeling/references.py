@@ -1,0 +1,199 @@
+"""Reference methods: what a label means, read from calculators/*.toml.
+
+A reference is physics: its hash covers the resolved parameters, the calculator, the program's version and the
+checksums of its pseudopotential or basis files. Machine settings stay in ASE's own config.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from tentpole.errors import InputError
+from tentpole.labeling.accept import Accept
+from tentpole.labeling.codes import Code, Request, Setup, code_of
+from tentpole.labeling.codes.base import takes
+from tentpole.labeling.files import Retry, available, merge, read
+
+__all__ = ["Reference", "Retry", "available", "load"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One method that labels, resolved: parents merged, words checked, nothing imported or run yet.
+
+    `elements` are those of the campaign: for programs with pseudopotential or basis files, the files of these
+    elements are part of the hash.
+    """
+
+    name: str
+    import_path: str
+    properties: tuple[str, ...]
+    requires: tuple[str, ...] = ()
+    requires_for_molecules: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+    accept: Accept = field(default_factory=Accept)
+    retries: tuple[Retry, ...] = ()
+    allow: tuple[str, ...] = ()
+    code_version: str = ""
+    description: str = ""
+    source: str = ""
+    elements: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> Code:
+        return code_of(self.import_path)
+
+    @functools.cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the hash covers, as plain data: what two labels of one reference have in common.
+
+        Raises InputError where the program's version or its potentials cannot be found on this machine.
+        """
+        content: dict[str, Any] = {
+            "calculator": self.import_path,
+            "parameters": self.physics(self.parameters),
+            "version": self.code_version or self.code.version(self.import_path),
+        }
+        potentials = self.code.potentials(self.parameters, self.elements)
+        if potentials is not None:
+            if not self.elements:
+                raise InputError(
+                    f"{self.name}: its hash covers the potentials of the campaign's elements. Load it with "
+                    f'them, as in load("{self.name}", elements=("O", "H")).'
+                )
+            content["potentials"] = potentials
+        allowed = [self._merged(retry) for retry in self.retries if retry.name in self.allow]
+        if allowed:
+            content["allowed retries"] = [self.physics(parameters) for parameters in allowed]
+        return content
+
+    def physics(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """What of `parameters` changes a converged result: flat, with dotted keys."""
+        algorithmic = self.code.algorithmic
+        return {key: value for key, value in _flat(parameters).items() if key not in algorithmic}
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """16 hex digits that name the physics. Labels of different hashes never train one model."""
+        text = json.dumps(self.identity, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def rung(self, retry: Retry) -> Reference:
+        """This reference with one rung of its retry ladder merged in, and no ladder of its own."""
+        rung = replace(self, parameters=self._merged(retry), retries=(), allow=())
+        same = {key: value for key, value in self.identity.items() if key != "allowed retries"}
+        rung.__dict__["identity"] = {
+            **same,
+            "parameters": self.physics(rung.parameters),
+        }  # not asked for again
+        return rung
+
+    def joins(self, retry: Retry) -> bool:
+        """Whether labels of this rung are this reference's: the same physics, or allowed by name."""
+        same = self.physics(self._merged(retry)) == self.physics(self.parameters)
+        return same or retry.name in self.allow
+
+    def _merged(self, retry: Retry) -> dict[str, Any]:
+        return merge(self.parameters, retry.parameters)
+
+    def check(self, atoms: Atoms, charge: int | None, multiplicity: int | None) -> None:
+        """What must hold before anything is spent on `atoms`.
+
+        Raises InputError where a required charge or multiplicity is missing, or where both together are
+        impossible: electrons − charge and multiplicity − 1 must be both even or both odd.
+        """
+        needed = self.requires + (() if atoms.pbc.any() else self.requires_for_molecules)
+        given = {"charge": charge, "multiplicity": multiplicity}
+        for name in needed:
+            if given[name] is None:
+                raise InputError(
+                    f'reference "{self.name}" needs the {name} of {atoms.get_chemical_formula()} and the '
+                    f"campaign does not state it. There is no default: write {name} = … ({_MEANING[name]})."
+                )
+        if multiplicity is None:
+            return
+        electrons = int(atoms.numbers.sum()) - (charge or 0)
+        unpaired = multiplicity - 1
+        if not 0 <= unpaired <= electrons or (electrons - unpaired) % 2:
+            likely = 1 if electrons % 2 == 0 else 2
+            raise InputError(
+                f"{atoms.get_chemical_formula()} with charge {charge or 0} has {electrons} electrons: "
+                f"multiplicity {multiplicity} is impossible. The lowest possible one is {likely}."
+            )
+
+    def setup(self, atoms: Atoms, charge: int | None, multiplicity: int | None, directory: Path) -> Setup:
+        """The atoms as the program sees them, bare, and its calculator's keywords."""
+        self.check(atoms, charge, multiplicity)
+        bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        wanted = tuple(p for p in self.properties if p != "stress" or atoms.pbc.all())
+        request = Request(self.name, bare, dict(self.parameters), wanted, charge, multiplicity, directory)
+        return self.code.setup(request)
+
+    def make(self, keywords: dict[str, Any], directory: Path | None) -> Any:
+        """The ASE calculator, at work in `directory` where it takes one. Only here is its module imported."""
+        factory = _factory(self.import_path, self.source)
+        if directory is not None and takes(factory, "directory"):
+            keywords = {**keywords, "directory": str(directory)}
+        return factory(**keywords)
+
+    def calculator(
+        self,
+        charge: int | None = None,
+        multiplicity: int | None = None,
+        directory: Path | str = ".",
+        *,
+        atoms: Atoms,
+    ) -> Any:
+        """An ASE calculator of this reference for structures like `atoms`, for scripts and MD.
+
+        k-points, spin and box follow from `atoms`. For a molecule in a box attach it to `setup(...).atoms`.
+        """
+        return self.make(self.setup(atoms, charge, multiplicity, Path(directory)).keywords, Path(directory))
+
+
+_MEANING = {
+    "charge": "the total charge in e, 0 for a neutral structure",
+    "multiplicity": "2S + 1, 1 for a closed shell",
+}
+
+
+def load(name_or_path: str | Path, elements: Sequence[str] = ()) -> Reference:
+    """The reference called `name_or_path` among the files Tentpole ships, or the TOML file at that path.
+
+    Raises InputError for an unknown name or key (with the nearest right one) and for what has a wrong type.
+    """
+    content = read(name_or_path)
+    return Reference(**content, elements=tuple(sorted(set(elements))))
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys; 520 and 520.0 are the same number."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = int(value) if isinstance(value, float) and value.is_integer() else value
+    return flat
+
+
+def _factory(import_path: str, source: str) -> Callable[..., Any]:
+    module, _, attribute = import_path.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        extra = f' Install it: pip install "tentpole[{_EXTRAS[module]}]".' if module in _EXTRAS else ""
+        raise InputError(f'{source}: cannot import calculator = "{import_path}": {error}.{extra}') from None
+    return found  # type: ignore[no-any-return]
+
+
+_EXTRAS = {"tblite.ase": "xtb", "chgnet.model.dynamics": "chgnet"}

@@ -1,0 +1,109 @@
+"""What a worker process is: its threads, its own session, and the limits it keeps by itself.
+
+Standard library only, so that the number of threads is set before NumPy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_driver = 0  # pid of the driver that started this worker; 0 in a process that `start` has not run in
+
+
+def start(threads: int) -> None:
+    """Make this process a worker: `threads` per program, and a session of its own with all it starts.
+
+    Programs that a label runs belong to the session, so that one signal ends them with their worker.
+    """
+    global _driver
+    for name in _THREADS:
+        os.environ[name] = str(threads)
+    _driver = os.getppid()
+    os.setsid()
+    signal.signal(signal.SIGTERM, lambda *_: end_session())
+
+
+def end_session() -> NoReturn:
+    """Kill this worker and everything it started, at once. Labels are whole files or none."""
+    if os.getsid(0) == os.getpid():
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+    for pid in _descendants(os.getpid()):
+        _kill(pid)
+    os._exit(70)
+
+
+@contextmanager
+def watched(folder: Path, time_limit_s: float | None, memory_limit_GB: float | None) -> Iterator[None]:
+    """End this worker, with the reason in folder/killed, when a label outgrows its limits or its driver dies.
+
+    Memory is the resident set of this process and all below it. The check comes a few times a second.
+    """
+    done = threading.Event()
+    limit = min(60.0, time_limit_s or 60.0)
+    period = min(0.5, max(0.02, limit / 10))
+    deadline = time.monotonic() + time_limit_s if time_limit_s else float("inf")
+
+    def watch() -> None:
+        while not done.wait(period):
+            if _driver and os.getppid() != _driver:
+                end_session()
+            if time.monotonic() > deadline:
+                _give_up(folder, "timeout", f"not finished after {time_limit_s:g} s.")
+            if memory_limit_GB and (used := resident_GB()) > memory_limit_GB:
+                _give_up(folder, "memory", f"{used:.2f} GB in use, the limit is {memory_limit_GB:g} GB.")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _give_up(folder: Path, reason: str, message: str) -> None:
+    (folder / "killed").write_text(f"{reason}\n{message}")
+    end_session()
+
+
+def resident_GB() -> float:
+    """Resident memory of this process and all below it, from /proc."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for pid in (os.getpid(), *_descendants(os.getpid())):
+        try:
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+        except (OSError, IndexError):
+            continue  # it ended meanwhile
+    return total / 1e9
+
+
+def _descendants(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(after_name[1]), []).append(int(path.parent.name))
+    found, queue = [], [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
