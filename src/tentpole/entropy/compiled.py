@@ -1,0 +1,28 @@
+"""`compiled`: numba's compiler as Tentpole uses it, once, for every kernel.
+
+Machine code is kept on disk (beside the module, or in the user's cache folder where the installation is
+read-only), so that it is made once per machine; where no folder can be written it is made once per process.
+Kernels release the GIL: they are spread over cores by threads of our own, which neither fork nor nesting
+upsets, rather than by numba's parallel layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_FASTMATH = {"reassoc", "contract", "nsz"}
+"""Sums may be reordered and fused, which lets loops use vector units. NaN and infinity stay what they are."""
+
+
+def compiled(function: F) -> F:
+    """`function` as machine code."""
+    try:
+        kernel = njit(nogil=True, cache=True, fastmath=_FASTMATH)(function)
+    except RuntimeError:  # numba: "no locator available", nowhere to keep the machine code
+        kernel = njit(nogil=True, fastmath=_FASTMATH)(function)
+    return cast(F, kernel)

@@ -1,0 +1,56 @@
+"""Diversity: k-means in feature space, and of each cluster the candidate nearest to its centre."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.state import FloatArray
+
+_MANY = 20_000
+"""Candidates beyond which k-means goes by mini-batches (scikit-learn): minutes become seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """One candidate per cluster of k clusters. Looks at features alone, neither at σ nor at what is labelled.
+
+    starts : k-means runs, the best of which counts.
+    """
+
+    starts: int = 1
+
+    def select(
+        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
+    ) -> list[Pick]:
+        """See SelectionRule."""
+        k = min(max(k, 0), len(candidates))
+        if k == 0:
+            return []
+        centres, sizes = _clusters(candidates.features, k, self.starts, int(rng.integers(2**31)))
+        free = np.ones(len(candidates), dtype=bool)
+        picks = []
+        for centre, size in zip(centres, sizes, strict=True):
+            distance = np.sqrt(((candidates.features - centre) ** 2).sum(axis=1))
+            i = int(np.argmin(np.where(free, distance, np.inf)))
+            free[i] = False
+            scores = {"sigma": float(candidates.sigma[i]), "distance": float(distance[i])}
+            reason = f"nearest to the centre of a cluster of {size} (of {k} clusters)"
+            picks.append(Pick(i, candidates.ids[i], scores, reason))
+        return picks
+
+
+def _clusters(features: FloatArray, k: int, starts: int, seed: int) -> tuple[FloatArray, np.ndarray]:
+    """k centres and their clusters' sizes. Fewer distinct points than k leave some centres doubled."""
+    import warnings
+
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    kind = MiniBatchKMeans if len(features) > _MANY else KMeans
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # doubled points: distinct ones are picked
+        fitted = kind(n_clusters=k, n_init=starts, random_state=seed).fit(features)
+    return fitted.cluster_centers_, np.bincount(fitted.labels_, minlength=k)

@@ -1,0 +1,178 @@
+"""Each rule chooses what it says, deterministically, at most k, and gives its reason."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tentpole.entropy import Covariance
+from tentpole.errors import InputError
+from tentpole.selection import (
+    KINDS,
+    Candidates,
+    Hybrid,
+    Labelled,
+    LogDet,
+    SelectionRule,
+    TwoKey,
+    rule,
+)
+
+
+def table(n=40, d=5, seed=0, conditions=4, atoms=0):
+    rng = np.random.default_rng(seed)
+    spread = 1.0 + np.arange(n) % conditions  # the last condition is the widest
+    rows = [rng.normal(size=(atoms, d)) * s for s in spread] if atoms else None
+    features = (
+        np.stack([r.mean(axis=0) for r in rows]) if rows else rng.normal(size=(n, d)) * spread[:, None]
+    )
+    return Candidates(
+        [f"r000-w{i:02d}-000000" for i in range(n)],
+        rng.uniform(0.01, 0.5, n),
+        features,
+        [f"{300 * int(s)} K" for s in spread],
+        rows,
+    )
+
+
+def known(m=6, d=5, seed=1):
+    return Labelled(np.random.default_rng(seed).normal(size=(m, d)))
+
+
+def rng():
+    return np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("labelled", [known(), Labelled(np.zeros((0, 5)))], ids=["some labels", "no labels"])
+def test_laws_of_every_rule(name, labelled):
+    candidates, chooser = table(), rule(name)
+    assert isinstance(chooser, SelectionRule)
+    for k in (0, 1, 7, 40, 100):
+        picks = chooser.select(candidates, labelled, k, rng())
+        indices = [p.index for p in picks]
+        assert len(set(indices)) == len(indices) <= min(k, 40)
+        assert all(candidates.ids[p.index] == p.id for p in picks)
+        assert all(len(p.reason) > 10 and np.isfinite(list(p.scores.values())).all() for p in picks)
+        assert picks == chooser.select(candidates, labelled, k, rng())
+    if name != "two_key":
+        assert len(chooser.select(candidates, labelled, 7, rng())) == 7
+    empty = Candidates([], np.zeros(0), np.zeros((0, 5)), [])
+    assert chooser.select(empty, labelled, 3, rng()) == []
+
+
+def test_random_draws_each_as_often():
+    counts = Counter()
+    generator = np.random.default_rng(0)
+    for _ in range(2000):
+        counts.update(p.index for p in rule("random").select(table(10), known(), 3, generator))
+    assert min(counts.values()) > 500
+    assert max(counts.values()) < 700
+
+
+def test_uncertainty_takes_the_highest_disagreement():
+    candidates = table()
+    picks = rule("uncertainty").select(candidates, known(), 5, rng())
+    assert [p.index for p in picks] == np.argsort(-candidates.sigma)[:5].tolist()
+
+
+def test_diversity_takes_one_of_each_cluster():
+    centres = np.array([[0, 0], [50, 0], [0, 50], [50, 50]])
+    points = np.repeat(centres, 10, axis=0) + np.random.default_rng(0).normal(size=(40, 2))
+    candidates = Candidates([str(i) for i in range(40)], np.ones(40), points, ["a"] * 40)
+    picks = rule("diversity").select(candidates, Labelled(np.zeros((0, 2))), 4, rng())
+    assert sorted(p.index // 10 for p in picks) == [0, 1, 2, 3]
+    for pick in picks:
+        group = points[10 * (pick.index // 10) :][:10]
+        nearest = np.argmin(np.linalg.norm(group - group.mean(axis=0), axis=1))
+        assert pick.index % 10 == nearest
+
+
+def test_diversity_of_doubled_points_still_gives_distinct_picks():
+    candidates = Candidates([str(i) for i in range(8)], np.ones(8), np.zeros((8, 2)), ["a"] * 8)
+    picks = rule("diversity").select(candidates, Labelled(np.zeros((0, 2))), 4, rng())
+    assert len({p.index for p in picks}) == 4
+
+
+def test_hybrid_at_its_ends_is_disagreement_or_distance():
+    candidates = table()
+    by_sigma = Hybrid(weight=1.0).select(candidates, known(), 5, rng())
+    assert [p.index for p in by_sigma] == np.argsort(-candidates.sigma)[:5].tolist()
+    first = Hybrid(weight=0.0).select(candidates, known(), 1, rng())[0]
+    distances = np.linalg.norm(candidates.features[:, None] - known().features, axis=2).min(axis=1)
+    assert first.index == distances.argmax()
+    assert first.scores["distance"] == pytest.approx(distances.max())
+
+
+def test_hybrid_weighs_six_to_four_and_avoids_what_it_has_just_chosen():
+    features = np.array([[0.0], [10.0], [10.0], [4.0]])
+    candidates = Candidates(list("abcd"), np.array([0.0, 1.0, 1.0, 0.8]), features, ["x"] * 4)
+    picks = Hybrid().select(candidates, Labelled(np.array([[0.0]])), 2, rng())
+    assert [p.id for p in picks] == ["b", "d"]  # c has b's score until b, which is where c is, is taken
+    assert picks[0].scores["score"] == pytest.approx(1.0)
+    assert picks[1].scores["score"] == pytest.approx(0.6 * 0.8 + 0.4 * 0.4)
+
+
+@pytest.mark.parametrize("method", ["exact", "information", "cholesky"])
+def test_logdet_keeps_an_equal_share_per_condition_unless_told(method):
+    candidates = table()
+    even = LogDet(method=method).select(candidates, known(), 8, rng())
+    assert set(Counter(candidates.conditions[p.index] for p in even).values()) == {2}
+    free = LogDet(method=method, quota="none").select(candidates, known(), 8, rng())
+    assert Counter(candidates.conditions[p.index] for p in free)["1200 K"] > 2
+    three = LogDet(method=method, quota=3).select(candidates, known(), 8, rng())
+    assert max(Counter(candidates.conditions[p.index] for p in three).values()) <= 3
+
+
+def test_logdet_uses_the_dataset_s_covariance_and_every_atom():
+    candidates = table(12, atoms=6)
+    covariance = Covariance("per-atom", eps=1e-3)
+    for seed in range(4):
+        covariance.add(np.random.default_rng(seed).normal(size=(6, 5)))
+    labelled = Labelled(np.zeros((4, 5)), covariance=covariance)
+    picks = LogDet(quota="none").select(candidates, labelled, 1, rng())
+    gains = covariance.gains(candidates.rows)
+    assert picks[0].index == gains.argmax()
+    assert picks[0].scores["gain"] == pytest.approx(gains.max())
+    assert covariance.configurations == 4
+
+
+def test_two_keys_must_both_turn():
+    candidates = table(atoms=4)
+    covariance = Covariance("per-atom", eps=1e-3)
+    covariance.add(np.random.default_rng(0).normal(size=(200, 5)) * 2)
+    labelled = Labelled(np.zeros((1, 5)), covariance=covariance)
+    gains = covariance.gains(candidates.rows)
+    both = (candidates.sigma >= 0.25) & (gains >= 0.02)
+    assert 0 < both.sum() < min((candidates.sigma >= 0.25).sum(), (gains >= 0.02).sum())
+    picks = TwoKey(sigma=0.25, gain=0.02, quota="none").select(candidates, labelled, 40, rng())
+    assert 0 < len(picks) <= both.sum()
+    assert all(both[p.index] for p in picks)
+    assert all(p.scores["gain"] >= 0.02 for p in picks)
+    assert picks[0].index == np.argmax(np.where(both, gains, -np.inf))
+    assert TwoKey(sigma=9.0).select(candidates, labelled, 5, rng()) == []
+    assert TwoKey(sigma=0.0, gain=99.0).select(candidates, labelled, 5, rng()) == []
+
+
+def test_the_floor_can_follow_the_candidates_median_gain():
+    candidates = table(atoms=4)
+    covariance = Covariance("per-atom", eps=1e-3)
+    covariance.add(np.random.default_rng(0).normal(size=(50, 5)))
+    labelled = Labelled(np.zeros((1, 5)), covariance=covariance)
+    gains = covariance.gains(candidates.rows)
+    picks = TwoKey(sigma=0.0, gain=0.0, gain_of_median=1.5).select(candidates, labelled, 40, rng())
+    assert picks
+    assert all(gains[p.index] >= 1.5 * np.median(gains) for p in picks)
+
+
+def test_a_misspelt_rule_or_setting_is_answered_with_the_right_one():
+    with pytest.raises(InputError, match='did you mean "uncertainty"'):
+        rule("uncertainy")
+    with pytest.raises(InputError, match='did you mean "weight"'):
+        rule("hybrid", weigth=0.5)
+    with pytest.raises(InputError, match="weight must lie"):
+        rule("hybrid", weight=2.0)
+    with pytest.raises(InputError, match="quota"):
+        rule("logdet", quota=0)
+    with pytest.raises(InputError, match="quota"):
+        rule("two_key", quota="evn")
