@@ -1,0 +1,23 @@
+"""Databases that a pool is fetched from: Materials Project, OQMD, and any OPTIMADE service."""
+
+from __future__ import annotations
+
+from tentpole.pool.sources.cache import PageCache, default_cache
+from tentpole.pool.sources.mp import ENDPOINT as MP_ENDPOINT
+from tentpole.pool.sources.mp import fetch_mp
+from tentpole.pool.sources.optimade import OPTIMADE_SERVICES, fetch_optimade
+from tentpole.pool.sources.oqmd import ENDPOINT as OQMD_ENDPOINT
+from tentpole.pool.sources.oqmd import fetch_oqmd
+from tentpole.pool.sources.query import Query
+
+__all__ = [
+    "MP_ENDPOINT",
+    "OPTIMADE_SERVICES",
+    "OQMD_ENDPOINT",
+    "PageCache",
+    "Query",
+    "default_cache",
+    "fetch_mp",
+    "fetch_optimade",
+    "fetch_oqmd",
+]

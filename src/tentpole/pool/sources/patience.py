@@ -1,0 +1,96 @@
+"""Sessions that retry, answers that are checked, and errors that say which service failed and what to do."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tentpole.errors import InputError, TentpoleError
+
+RETRY_STATUS = (429, 502, 503, 504)
+
+
+class ServiceError(TentpoleError):
+    """A database did not give a usable answer after all retries. What was fetched stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a request is tried again and how long is waited: back_off_s · 2ⁿ, or what Retry-After says."""
+
+    tries: int = 5
+    back_off_s: float = 0.5
+    timeout_s: float = 60.0
+
+
+PATIENT = Patience()
+
+
+def need(module: str) -> Any:
+    """The optional module, or InputError with the command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"fetching needs {error.name or module}, which is not installed: pip install 'tentpole[pool]'"
+        ) from None
+
+
+def session(patience: Patience) -> Any:
+    """A requests.Session that retries 429 (honouring Retry-After), 502, 503, 504 and broken connections."""
+    requests = need("requests")
+    retry = need("urllib3.util").Retry(
+        total=patience.tries,
+        backoff_factor=patience.back_off_s,
+        status_forcelist=RETRY_STATUS,
+        allowed_methods=("GET",),
+        respect_retry_after_header=True,
+        raise_on_status=False,
+    )
+    made = requests.Session()
+    adapter = requests.adapters.HTTPAdapter(max_retries=retry)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    return made
+
+
+def insist(call: Callable[[], Any], service: str, patience: Patience, secret: str = "") -> Any:
+    """`call()`, again after a pause when its answer is broken (truncated JSON, a cut connection).
+
+    Raises ServiceError with the last failure when `patience.tries` are used up, InputError as it comes. The
+    text of a failure never holds `secret`, and the exception it came from is not chained.
+    """
+    transient = (ValueError, KeyError, OSError)  # JSON errors are ValueErrors, requests' are OSErrors
+    said = ""
+    for attempt in range(patience.tries):
+        if attempt:
+            time.sleep(patience.back_off_s * 2 ** (attempt - 1))
+        try:
+            return call()
+        except transient as error:
+            said = f"{type(error).__name__}: {error}"
+    if secret:
+        said = said.replace(secret, "…")
+    raise ServiceError(
+        f"{service} gave no usable answer in {patience.tries} tries ({said[:300]}). Check the network and the "
+        "service's status page, then give the same command again: pages already fetched are kept."
+    )
+
+
+def get_json(http: Any, url: str, parameters: dict[str, Any], service: str, patience: Patience) -> Any:
+    """The JSON object at `url`, with retries. Raises ServiceError, or InputError where the request is refused."""
+
+    def once() -> Any:
+        answer = http.get(url, params=parameters, timeout=patience.timeout_s)
+        if 400 <= answer.status_code < 500 and answer.status_code not in RETRY_STATUS:
+            raise InputError(f"{service} refused the request with status {answer.status_code}: {answer.text[:200]}")
+        answer.raise_for_status()
+        content = answer.json()
+        if not isinstance(content, dict) or not isinstance(content.get("data"), list):
+            raise ValueError('the answer holds no list "data"')
+        return content
+
+    return insist(once, service, patience)
