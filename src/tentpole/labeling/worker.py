@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ def start(threads: int) -> None:
     global _driver
     for name in _THREADS:
         os.environ[name] = str(threads)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="ase")  # to its developers, not to users
     _driver = os.getppid()
     os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: end_session())
