@@ -1,1 +1,37 @@
+"""Training: MACE's own command, one job per member. Names load on first use."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tentpole.training.base import TrainingError, TrainingJob, TrainingReport
+    from tentpole.training.committee import prepare, train_committee, train_member
+    from tentpole.training.mace import MACESettings
+
+_HOME = {
+    "MACESettings": "mace",
+    "TrainingError": "base",
+    "TrainingJob": "base",
+    "TrainingReport": "base",
+    "prepare": "committee",
+    "train_committee": "committee",
+    "train_member": "committee",
+}
+
+__all__ = [
+    "MACESettings",
+    "TrainingError",
+    "TrainingJob",
+    "TrainingReport",
+    "prepare",
+    "train_committee",
+    "train_member",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

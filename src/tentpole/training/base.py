@@ -1,0 +1,55 @@
+"""What training is asked and what it answers: one job per member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tentpole.errors import TentpoleError
+
+
+class TrainingError(TentpoleError):
+    """A training that failed: the message holds the last lines of its log and where the whole log is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """One member to train.
+
+    member : its number, for names and progress. seed : of initial weights and of the order of batches.
+    train, valid : extended XYZ with REF_energy (eV), REF_forces (eV/Å) and, where known, REF_stress (eV/Å³).
+    folder : where the log stays and, while the training runs, its scratch. out : the finished member's stem;
+    out.safetensors and then out.json appear whole or not at all. warm_start : stem of the member whose weights
+    the training goes on from; None starts from random ones.
+    """
+
+    member: int
+    seed: int
+    train: Path
+    valid: Path
+    folder: Path
+    out: Path
+    warm_start: Path | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"member-{self.member}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """How a training went. Errors are on the validation set, of the weights that were kept.
+
+    energy_rmse in eV/atom, force_rmse in eV/Å; seconds of wall time; curve: (epoch, energy_rmse, force_rmse) at
+    each evaluation. `skipped`: the member was there already and the figures are those of its own training.
+    """
+
+    member: int
+    out: Path
+    seconds: float
+    updates: int
+    energy_rmse: float
+    force_rmse: float
+    curve: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)
+    warm_start: bool = False
+    skipped: bool = False

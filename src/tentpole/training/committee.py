@@ -1,0 +1,219 @@
+"""A whole committee trained: members side by side, each in its own process, each resumed where it is done."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from tentpole.committee.committee import write_committee_file
+from tentpole.committee.members import description_file
+from tentpole.errors import InputError
+from tentpole.training.base import TrainingError, TrainingJob, TrainingReport
+from tentpole.training.mace import (
+    MACESettings,
+    arguments,
+    isolated_energies,
+    kept_energies,
+    labelled_frames,
+    read_curve,
+    read_report,
+    schedule,
+    scratch_folder,
+)
+from tentpole.training.server import encode
+
+Progress = Callable[[int, int, int], None]
+
+_server: Server | None = None
+
+
+def prepare() -> None:
+    """Start the training process in the background, so that its seven seconds of imports pass unnoticed."""
+    _the_server()
+
+
+def train_member(job: TrainingJob, settings: MACESettings) -> TrainingReport:
+    """Train one member, or read its report where it is there already. Raises TrainingError, InputError."""
+    return train_committee([job], settings, workers=1)[0]
+
+
+def train_committee(
+    jobs: Sequence[TrainingJob],
+    settings: MACESettings,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> list[TrainingReport]:
+    """Train all `jobs`, `workers` at a time (None: one per core), and report in the order of the jobs.
+
+    A job whose member is there is not run again. on_progress(member, epoch, epochs) is called from this thread
+    as the logs grow. When all members are there and share a folder, its committee.json says so. Raises
+    InputError before anything starts where files or settings are wrong, TrainingError when a training fails;
+    the others are stopped then, and members that were finished stay.
+    """
+    if not jobs:
+        raise InputError("no training jobs given")
+    waiting = [job for job in jobs if not description_file(job.out).is_file()]
+    skipped = {job.member for job in jobs} - {job.member for job in waiting}
+    if waiting:
+        energies = common_energies(jobs, settings)
+        orders = [_order(number, job, settings, energies) for number, job in enumerate(waiting)]
+        _run(waiting, orders, settings, workers or os.cpu_count() or 1, on_progress)
+    folders = {job.out.parent for job in jobs}
+    if len(folders) == 1:
+        write_committee_file(folders.pop(), [job.out.name for job in jobs])
+    return [read_report(job, skipped=job.member in skipped) for job in jobs]
+
+
+def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict[int, float]:
+    """The isolated atoms' energies for all members: those of the warm starts, else given, else fitted once.
+
+    Raises InputError where warm starts differ among themselves: their offsets would pass for uncertainty.
+    """
+    frames = [atoms for path in sorted({job.train for job in jobs}) for atoms in labelled_frames(path)]
+    starts = [job for job in jobs if job.warm_start is not None]
+    if not starts:
+        return isolated_energies(settings, frames)
+    if len(starts) < len(jobs):
+        raise InputError("some members start warm and some from scratch: their energies would differ in origin")
+    tables = [kept_energies(job.warm_start) for job in starts if job.warm_start is not None]
+    if any(table != tables[0] for table in tables):
+        raise InputError("these members were trained with different E0s: train them from scratch, together")
+    species = {int(z) for atoms in frames for z in atoms.numbers}
+    if strangers := sorted(species - set(tables[0])):
+        names = ", ".join(chemical_symbols[z] for z in strangers)
+        raise InputError(f"the last round's models do not know {names}: train from scratch this time")
+    return tables[0]
+
+
+def _order(
+    number: int, job: TrainingJob, settings: MACESettings, energies: dict[int, float]
+) -> dict[str, Any]:
+    command = arguments(job, settings, scratch_folder(job), energies)
+    absolute = replace(
+        job,
+        **{name: getattr(job, name).resolve() for name in ("train", "valid", "folder", "out")},
+        warm_start=None if job.warm_start is None else job.warm_start.resolve(),
+    )
+    return {
+        "id": number,
+        "job": asdict(absolute),
+        "settings": asdict(settings),
+        "energies": energies,
+        "command": command,
+    }
+
+
+def _run(
+    jobs: Sequence[TrainingJob],
+    orders: Sequence[dict[str, Any]],
+    settings: MACESettings,
+    workers: int,
+    on_progress: Progress | None,
+) -> None:
+    server = _the_server()
+    epochs = {job.member: schedule(settings, len(labelled_frames(job.train)))[1] for job in jobs}
+    told = {job.member: -1 for job in jobs}
+    waiting, running = list(orders), set[int]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                order = waiting.pop(0)
+                server.send(order)
+                running.add(order["id"])
+            for answer in server.answers(timeout_s=0.2):
+                running.discard(answer["id"])
+                if answer["status"] != 0:
+                    raise _failure(jobs[answer["id"]], answer["status"])
+            if on_progress is not None:
+                for job in jobs:
+                    curve = read_curve(job.log)
+                    if curve and curve[-1][0] + 1 != told[job.member]:
+                        told[job.member] = curve[-1][0] + 1
+                        on_progress(job.member, told[job.member], epochs[job.member])
+    finally:
+        for number in running:
+            server.send({"kill": number})
+        while running:
+            running -= {answer["id"] for answer in server.answers(timeout_s=0.2)}
+
+
+def _failure(job: TrainingJob, status: int) -> TrainingError:
+    lines = job.log.read_text(errors="replace").splitlines() if job.log.is_file() else []
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    last = "\n    ".join(lines[-15:]) or "(empty)"
+    return TrainingError(
+        f"the training of member {job.member} {how}. Its log, {job.log}, ends with\n    {last}\n"
+        "Run the same again to go on: members that are finished are kept."
+    )
+
+
+class Server:
+    """The process of `tentpole.training.server`, from the side that asks."""
+
+    def __init__(self) -> None:
+        package = str(Path(__file__).parents[2])
+        paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tentpole.training.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._rest = b""
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, order: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order, default=encode).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def answers(self, timeout_s: float) -> list[dict[str, Any]]:
+        """What has ended since the last call, after waiting at most `timeout_s` for it."""
+        assert self._process.stdout is not None
+        until = time.monotonic() + timeout_s
+        while True:
+            chunk = self._process.stdout.read() or b""
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            found = [answer for answer in map(json.loads, lines) if "id" in answer]
+            if found or time.monotonic() > until:
+                return found
+            if not self.alive:
+                raise TrainingError(
+                    f"the training process ended with status {self._process.returncode}. Does "
+                    f"`{sys.executable} -m tentpole.training.server` start?"
+                )
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """End the process and what it still runs."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def _the_server() -> Server:
+    global _server
+    if _server is None or not _server.alive:
+        _server = Server()
+        atexit.register(_server.close)
+    return _server

@@ -1,0 +1,104 @@
+"""A process that has imported mace once and forks a child for every training.
+
+`python -m tentpole.training.server` reads one JSON object per line from its standard input:
+
+    {"id": 3, "job": {...}, "settings": {...}, "energies": {...}, "command": [...]}    train
+    {"kill": 3}                                                                         stop that training
+
+and answers {"ready": true} once, then {"id": 3, "status": 0} when a child has ended: 0 when the member is
+written, else its exit status (negative: the signal). When its input ends, it kills what still runs and leaves:
+no training outlives the program that asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def encode(value: Any) -> Any:
+    """Paths as strings, for json.dumps."""
+    return str(value)
+
+
+def serve() -> None:
+    """Answer jobs until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what mace prints while it is imported is no answer
+    import mace.cli.run_train
+
+    from tentpole.training import mace as _trainer
+
+    del mace, _trainer
+    print(json.dumps({"ready": True}), file=answers)
+    running: dict[int, int] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    buffer = b""
+    try:
+        while True:
+            if selector.select(timeout=0.05):
+                chunk = os.read(0, 65536)
+                if not chunk:
+                    return
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for line in lines:
+                    _obey(json.loads(line), running)
+            for pid in list(running):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    code = os.waitstatus_to_exitcode(status)
+                    print(json.dumps({"id": running.pop(pid), "status": code}), file=answers)
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _obey(order: dict[str, Any], running: dict[int, int]) -> None:
+    if "kill" in order:
+        for pid, job in running.items():
+            if job == order["kill"]:
+                os.kill(pid, signal.SIGKILL)
+        return
+    pid = os.fork()
+    if pid == 0:
+        _child(order)
+    running[pid] = order["id"]
+
+
+def _child(order: dict[str, Any]) -> None:
+    """Train one member in this fresh process and end it."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+        from tentpole.training.base import TrainingJob
+        from tentpole.training.mace import MACESettings, run_here
+
+        paths = ("train", "valid", "folder", "out", "warm_start")
+        fields: dict[str, Any] = {
+            name: Path(value) if name in paths and value is not None else value
+            for name, value in order["job"].items()
+        }
+        job, settings = TrainingJob(**fields), MACESettings(**order["settings"])
+        job.folder.mkdir(parents=True, exist_ok=True)
+        log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        run_here(job, settings, {int(z): e for z, e in order["energies"].items()}, order["command"])
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    serve()
