@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from tentpole.errors import unknown
+from tentpole.selection.adaptive import Adaptive
 from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 from tentpole.selection.diversity import Diversity
 from tentpole.selection.hybrid import Hybrid
@@ -15,6 +16,7 @@ from tentpole.selection.two_key import TwoKey
 from tentpole.selection.uncertainty import Uncertainty
 
 KINDS: dict[str, type[Any]] = {
+    "adaptive": Adaptive,
     "random": Random,
     "uncertainty": Uncertainty,
     "diversity": Diversity,
@@ -39,6 +41,7 @@ def rule(name: str, **settings: Any) -> SelectionRule:
 
 __all__ = [
     "KINDS",
+    "Adaptive",
     "Candidates",
     "Diversity",
     "Hybrid",

@@ -66,10 +66,8 @@ def fetch_mp(
     """
     key = api_key()
     client = _Client(key, endpoint, patience)
-    criteria: dict[str, Any] = (
-        {"chemsys": query.chemsys} if query.exact else {"elements": list(query.elements)}
-    )
-    about = {"service": "mp", "endpoint": endpoint, "version": client.version, "deprecated": False, **criteria}
+    criteria = {"chemsys": query.chemsys} if query.exact else {"elements": ",".join(query.elements)}
+    about = {"service": "mp", "endpoint": endpoint, "version": client.version, **criteria}
     found, _ = cache.page({**about, "page": "ids"}, lambda: client.ids(criteria))
     ids = sorted(found)
     if len(ids) > query.limit:
@@ -113,14 +111,13 @@ class _Client:
         self._rester = self._call(start)
         self.version = str(self._rester.db_version)
 
-    def ids(self, criteria: dict[str, Any]) -> list[str]:
+    def ids(self, criteria: dict[str, str]) -> list[str]:
         """Every matching id, once. The service's own count says when the list is whole."""
-        summary = self._rester.materials.summary
-        api = {k: ",".join(v) if isinstance(v, list) else v for k, v in criteria.items()}
-        total = self._call(lambda: summary.count({**api, "deprecated": False}))
+        current = {**criteria, "deprecated": False}
+        total = self._call(lambda: self._rester.materials.summary.count(dict(current)))
         seen: dict[str, str] = {}
         for _ in range(self._patience.tries):
-            rows = self._search(deprecated=False, fields=["material_id"], chunk_size=1000, **criteria)
+            rows = self._search(current, ("material_id",), 1000)
             seen |= {_canonical(row["material_id"]): str(row["material_id"]) for row in rows}
             if len(seen) >= total:
                 return list(seen.values())
@@ -135,13 +132,17 @@ class _Client:
             lacking = [i for i in ids if _canonical(i) not in found]
             if not lacking:
                 break
-            rows = self._search(material_ids=lacking, fields=[*COLUMNS, "structure"], chunk_size=len(lacking))
+            wanted = {"material_ids": ",".join(lacking)}
+            rows = self._search(wanted, (*COLUMNS, "structure"), len(lacking))
             found |= {_canonical(row["material_id"]): _plain(row) for row in rows}
         return [found[_canonical(i)] for i in ids if _canonical(i) in found]
 
-    def _search(self, **criteria: Any) -> list[dict[str, Any]]:
-        search = self._rester.materials.summary.search
-        return list(self._call(lambda: search(all_fields=False, **criteria)))
+    def _search(self, criteria: dict[str, Any], fields: tuple[str, ...], chunk: int) -> list[dict[str, Any]]:
+        # search() derives the schema of all its documents anew for every field it is asked for (2 s a page);
+        # _search(), which it calls and its messages name as the alternative, takes the fields as they are
+        search = self._rester.materials.summary._search
+        how = {"_fields": ",".join(fields), "all_fields": False, "chunk_size": chunk}
+        return list(self._call(lambda: search(**criteria, **how)))
 
     def _call(self, call: Any) -> Any:
         def once() -> Any:
@@ -164,9 +165,10 @@ class _Client:
 def _canonical(identifier: Any) -> str:
     """One name for both id formats: mp-149 and its new form are the same material."""
     try:
-        return str(need("emmet.core.mpid").AlphaID(str(identifier)))
+        parsed = need("emmet.core.mpid").AlphaID(str(identifier))
     except ValueError:
         return str(identifier)
+    return str(getattr(parsed, "string", parsed))
 
 
 def _plain(row: Any) -> dict[str, Any]:

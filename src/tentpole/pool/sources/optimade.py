@@ -10,7 +10,7 @@ from ase import Atoms
 
 from tentpole.errors import InputError
 from tentpole.pool.sources.cache import PageCache
-from tentpole.pool.sources.patience import PATIENT, Patience, get_json, session
+from tentpole.pool.sources.patience import PATIENT, Patience, get_page, session
 from tentpole.pool.sources.query import Progress, Query, silent
 from tentpole.pool.table import Pool, build
 
@@ -72,14 +72,13 @@ def fetch_optimade(
     }
     rows: dict[str, dict[str, Any]] = {}
     dates: list[str] = []
-    version, barren = "", 0
-    while len(rows) < query.limit and barren < 2:
+    version = ""
+    while len(rows) < query.limit:
         answer, date = cache.page(
             {"service": "optimade", "url": url, **parameters},
-            partial(get_json, http, url, parameters, label, patience),
+            partial(get_page, http, url, parameters, label, patience, lambda row: str(row["id"]) in rows),
         )
         fresh = {str(row["id"]): row["attributes"] for row in answer["data"] if str(row["id"]) not in rows}
-        barren = 0 if fresh else barren + 1
         rows |= fresh
         dates += [date] * len(fresh)
         meta = answer.get("meta") or {}
@@ -88,7 +87,7 @@ def fetch_optimade(
         on_progress(label, min(len(rows), query.limit), total)
         following = (answer.get("links") or {}).get("next")
         link = following.get("href") if isinstance(following, dict) else following
-        if not link:
+        if not link or not answer["data"]:
             break
         parameters = dict(parse_qsl(urlsplit(link).query))
     names, kept = list(rows)[: query.limit], list(rows.values())[: query.limit]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from ase import Atoms
 
 from tentpole.pool.sources.cache import PageCache
-from tentpole.pool.sources.patience import PATIENT, Patience, get_json, session
+from tentpole.pool.sources.patience import PATIENT, Patience, get_page, session
 from tentpole.pool.sources.query import Progress, Query, silent
 from tentpole.pool.table import Pool, build
 
@@ -29,8 +29,8 @@ def fetch_oqmd(
 ) -> Pool:
     """Formation energies with structures: the first `query.limit` in the service's own order.
 
-    Pages follow `links.next`, each cached. An entry that comes twice is taken once; two pages in a row
-    without a new entry end the fetch. Raises ServiceError, or InputError where the query is refused.
+    Pages follow `links.next`, each cached. An entry that comes twice is taken once, a page that comes twice
+    is asked for again. Raises ServiceError, or InputError where the query is refused.
     """
     wanted = f"element_set={','.join(query.elements)}"
     if query.exact:
@@ -39,23 +39,22 @@ def fetch_oqmd(
     url = f"{endpoint.rstrip('/')}/formationenergy"
     rows: dict[Any, dict[str, Any]] = {}
     dates: list[str] = []
-    offset, barren, version = 0, 0, ""
-    while len(rows) < query.limit and barren < 2:
+    offset, version = 0, ""
+    while len(rows) < query.limit:
         size = min(page, query.limit)
         parameters = {"fields": FIELDS, "filter": wanted, "limit": size, "offset": offset, "format": "json"}
         answer, date = cache.page(
             {"service": "oqmd", "endpoint": endpoint, **parameters},
-            partial(get_json, http, url, parameters, SERVICE, patience),
+            partial(get_page, http, url, parameters, SERVICE, patience, lambda row: row["entry_id"] in rows),
         )
         fresh = {row["entry_id"]: row for row in answer["data"] if row["entry_id"] not in rows}
-        barren = 0 if fresh else barren + 1
         rows |= fresh
         dates += [date] * len(fresh)
         version = str((answer.get("meta") or {}).get("api_version", version))
         total = min(query.limit, int((answer.get("meta") or {}).get("data_available") or len(rows)))
         on_progress(SERVICE, min(len(rows), query.limit), total)
         following = (answer.get("links") or {}).get("next")
-        if not following:
+        if not following or not answer["data"]:
             break
         offset = _offset(following, offset + size)
     kept = list(rows.values())[: query.limit]

@@ -80,8 +80,18 @@ def insist(call: Callable[[], Any], service: str, patience: Patience, secret: st
     )
 
 
-def get_json(http: Any, url: str, parameters: dict[str, Any], service: str, patience: Patience) -> Any:
-    """The JSON object at `url`, with retries. Raises ServiceError, or InputError where the request is refused."""
+def get_page(
+    http: Any,
+    url: str,
+    parameters: dict[str, Any],
+    service: str,
+    patience: Patience,
+    is_known: Callable[[dict[str, Any]], bool],
+) -> Any:
+    """The page of rows at `url`, with retries, also of a page whose rows are all known: an earlier one again.
+
+    Raises ServiceError, or InputError where the request is refused.
+    """
 
     def once() -> Any:
         answer = http.get(url, params=parameters, timeout=patience.timeout_s)
@@ -91,6 +101,8 @@ def get_json(http: Any, url: str, parameters: dict[str, Any], service: str, pati
         content = answer.json()
         if not isinstance(content, dict) or not isinstance(content.get("data"), list):
             raise ValueError('the answer holds no list "data"')
+        if content["data"] and all(is_known(row) for row in content["data"]):
+            raise ValueError("an earlier page came again")
         return content
 
     return insist(once, service, patience)
