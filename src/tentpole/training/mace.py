@@ -198,10 +198,13 @@ def run_here(
         if job.warm_start is not None:
             _start_from(job.warm_start, scratch / "start.model", settings, energies)
         print("python -m mace.cli.run_train", *command, flush=True)
+        import e3nn
+        import mace.cli.run_train as command_line
         from mace import tools
-        from mace.cli.run_train import run
 
-        run(tools.build_default_arg_parser().parse_args(list(command)))
+        e3nn.set_optimization_defaults(jit_script_fx=False)  # TorchScript costs seconds before the first step
+        command_line.jit = None  # no second, compiled copy of the model: mace goes on without it
+        command_line.run(tools.build_default_arg_parser().parse_args(list(command)))
         sys.stdout.flush()
         model = torch.load(scratch / "member.model", map_location="cpu", weights_only=False)  # just written here
         curve = read_curve(job.log)

@@ -92,6 +92,8 @@ def _child(order: dict[str, Any]) -> None:
         os.dup2(log, 2)
         run_here(job, settings, {int(z): e for z, e in order["energies"].items()}, order["command"])
         status = 0
+    except SystemExit as error:  # mace's argument parser, which has said why
+        status = error.code if isinstance(error.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
