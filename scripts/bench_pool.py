@@ -108,7 +108,8 @@ def main() -> None:
         mae = results.curves("mae")
         found[name] = {"seconds": seconds, "mae": {rule: values[:, -1] for rule, values in mae.items()}}
         rounds = next(iter(mae.values())).shape[1]
-        print(f"{name:15s} {seconds:7.1f} s   final MAE " + ", ".join(f"{r} {v[:, -1].mean():.4f}" for r, v in mae.items()))
+        finals = ", ".join(f"{rule} {values[:, -1].mean():.4f}" for rule, values in mae.items())
+        print(f"{name:15s} {seconds:7.1f} s   final MAE: {finals}")
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     # an upper bound: every worker at the largest worker's peak, at the same time as this process at its own

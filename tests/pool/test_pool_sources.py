@@ -8,7 +8,7 @@ import pytest
 from loopback_services import KEY, NEW_IDS, Services
 
 from tentpole.errors import InputError
-from tentpole.pool.sources import PageCache, Query, fetch_mp, fetch_optimade, fetch_oqmd
+from tentpole.pool.sources import PageCache, Query, fetch_mp, fetch_optimade, fetch_oqmd, fetch_table
 from tentpole.pool.sources.patience import Patience, ServiceError
 
 pytest.importorskip("requests")
@@ -196,6 +196,14 @@ def test_optimade_pages_structures_and_provider_fields(services):
     assert pool.numeric("_x_delta_e")[0] == -2.0
     with pytest.raises(InputError, match="is no OPTIMADE service"):
         fetch_optimade(Query(("Ti",)), PageCache(None), "nowhere")
+
+
+def test_rows_of_a_file_get_the_provenance_they_lack(tmp_path):
+    (tmp_path / "mine.csv").write_text("formula,id,delta_e\nSi,a7,0.1\nGe,a9,0.2\n")
+    pool = fetch_table(tmp_path / "mine.csv")
+    assert pool.text("id") == ["a7", "a9"]
+    assert pool.text("database") == ["mine.csv"] * 2
+    assert len(pool.text("date")[0]) == 10
 
 
 def test_queries_name_what_is_wrong():

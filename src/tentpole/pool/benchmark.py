@@ -108,7 +108,7 @@ def run_seed(
 
     All rules start from the same labels, so the first fit is shared. A rule's random numbers and its
     networks' initial weights are named by seed and round: its curve does not depend on its companions.
-    A rule that finds fewer than a batch worth a label gets fewer; one that finds none ends there.
+    A rule that finds fewer than a batch worth a label gets fewer, and no more rounds for it.
     """
     test, initial, rest = split(protocol, len(task.target), seed)
     began = time.perf_counter()
@@ -123,17 +123,16 @@ def run_seed(
         on_round(measurements[-1])
 
     for name, rule in rules.items():
-        labelled, candidates, trained, round_ = initial, rest, start, 0
+        labelled, candidates, trained = initial, rest, start
         note(name, 0, len(labelled), first, seconds)
-        while len(labelled) < protocol.labels:
+        for round_ in range(1, protocol.rounds):
             began = time.perf_counter()
             k = min(protocol.batch, protocol.labels - len(labelled))
-            taken = _choose(task, rule, trained, labelled, candidates, k, seed, round_)
+            taken = _choose(task, rule, trained, labelled, candidates, k, [seed, round_])
             if not len(taken):
                 break
             labelled = np.concatenate([labelled, candidates[taken]])
             candidates = np.delete(candidates, taken)
-            round_ += 1
             trained = _fit(task, model, labelled, seed * 1000 + round_)
             found = _measure(task, trained, test)
             note(name, round_, len(labelled), found, time.perf_counter() - began)
@@ -179,8 +178,7 @@ def _choose(
     labelled: Index,
     candidates: Index,
     k: int,
-    seed: int,
-    round_: int,
+    stream: list[int],
 ) -> Index:
     """Positions in `candidates`. The rule sees descriptors standardised on the labelled rows, and σ."""
     sigma = trained.predict(task.inputs[candidates])[1]
@@ -191,5 +189,5 @@ def _choose(
         ["pool"] * len(candidates),
     )
     known = Labelled(trained.inputs.forward(task.inputs[labelled]), ["pool"] * len(labelled))
-    picks = rule.select(table, known, k, np.random.default_rng([seed, 1, round_]))
+    picks = rule.select(table, known, k, np.random.default_rng([1, *stream]))
     return np.array([pick.index for pick in picks], dtype=np.int64)

@@ -67,9 +67,7 @@ def fetch(
         if optimade:
             query = db.Query(symbols, bool(chemsys), optimade)
             pools.append(db.fetch_optimade(query, pages, service, on_progress=lambda n, a, b: show(a, b)))
-    for path in table or []:
-        given = files.read(path)
-        pools.append(given if "database" in given else given.with_column("database", [path.name] * len(given)))
+    pools += [db.fetch_table(path) for path in table or []]
     kept = []
     for one in pools:
         if len(one) == 0:

@@ -1,4 +1,4 @@
-"""Databases that a pool is fetched from: Materials Project, OQMD, and any OPTIMADE service."""
+"""Where a pool comes from: Materials Project, OQMD, any OPTIMADE service, and files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tentpole.pool.sources.optimade import OPTIMADE_SERVICES, fetch_optimade
 from tentpole.pool.sources.oqmd import ENDPOINT as OQMD_ENDPOINT
 from tentpole.pool.sources.oqmd import fetch_oqmd
 from tentpole.pool.sources.query import Query
+from tentpole.pool.sources.tables import fetch_table
 
 __all__ = [
     "MP_ENDPOINT",
@@ -19,5 +20,6 @@ __all__ = [
     "default_cache",
     "fetch_mp",
     "fetch_optimade",
+    "fetch_table",
     "fetch_oqmd",
 ]

@@ -79,7 +79,7 @@ def fetch_optimade(
             partial(get_page, http, url, parameters, label, patience, lambda row: str(row["id"]) in rows),
         )
         fresh = {str(row["id"]): row["attributes"] for row in answer["data"] if str(row["id"]) not in rows}
-        rows |= fresh
+        rows.update(fresh)
         dates += [date] * len(fresh)
         meta = answer.get("meta") or {}
         version = str(meta.get("api_version", version))

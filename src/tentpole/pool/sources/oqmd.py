@@ -48,7 +48,7 @@ def fetch_oqmd(
             partial(get_page, http, url, parameters, SERVICE, patience, lambda row: row["entry_id"] in rows),
         )
         fresh = {row["entry_id"]: row for row in answer["data"] if row["entry_id"] not in rows}
-        rows |= fresh
+        rows.update(fresh)
         dates += [date] * len(fresh)
         version = str((answer.get("meta") or {}).get("api_version", version))
         total = min(query.limit, int((answer.get("meta") or {}).get("data_available") or len(rows)))
