@@ -20,6 +20,6 @@ __all__ = [
     "default_cache",
     "fetch_mp",
     "fetch_optimade",
-    "fetch_table",
     "fetch_oqmd",
+    "fetch_table",
 ]
