@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from tentpole.batches import Failure, Request
 from tentpole.config import CampaignConfig
 from tentpole.folder import open_folder
 from tentpole.journal import Journal
 from tentpole.lock import Lock
-from tentpole.rounds import Rounds
+from tentpole.rounds import Rounds, criteria
 from tentpole.state import Label
 from tentpole.store import quarantine, read_json, write_json, write_label
 from tentpole.verdict import Verdict
@@ -48,6 +50,7 @@ class Campaign:
         self._journal.append("opened", version=1)
         self._rounds = Rounds(self.config, self.folder, self._journal, watch or Silent())
         self._asked_at: float | None = None
+        self._reconsider()
 
     @property
     def verdict(self) -> Verdict | None:
@@ -73,8 +76,7 @@ class Campaign:
                 return waiting
             verdict = self._rounds.step()
             if verdict is not None:
-                write_json(self.folder / "verdict.json", verdict.to_json())
-                self._journal.append("verdict", kind=verdict.kind, reason=verdict.reason)
+                self._conclude(verdict)
         return []
 
     def tell(self, answers: Iterable[Label | Failure]) -> None:
@@ -109,6 +111,25 @@ class Campaign:
         verdict = self.verdict
         assert verdict is not None
         return verdict
+
+    def _reconsider(self) -> None:
+        """Judge again where [stop] or [target] changed since the verdict: a larger budget goes on."""
+        path = self.folder / "verdict.json"
+        if not path.exists() or read_json(path)["criteria"] == self._criteria():
+            return
+        verdict = self._rounds.judge()
+        if verdict is not None:
+            self._conclude(verdict)
+        else:
+            path.unlink()
+            self._journal.append("verdict withdrawn", reason="[stop] or [target] changed")
+
+    def _conclude(self, verdict: Verdict) -> None:
+        write_json(self.folder / "verdict.json", {**verdict.to_json(), "criteria": self._criteria()})
+        self._journal.append("verdict", kind=verdict.kind, reason=verdict.reason)
+
+    def _criteria(self) -> dict[str, Any]:
+        return asdict(criteria(self.config))
 
     def _note_time(self) -> None:
         """Count the time since the last `ask` returned as labelling."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import tomli_w
@@ -17,7 +17,7 @@ from tentpole.dynamics.health import HealthLimits
 from tentpole.dynamics.walker import Langevin
 from tentpole.errors import InputError, StateError
 from tentpole.sections import Section, explain_errors, section
-from tentpole.training.settings import MACESettings
+from tentpole.training.mace import MACESettings
 
 FORMAT_VERSION = 1
 
@@ -26,11 +26,13 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 if TYPE_CHECKING:  # made at run time from the physics' own settings
-    HealthSection = LangevinSection = MACESection = Any
+    HealthSection: TypeAlias = Any
+    LangevinSection: TypeAlias = Any
+    MACESection: TypeAlias = Any
 else:
     HealthSection = section(HealthLimits)
     LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
-    MACESection = section(MACESettings, kind=(Literal["mace"], "mace"))
+    MACESection = section(MACESettings, kind=(Literal["mace"], "mace"), warm_start=(bool, True))
 
 
 class StructureSection(Section):
@@ -269,8 +271,8 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
     return found
 
 
-def read_structures(file: Path, index: int | str, where: str) -> list[Atoms]:
-    """Structures of `file`. Raises InputError where it is missing, empty, or not finite."""
+def read_structures(file: Path, index: int | str, where: str, *, finite: bool = True) -> list[Atoms]:
+    """Structures of `file`. Raises InputError where it is missing, empty, or (unless finite=False) not finite."""
     if not file.is_file():
         raise InputError(f"{where}: no such file: {file}")
     try:
@@ -280,7 +282,7 @@ def read_structures(file: Path, index: int | str, where: str) -> list[Atoms]:
     frames = [frames] if isinstance(frames, Atoms) else list(frames)
     if not frames:
         raise InputError(f"{where}: {file} holds no structure")
-    for number, atoms in enumerate(frames):
+    for number, atoms in enumerate(frames if finite else []):
         if len(atoms) == 0:
             raise InputError(f"{where}: structure {number} of {file} has no atoms")
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):

@@ -29,7 +29,7 @@ def open_folder(source: CampaignConfig | Path | str, folder: Path | str | None) 
         source = Path(source)
         if source.is_dir():
             return stored_config(source), source
-        source = config_module.load(source)
+        source = open_config(source)
     root = Path(folder) if folder is not None else Path("runs") / source.name
     if (root / CAMPAIGN_FILE).exists():
         old = stored_config(root)
@@ -48,6 +48,11 @@ def open_folder(source: CampaignConfig | Path | str, folder: Path | str | None) 
         config = _with_copies(source, root)
     atomic_write(root / CAMPAIGN_FILE, config_module.dump(_relative(config, root)).encode())
     return config, root
+
+
+def open_config(source: Path) -> CampaignConfig:
+    """The configuration in a campaign file, or in a campaign folder."""
+    return stored_config(source) if source.is_dir() else config_module.load(source)
 
 
 def stored_config(root: Path) -> CampaignConfig:

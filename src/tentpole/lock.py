@@ -59,6 +59,11 @@ class Lock:
         self.release()
 
 
+def owner(folder: Path) -> dict[str, object] | None:
+    """Host, pid and start of the driver that holds `folder`, or of one that died there; None for nobody."""
+    return _read(folder / "lock") or None
+
+
 def _read(path: Path) -> dict[str, object]:
     try:
         return dict(json.loads(path.read_text()))

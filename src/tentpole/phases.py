@@ -206,7 +206,6 @@ def newest_models(root: Path, round: int) -> Path:
 
 def train(rounds: Rounds, round: int, labels: Sequence[Label]) -> None:
     """Train the committee of this round on all labels but those held back."""
-    from tentpole.committee.committee import write_committee_file
     from tentpole.training import TrainingJob, train_committee
 
     config, folder = rounds.config, models_folder(rounds.root, round)
@@ -223,7 +222,7 @@ def train(rounds: Rounds, round: int, labels: Sequence[Label]) -> None:
             seed=config.seed * 1000 + m,
             train=folder / "train.extxyz",
             valid=folder / "valid.extxyz",
-            folder=folder / "work" / name,
+            folder=folder,
             out=folder / name,
             warm_start=None if warm is None else warm / name,
         )
@@ -236,7 +235,6 @@ def train(rounds: Rounds, round: int, labels: Sequence[Label]) -> None:
         rounds.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
 
     train_committee(jobs, config.training.build(), rounds.workers.processes, on_progress)
-    write_committee_file(folder, names)
 
 
 def labelled_atoms(label: Label) -> Atoms:

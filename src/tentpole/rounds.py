@@ -92,7 +92,7 @@ class Rounds:
             self._train(round)
             return None
         self._finish(round)
-        return self._judge()
+        return self.judge()
 
     def check_answer(self, answer: Label | batches.Failure) -> None:
         """Raises InputError for an answer nobody asked for, of another reference, or of the wrong shape."""
@@ -236,7 +236,8 @@ class Rounds:
         value = read_json(self._done(round)).get("validation", {}).get("force_rmse_eV_per_A")
         return math.nan if value is None else float(value)
 
-    def _judge(self) -> Verdict | None:
+    def judge(self) -> Verdict | None:
+        """The verdict on the rounds that are done, or None: go on."""
         history = [self._history(round) for round in range(self.current)]
         return judge(history, hours_used(read(self.root / "journal.jsonl")), criteria(self.config))
 

@@ -1,0 +1,5 @@
+"""python -m tentpole"""
+
+from tentpole.cli import main
+
+main()

@@ -1,0 +1,244 @@
+"""The command `tentpole`. Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict,
+130 Ctrl-C, with everything saved."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tentpole.errors import InputError, StateError, TentpoleError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Active learning of interatomic potentials inside ASE: few labels, each where it counts.",
+)
+models_app = typer.Typer(no_args_is_help=True, help="Models of others: bring them into Tentpole's safe format.")
+app.add_typer(models_app, name="models")
+
+out = Console()
+err = Console(stderr=True)
+
+Dir = Annotated[Path | None, typer.Option("--dir", help="The campaign's folder. Default: runs/<name>.")]
+CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a campaign folder to go on with.")]
+Folder = Annotated[Path, typer.Argument(help="A campaign folder.")]
+
+
+class Stopped(Exception):
+    """SIGTERM: a queue system takes its machine back."""
+
+
+def main() -> None:
+    """Entry point: run the command and turn errors into messages and exit statuses."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app(standalone_mode=False)
+    except (InputError, StateError) as error:
+        _say(error)
+        sys.exit(2)
+    except TentpoleError as error:
+        _say(error)
+        sys.exit(3)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("\nStopped. Everything so far is saved; the same command goes on.")
+        sys.exit(130)
+    except Stopped:
+        err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
+        sys.exit(3)
+    except Exception as error:
+        if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
+            err.print(f"[red]{escape(str(getattr(error, 'message', error)))}[/]  (tentpole --help)", highlight=False)
+            sys.exit(2)
+        raise
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _say(error: Exception) -> None:
+    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(campaign: CampaignFile) -> None:
+    """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
+    from tentpole.checking import check_campaign
+
+    good = True
+    for line in check_campaign(campaign):
+        good &= line.good
+        mark = "[green]ok  [/]" if line.good else "[red]FAIL[/]"
+        out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
+    if not good:
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(campaign: CampaignFile, dir: Dir = None) -> None:
+    """Start a campaign, or go on with it, until there is a verdict."""
+    from tentpole.campaign import Campaign
+    from tentpole.screen import Screen
+
+    with Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
+        folder = live.folder
+        with _on_interrupt(f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")):
+            live.run()
+    _print_status(folder)
+    out.print(f"A page to look at: tentpole report {folder}", highlight=False)
+
+
+@app.command()
+def status(folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Where a campaign stands: rounds, errors, labels, time, verdict."""
+    from tentpole.summary import summarize
+
+    if as_json:
+        print(json.dumps(summarize(folder), indent=1))
+    else:
+        _print_status(folder)
+
+
+@app.command()
+def report(folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Where to.")] = None) -> None:
+    """One self-contained HTML page, and its figures as PNG beside it."""
+    from tentpole.report import write_report
+
+    out.print(f"{write_report(folder, out_dir)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="As in r003-w02-000150.")]) -> None:
+    """Why this frame was labelled, or was not."""
+    from tentpole.report import explain as explain_snapshot
+
+    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False)
+
+
+@app.command()
+def score(
+    structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
+    models: Annotated[list[Path], typer.Option("--models", help="A campaign folder, a models folder, or members.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
+    dataset: Annotated[Path | None, typer.Option("--dataset", help="Frames that the gain is reckoned against.")] = None,
+    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+) -> None:
+    """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
+    from tentpole.files import score_file
+
+    counts = score_file(structures, list(models), dataset, out_file, cutoff, eps)
+    out.print(f"{counts.scored} frames scored, {counts.failed} failed: {out_file}", highlight=False)
+    for reason, number in counts.reasons.items():
+        out.print(f"  {number} x {escape(reason)}", highlight=False)
+
+
+@app.command()
+def references(name: Annotated[str | None, typer.Argument(help="One of them, to see it whole.")] = None) -> None:
+    """The reference files that are there, or one of them."""
+    from tentpole.labeling import references as known
+
+    if name is not None:
+        reference = known.load(name)
+        out.print(escape(Path(reference.source).read_text()), highlight=False)
+        return
+    table = Table("name", "what", "requires")
+    for key in known.available():
+        reference = known.load(key)
+        table.add_row(key, reference.description, ", ".join(reference.requires) or "-")
+    out.print(table)
+
+
+@app.command()
+def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Where to.")]) -> None:
+    """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
+    from tentpole.files import export_campaign
+
+    for path in export_campaign(folder, out_dir):
+        out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@models_app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="A MACE .model file (a pickle).")],
+    out_stem: Annotated[Path | None, typer.Option("--out", help="Stem of the two files to write.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Reading a pickle runs its code: you trust it.")] = False,
+) -> None:
+    """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
+    from tentpole.committee import import_model as convert
+
+    out.print(f"{convert(file, out_stem, trust=trust)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _on_interrupt(command: str) -> Iterator[None]:
+    """Say how to go on when the work is interrupted."""
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped):
+        out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
+        raise
+
+
+def _print_status(folder: Path) -> None:
+    from tentpole.summary import first_and_last, summarize
+
+    facts = summarize(folder)
+    table = Table(title=f"{facts['name']}: {facts['labels']} labels by {facts['reference']}", title_justify="left")
+    for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
+        table.add_column(heading, justify="right")
+    for r in facts["rounds"]:
+        table.add_row(
+            str(r["round"]),
+            f"{r['labels']}/{r['asked']}",
+            str(r["failed"]),
+            _meV(r["force_std_chosen"].get("median")),
+            _meV(r["force_std_remaining"].get("median")),
+            _meV(r["new_force_rmse"]),
+            _meV(r["validation_force_rmse"]),
+        )
+    out.print(table)
+    out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
+    seconds = facts["seconds"]
+    total = sum(seconds.values()) or 1.0
+    parts = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
+    out.print(f"Time: {parts}", highlight=False)
+    first, last = first_and_last(facts)
+    if last == last and last > 0 and len(facts["rounds"]) > 1:
+        out.print(
+            f"Force RMSE on {facts['validation_labels']} held-out frames: {1000 * first:.1f} -> {1000 * last:.1f} "
+            f"meV/Å, {first / last:.2f} times lower",
+            highlight=False,
+        )
+    verdict = facts["verdict"]
+    if verdict is None:
+        out.print(f"No verdict yet. To go on: tentpole run {folder}", highlight=False)
+        return
+    out.print(f"[bold]{verdict['kind']}[/]: {escape(verdict['reason'])}", highlight=False)
+    for test in verdict["evidence"]:
+        mark = {True: "[green]holds [/]", False: "[red]fails [/]", None: "[yellow]open  [/]"}[test["holds"]]
+        value = "-" if test["value"] is None else f"{test['value']:.4g}"
+        note = f" ({escape(test['note'])})" if test["note"] else ""
+        out.print(f"  {mark} {escape(test['test'])}: {value}, bound {test['bound']:.4g}{note}", highlight=False)
+
+
+def _meV(value: float | None) -> str:
+    return "-" if value is None else f"{1000 * value:.1f}"
+
+
+if __name__ == "__main__":
+    main()
