@@ -1,20 +1,36 @@
 """The database benchmark: pools of materials, descriptors, models, selection rules, statistics.
 
-    pool = tentpole.pool.read(Path("pool.h5"))
     results = tentpole.pool.run(pool, tentpole.pool.Settings("my pool"), Path("out"), seeds=range(10))
     tentpole.pool.write_report([Path("out")], Path("out/report"))
+
+with `pool = tentpole.pool.read(Path("pool.h5"))`. Names load on first use: the command line pays for none.
 """
 
 from __future__ import annotations
 
-from tentpole.pool.benchmark import Measurement, Protocol, Task, run_seed
-from tentpole.pool.features import describe
-from tentpole.pool.files import read, write
-from tentpole.pool.models import Forest, GaussianProcess, Networks, model
-from tentpole.pool.page import write_report
-from tentpole.pool.runner import Results, Settings, load, run
-from tentpole.pool.statistics import Comparison, compare
-from tentpole.pool.table import Pool, build, concatenate
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tentpole.pool.benchmark import Measurement, Protocol, Task, run_seed
+    from tentpole.pool.features import describe
+    from tentpole.pool.files import read, write
+    from tentpole.pool.models import Forest, GaussianProcess, Networks, model
+    from tentpole.pool.page import write_report
+    from tentpole.pool.runner import Results, Settings, load, run
+    from tentpole.pool.statistics import Comparison, compare
+    from tentpole.pool.table import Pool, build, concatenate
+
+_HOMES = {
+    "benchmark": ("Measurement", "Protocol", "Task", "run_seed"),
+    "features": ("describe",),
+    "files": ("read", "write"),
+    "models": ("Forest", "GaussianProcess", "Networks", "model"),
+    "page": ("write_report",),
+    "runner": ("Results", "Settings", "load", "run"),
+    "statistics": ("Comparison", "compare"),
+    "table": ("Pool", "build", "concatenate"),
+}
 
 __all__ = [
     "Comparison",
@@ -39,3 +55,10 @@ __all__ = [
     "write",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
