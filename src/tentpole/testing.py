@@ -1,9 +1,13 @@
-"""For tests of Tentpole and of what is built on it: small models made on the spot."""
+"""For tests of Tentpole and of what is built on it: small models made on the spot, and conformance classes.
+
+`FingerprintConformance` and `SelectionRuleConformance` need pytest and load on first use.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def tiny_committee(
@@ -17,8 +21,8 @@ def tiny_committee(
     import numpy as np
     import torch
 
+    from tentpole.committee.architecture import build_context, mace
     from tentpole.committee.committee import write_committee_file
-    from tentpole.committee.mace import build_context, mace
     from tentpole.committee.members import write_member
 
     folder = Path(folder)
@@ -52,3 +56,11 @@ def tiny_committee(
             write_member(folder / f"member-{k}", model, training={"untrained": True, "seed": seed})
     write_committee_file(folder, [f"member-{k}" for k in range(members)])
     return folder
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("FingerprintConformance", "SelectionRuleConformance"):
+        from tentpole import conformance
+
+        return getattr(conformance, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ of diverse environments lie lower, and collects them. Karabin and Perez, J. Chem
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from tentpole.entropy import entropies
 from tentpole.entropy.covariance import Covariance
 from tentpole.entropy.fingerprint import Fingerprint
 from tentpole.entropy.gom import GOM
+from tentpole.entropy.species import SpeciesCovariance, in_blocks
 from tentpole.errors import InputError, unknown
 from tentpole.state import FloatArray
 
@@ -42,6 +44,7 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
     k_eV : a fixed strength instead.
     entropy : "logdet", ½ ln det of this configuration's own rows; "nearest", nearest-neighbour distances;
         "dataset", the gain over `covariance`, the dataset's weight capped (`cap`, see entropies.dataset).
+    per_species : each species' rows on their own, S = Σ_s (N_s/N) S_s; a SpeciesCovariance does so anyway.
     clip : bias force per atom at most this, eV/Å; the rest of what is cut is shared out so that no net force
         remains. While atoms are clipped, forces are not the energy's gradient: `bias_clipped` tells.
     """
@@ -59,13 +62,16 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         cap: float = 1.0,
         memory: float = 100.0,
         fingerprint: Fingerprint | None = None,
-        covariance: Covariance | None = None,
+        covariance: Covariance | SpeciesCovariance | None = None,
+        per_species: bool = False,
     ) -> None:
         super().__init__()
         if entropy not in _KINDS:
             raise unknown("entropy", str(entropy), _KINDS)
         if entropy == "dataset" and covariance is None:
             raise InputError('entropy="dataset" needs the dataset: give covariance=Covariance(...).')
+        if per_species and isinstance(covariance, Covariance):
+            raise InputError("per_species needs a dataset in blocks: give covariance=SpeciesCovariance(...).")
         if ratio is not None and k_eV is not None:
             raise InputError(f"give the strength as ratio ({ratio}) or as k_eV ({k_eV}), not both.")
         for name, value in (("ratio", ratio), ("k_eV", k_eV), ("clip", clip)):
@@ -82,6 +88,7 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         self.eps = eps
         self.cap = cap
         self.memory = memory
+        self.per_species = per_species
         self.results: dict[str, Any] = {}
         self._strength = k_eV
         self._held = k_eV is not None
@@ -158,11 +165,12 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
                 self.results[name] = inner - k * full_3x3_to_voigt_6_stress(self._strain / volume)
 
     def _entropy(self, rows: FloatArray) -> tuple[float, FloatArray]:
-        if self.entropy == "nearest":
-            return entropies.nearest(rows)
-        if self.entropy == "dataset" and self.covariance is not None:
+        if self.entropy == "dataset" and isinstance(self.covariance, Covariance):
             return entropies.dataset(rows, self.covariance, self.cap)
-        return entropies.logdet(rows, self.eps)
+        if isinstance(self.covariance, SpeciesCovariance) and self.entropy == "dataset":
+            return self.covariance.entropy(rows, self.atoms.numbers, self.cap)
+        form = partial(entropies.logdet, eps=self.eps) if self.entropy == "logdet" else entropies.nearest
+        return in_blocks(form, rows, self.atoms.numbers) if self.per_species else form(rows)
 
     def _next_strength(self, forces: FloatArray, gradient: FloatArray) -> float:
         """The k of this evaluation; the running mean takes one step unless k is held or no ratio exists."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 from ase import Atoms
 
+from tentpole.entropy.eigen import spectra
 from tentpole.entropy.fingerprint import Pullback
-from tentpole.entropy.kernels import pull, spectra
+from tentpole.entropy.kernels import assemble, pull
 from tentpole.entropy.radii import gaussian_widths
 from tentpole.entropy.spheres import Spheres, spheres
 from tentpole.entropy.threads import spread
@@ -33,12 +35,15 @@ class GOM:
 
     cutoff : r_c in Å. n_max : length of a row; eigenvalues beyond it are dropped, atoms never.
     widths : σ in Å by atomic number, in place of the covalent radii.
+    contrast : p > 0 tells species apart by more than their widths: f_k becomes (Z_k/Z_c)^p f_k, so that an atom
+        counts by what it is beside the centre. 1/3 suits; one element alone gives the plain fingerprint.
     threads : cores to use at most; None: as many as this process may use.
     """
 
     cutoff: float
     n_max: int = 50
     widths: Mapping[int, float] = field(default_factory=dict)
+    contrast: float = 0.0
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -65,7 +70,7 @@ class GOM:
         A degenerate cluster's weights are averaged: the sum over a multiplet is differentiable, its single
         eigenvalues are not.
         """
-        values, around, width, offset, vectors = self._spectra(atoms, vectors=True)
+        values, around, width, amplitude, offset, vectors = self._spectra(atoms, vectors=True)
         rows = values[:, : self.n_max].copy()
 
         def pulled(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -75,8 +80,8 @@ class GOM:
             members = np.empty((len(around.index), 3))
             strains = np.empty((len(rows), 3, 3))
             spread(
-                lambda low, high: pull(low, high, around.start, around.vector, width, self.cutoff, values,
-                                       offset, vectors, w, members, strains),
+                lambda low, high: pull(low, high, around.start, around.vector, width, amplitude, self.cutoff,
+                                       values, offset, vectors, w, members, strains),
                 around.sizes.astype(float) ** 3, self.threads,
             )  # fmt: skip
             gradient: FloatArray = np.stack(
@@ -91,10 +96,14 @@ class GOM:
 
     def _spectra(
         self, atoms: Atoms, vectors: bool
-    ) -> tuple[FloatArray, Spheres, FloatArray, np.ndarray, FloatArray]:
+    ) -> tuple[FloatArray, Spheres, FloatArray, FloatArray, np.ndarray, FloatArray]:
         per_atom = self._widths(atoms.numbers)
         around = spheres(atoms, self.cutoff)
         width = per_atom[around.index]
+        amplitude = np.ones(len(width))
+        if self.contrast:
+            z = atoms.numbers.astype(float)
+            amplitude = (z[around.index] / np.repeat(z, around.sizes)) ** self.contrast
         kept = self.n_max + (_BEYOND if vectors else 0)
         values = np.zeros((len(atoms), kept))
         sizes = around.sizes
@@ -102,14 +111,15 @@ class GOM:
         if vectors:
             np.cumsum(sizes * np.minimum(sizes, kept), out=offset[1:])
         store = np.empty(offset[-1])
-        done = spread(
-            lambda low, high: spectra(low, high, around.start, around.vector, width, self.cutoff, values,
-                                      offset, store, vectors),
-            sizes.astype(float) ** 3, self.threads,
-        )  # fmt: skip
-        if not all(done):
+
+        def solve(low: int, high: int) -> bool:
+            matrices = np.empty(int((sizes[low:high] ** 2).sum()))
+            assemble(low, high, around.start, around.vector, width, amplitude, self.cutoff, matrices)
+            return spectra(low, high, around.start, matrices, values, offset, store)
+
+        if not all(spread(solve, sizes.astype(float) ** 3, self.threads)):
             raise ArithmeticError("the eigenvalues of an overlap matrix did not converge")
-        return values, around, width, offset, store
+        return values, around, width, amplitude, offset, store
 
     def _widths(self, numbers: np.ndarray) -> FloatArray:
         if not self.widths:
@@ -118,3 +128,17 @@ class GOM:
         missing = own == 0.0
         own[missing] = gaussian_widths(numbers[missing])
         return own
+
+
+def compile_kernels() -> float:
+    """Seconds it took to have the compiled kernels at hand, from disk or made now.
+
+    Made once per machine, in a few seconds; the first fingerprint does it anyway. Call this where a user is
+    to be told why the first one takes its time.
+    """
+    began = perf_counter()
+    gom = GOM(2.0, n_max=2)
+    two = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.8]])
+    gom.fingerprints(two)
+    gom.pullback(two, np.ones((2, 2)))
+    return perf_counter() - began

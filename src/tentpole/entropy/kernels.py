@@ -1,4 +1,4 @@
-"""Gaussian overlap matrices, their spectra and their pullback, one sphere after another, compiled.
+"""Gaussian overlap matrices and their pullback, one sphere after another, compiled.
 
 Spheres lie flat (see `spheres.Spheres`): centre c owns members start[c]:start[c + 1]. A call works on the
 centres low:high and writes only what belongs to them, so that calls on disjoint ranges run side by side and
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from tentpole.entropy.compiled import compiled
-from tentpole.entropy.eigen import accumulate, ql, tridiagonalise
 
 DEGENERATE = 1e-9
 """Neighbouring eigenvalues closer than this, relative to their size, form one cluster..."""
@@ -23,9 +22,10 @@ ROUNDING = 1e-13
 
 @compiled
 def _members(
-    first: int, n: int, vector: Any, width: Any, cutoff: float, x: Any, y: Any, z: Any, s: Any, f: Any
-) -> None:
-    """Coordinates relative to the centre, σ², and f = (1 − r²/r_c²)² of one sphere's members."""
+    first: int, n: int, vector: Any, width: Any, amplitude: Any, cutoff: float,
+    x: Any, y: Any, z: Any, s: Any, f: Any,
+) -> None:  # fmt: skip
+    """Coordinates relative to the centre, σ², and f = a (1 − r²/r_c²)² of one sphere's members."""
     inverse = 1.0 / (cutoff * cutoff)
     for k in range(n):
         x[k] = vector[first + k, 0]
@@ -33,7 +33,7 @@ def _members(
         z[k] = vector[first + k, 2]
         s[k] = width[first + k] * width[first + k]
         u = max(1.0 - (x[k] * x[k] + y[k] * y[k] + z[k] * z[k]) * inverse, 0.0)
-        f[k] = u * u
+        f[k] = amplitude[first + k] * u * u
 
 
 @compiled
@@ -53,47 +53,26 @@ def _overlap_row(k: int, x: Any, y: Any, z: Any, s: Any, row: Any) -> None:
 
 
 @compiled
-def spectra(
-    low: int, high: int, start: Any, vector: Any, width: Any, cutoff: float,
-    values: Any, offset: Any, vectors: Any, keep_vectors: bool,
-) -> bool:  # fmt: skip
-    """Eigenvalues of G, descending, into values (N, m) and, if asked, their eigenvectors.
-
-    Sphere c's eigenvectors are the rows of vectors[offset[c]:offset[c + 1]], min(n_c, m) of length n_c.
-    """
+def assemble(
+    low: int, high: int, start: Any, vector: Any, width: Any, amplitude: Any, cutoff: float, matrices: Any
+) -> None:
+    """Lower triangles of G = f S f for the spheres low:high, one n × n matrix after another, from the first."""
     most = 0
     for c in range(low, high):
         most = max(most, start[c + 1] - start[c])
     x, y, z = np.empty(most), np.empty(most), np.empty(most)
     s, f = np.empty(most), np.empty(most)
-    d, e, h = np.empty(most), np.empty(most), np.empty(most)
-    a = np.empty((most, most))
-    q = np.empty((most, most))
-    m = values.shape[1]
+    at = 0
     for c in range(low, high):
         n = start[c + 1] - start[c]
-        _members(start[c], n, vector, width, cutoff, x, y, z, s, f)
+        _members(start[c], n, vector, width, amplitude, cutoff, x, y, z, s, f)
         for k in range(n):
-            row = a[k]
+            row = matrices[at : at + n]
             _overlap_row(k, x, y, z, s, row)
             for j in range(k):
                 row[j] *= f[k] * f[j]
             row[k] = f[k] * f[k]
-        tridiagonalise(a, n, d, e, h)
-        if keep_vectors:
-            accumulate(a, n, h, q)
-        if not ql(d, e, n, q, keep_vectors):
-            return False
-        order = np.argsort(-d[:n])
-        at = offset[c]
-        for i in range(min(n, m)):
-            values[c, i] = d[order[i]]
-            if keep_vectors:
-                pick = q[order[i]]
-                for k in range(n):
-                    vectors[at + k] = pick[k]
-                at += n
-    return True
+            at += n
 
 
 @compiled
@@ -114,14 +93,14 @@ def _averaged(values: Any, weights: Any, kept: int, w: Any) -> None:
 
 @compiled
 def pull(
-    low: int, high: int, start: Any, vector: Any, width: Any, cutoff: float,
+    low: int, high: int, start: Any, vector: Any, width: Any, amplitude: Any, cutoff: float,
     values: Any, offset: Any, vectors: Any, weights: Any, gradient: Any, strain: Any,
 ) -> None:  # fmt: skip
     """∂Φ/∂r of every member into gradient (P, 3) and Σ_k ∂Φ/∂r_k ⊗ (r_k − r_c) into strain (N, 3, 3).
 
     With M = V diag(w) Vᵀ, w_n = ∂Φ/∂λ_n:
     ∂Φ/∂r_k = −2 Σ_j M_kj G_kj (r_k − r_j)/(σ_k² + σ_j²) + 2 (Σ_j M_kj S_kj f_j) ∇f_k,
-    ∇f_k = −(4/r_c²) sqrt(f_k) (r_k − r_c); the centre takes minus the sum of the ∇f terms.
+    ∇f_k = −(4/r_c²) sqrt(a_k f_k) (r_k − r_c); the centre takes minus the sum of the ∇f terms.
     """
     most = 0
     for c in range(low, high):
@@ -136,7 +115,7 @@ def pull(
         first = start[c]
         n = start[c + 1] - first
         kept = min(n, values.shape[1])
-        _members(first, n, vector, width, cutoff, x, y, z, s, f)
+        _members(first, n, vector, width, amplitude, cutoff, x, y, z, s, f)
         _averaged(values[c], weights[c], kept, w)
         v = vectors[offset[c] : offset[c] + kept * n].reshape((kept, n))
         for k in range(n):
@@ -180,7 +159,7 @@ def pull(
         cy = 0.0
         cz = 0.0
         for k in range(1, n):
-            t = -8.0 / (cutoff * cutoff) * math.sqrt(f[k]) * slope[k]
+            t = -8.0 / (cutoff * cutoff) * math.sqrt(amplitude[first + k] * f[k]) * slope[k]
             gx[k] += t * x[k]
             gy[k] += t * y[k]
             gz[k] += t * z[k]

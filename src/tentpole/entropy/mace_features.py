@@ -1,0 +1,93 @@
+"""A committee member's own view of its atoms as a fingerprint: MACE's invariant node features.
+
+Row i holds the scalar (l = 0, even) part of atom i's features after every interaction: (N, layers · channels),
+dimensionless, unscaled. What the potential itself sees as different lies apart; what it has not learnt to see
+does not. The pullback is torch's reverse-mode derivative through the network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from tentpole.entropy.fingerprint import Pullback
+from tentpole.errors import InputError
+from tentpole.state import FloatArray
+
+
+class MaceFeatures:
+    """Invariant node features of one member of a committee of MACE models.
+
+    committee : a tentpole.committee.Committee. member : whose features, 0 to M − 1.
+    Covariances of these rows want an ε, or a `scale`, of their own: features are not of order 1 as overlap
+    eigenvalues are. Members of one backbone with several heads share their features.
+    """
+
+    def __init__(self, committee: Any, member: int = 0) -> None:
+        if not 0 <= member < committee.size:
+            raise InputError(f"member {member} is not of this committee: legal are 0 to {committee.size - 1}.")
+        seats = [(voter, vote) for voter in committee.voters for vote in range(voter.votes)]
+        self._voter, self._vote = seats[member]
+        if not hasattr(self._voter.model, "products"):
+            raise InputError("these node features are MACE's: this committee's members are of another kind.")
+        self._columns = _scalar_columns(self._voter.model)
+
+    @property
+    def cutoff(self) -> float:
+        """Å, of one interaction; features reach as many cutoffs as there are interactions."""
+        return float(self._voter.cutoff)
+
+    @property
+    def size(self) -> int:
+        return len(self._columns)
+
+    def fingerprints(self, atoms: Atoms) -> FloatArray:
+        """(N, size) rows."""
+        return self.value_and_pullback(atoms)[0]
+
+    def pullback(self, atoms: Atoms, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """∂Φ/∂r (N, 3) and ∂Φ/∂ε (3, 3) of Φ with ∂Φ/∂row = weights (N, size)."""
+        return self.value_and_pullback(atoms)[1](weights)
+
+    def value_and_pullback(self, atoms: Atoms) -> tuple[FloatArray, Pullback]:
+        """One pass forward; each pullback is one pass back."""
+        import torch
+
+        from tentpole.committee.graph import edges_within, graph_of
+        from tentpole.committee.mace import tensors
+
+        voter = self._voter
+        graph = graph_of(atoms, edges_within(atoms, voter.cutoff))
+        inputs = tensors(graph, voter.numbers, [voter.heads[self._vote]], voter.dtype, voter.device)
+        positions = inputs["positions"].requires_grad_(True)
+        strain = torch.zeros(3, 3, dtype=voter.dtype, device=voter.device, requires_grad=True)
+        deformation = torch.eye(3, dtype=voter.dtype, device=voter.device) + 0.5 * (strain + strain.T)
+        with torch.enable_grad():
+            deformed = {key: inputs[key] @ deformation for key in ("positions", "shifts", "cell")}
+            out = voter.model({**inputs, **deformed}, training=False, compute_force=False)
+            features = out["node_feats"][:, self._columns]
+        rows = features.detach().double().cpu().numpy()
+
+        def pulled(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+            if np.shape(weights) != rows.shape:
+                raise ValueError(f"weights must have the rows' shape {rows.shape}, got {np.shape(weights)}")
+            w = torch.as_tensor(np.asarray(weights), dtype=voter.dtype, device=voter.device)
+            gradient, along = torch.autograd.grad(features, [positions, strain], w, retain_graph=True)
+            return gradient.double().cpu().numpy(), along.double().cpu().numpy()
+
+        return rows, pulled
+
+
+def _scalar_columns(model: Any) -> list[int]:
+    """The columns of a MACE model's concatenated node features that hold even scalars."""
+    columns: list[int] = []
+    at = 0
+    for product in model.products:
+        for multiplicity, irrep in product.linear.irreps_out:
+            width = multiplicity * irrep.dim
+            if irrep.l == 0 and irrep.p == 1:
+                columns.extend(range(at, at + width))
+            at += width
+    return columns
