@@ -13,7 +13,7 @@ import torch
 from committee_structures import ice, zundel
 
 from tentpole.committee import Committee, import_model, read_member, write_member
-from tentpole.committee.mace import mace
+from tentpole.committee.architecture import mace
 from tentpole.committee.members import description_file, weights_file
 from tentpole.errors import InputError, StateError
 

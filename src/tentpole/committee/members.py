@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from tentpole.committee.mace import MaceVoter, build, hyperparameters
+from tentpole.committee.architecture import build, hyperparameters
+from tentpole.committee.mace import MaceVoter
 from tentpole.errors import InputError, StateError, unknown
 from tentpole.store import atomic_write
 
@@ -145,7 +146,7 @@ def import_model(
         raise InputError(f"no file {file}")
     if not trust:
         raise InputError(_refusal(file))
-    from tentpole.committee.mace import mace
+    from tentpole.committee.architecture import mace
 
     mace("modules")
     try:

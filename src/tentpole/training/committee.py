@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from ase.data import chemical_symbols
@@ -19,6 +13,7 @@ from tentpole.committee.committee import write_committee_file
 from tentpole.committee.members import description_file
 from tentpole.errors import InputError
 from tentpole.training.base import TrainingError, TrainingJob, TrainingReport
+from tentpole.training.client import the_server
 from tentpole.training.mace import (
     MACESettings,
     arguments,
@@ -30,16 +25,13 @@ from tentpole.training.mace import (
     schedule,
     scratch_folder,
 )
-from tentpole.training.server import encode
 
 Progress = Callable[[int, int, int], None]
-
-_server: Server | None = None
 
 
 def prepare() -> None:
     """Start the training process in the background, so that its seven seconds of imports pass unnoticed."""
-    _the_server()
+    the_server()
 
 
 def train_member(job: TrainingJob, settings: MACESettings) -> TrainingReport:
@@ -120,7 +112,7 @@ def _run(
     workers: int,
     on_progress: Progress | None,
 ) -> None:
-    server = _the_server()
+    server = the_server()
     epochs = {job.member: schedule(settings, len(labelled_frames(job.train)))[1] for job in jobs}
     told = {job.member: -1 for job in jobs}
     waiting, running = list(orders), set[int]()
@@ -155,65 +147,3 @@ def _failure(job: TrainingJob, status: int) -> TrainingError:
         f"the training of member {job.member} {how}. Its log, {job.log}, ends with\n    {last}\n"
         "Run the same again to go on: members that are finished are kept."
     )
-
-
-class Server:
-    """The process of `tentpole.training.server`, from the side that asks."""
-
-    def __init__(self) -> None:
-        package = str(Path(__file__).parents[2])
-        paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tentpole.training.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-        self._rest = b""
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def send(self, order: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order, default=encode).encode() + b"\n")
-        self._process.stdin.flush()
-
-    def answers(self, timeout_s: float) -> list[dict[str, Any]]:
-        """What has ended since the last call, after waiting at most `timeout_s` for it."""
-        assert self._process.stdout is not None
-        until = time.monotonic() + timeout_s
-        while True:
-            chunk = self._process.stdout.read() or b""
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
-            found = [answer for answer in map(json.loads, lines) if "id" in answer]
-            if found or time.monotonic() > until:
-                return found
-            if not self.alive:
-                raise TrainingError(
-                    f"the training process ended with status {self._process.returncode}. Does "
-                    f"`{sys.executable} -m tentpole.training.server` start?"
-                )
-            time.sleep(0.02)
-
-    def close(self) -> None:
-        """End the process and what it still runs."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-
-
-def _the_server() -> Server:
-    global _server
-    if _server is None or not _server.alive:
-        _server = Server()
-        atexit.register(_server.close)
-    return _server

@@ -17,6 +17,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from ase.io import read
 
+from tentpole.committee.committee import choose_device
 from tentpole.committee.members import read_description, read_member, write_member
 from tentpole.errors import InputError, unknown
 from tentpole.training.base import TrainingJob, TrainingReport
@@ -171,7 +172,7 @@ def arguments(
         "lr_scheduler_gamma": decay,
         "ema_decay": settings.ema_decay,
         "default_dtype": settings.dtype,
-        "device": "cpu" if settings.device == "auto" else settings.device,
+        "device": settings.device,
         "plot": False,
         "pin_memory": False,
         "multiheads_finetuning": False,
@@ -197,6 +198,7 @@ def run_here(
     try:
         if job.warm_start is not None:
             _start_from(job.warm_start, scratch / "start.model", settings, energies)
+        command = [word.replace("--device=auto", f"--device={choose_device('auto')}") for word in command]
         print("python -m mace.cli.run_train", *command, flush=True)
         import e3nn
         import mace.cli.run_train as command_line

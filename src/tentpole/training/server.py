@@ -22,11 +22,6 @@ from pathlib import Path
 from typing import Any
 
 
-def encode(value: Any) -> Any:
-    """Paths as strings, for json.dumps."""
-    return str(value)
-
-
 def serve() -> None:
     """Answer jobs until the input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)

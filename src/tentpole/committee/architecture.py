@@ -1,0 +1,233 @@
+"""What a MACE model is made of, in plain values, and the model made from them.
+
+A model is described by JSON-able hyperparameters and nothing else; its class, interaction blocks, readouts
+and gate are looked up by name in closed tables, so that no file can make this module run code of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tentpole.errors import InputError, unknown
+
+FloatArray = NDArray[np.float64]
+
+MODELS = ("ScaleShiftMACE",)
+INTERACTIONS = (
+    "RealAgnosticInteractionBlock",
+    "RealAgnosticResidualInteractionBlock",
+    "RealAgnosticDensityInteractionBlock",
+    "RealAgnosticDensityResidualInteractionBlock",
+    "RealAgnosticResidualNonLinearInteractionBlock",
+)
+READOUTS = ("NonLinearReadoutBlock", "NonLinearBiasReadoutBlock", "GeneralNonLinearBiasReadoutBlock")
+GATES = ("silu", "tanh", "abs")
+DTYPES = ("float32", "float64")
+
+_WEIGHTS_ONLY = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_E0S = "atomic_energies_fn.atomic_energies"
+_SCALES = ("scale_shift.scale", "scale_shift.shift")
+_PLAIN = (  # hyperparameters that go into the file as they are
+    "max_ell",
+    "num_interactions",
+    "use_reduced_cg",
+    "use_so3",
+    "use_edge_irreps_first",
+    "use_agnostic_product",
+    "use_last_readout_only",
+    "correlation",
+    "radial_type",
+    "apply_cutoff",
+    "pair_repulsion",
+    "num_bessel",
+)
+_IRREPS = ("hidden_irreps", "edge_irreps", "MLP_irreps")
+
+
+def mace(module: str) -> Any:
+    """mace's module of that name, imported without side effects on this process.
+
+    mace switches torch.load back to unrestricted pickles for the whole process when it is imported
+    (TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD), because e3nn 0.4.4 reads its own constants so; here the variable is
+    put back to what it was once the import is done.
+    """
+    before = os.environ.get(_WEIGHTS_ONLY)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # mace prints what accelerators it lacks
+            return importlib.import_module(f"mace.{module}")
+    finally:
+        if before is None:
+            os.environ.pop(_WEIGHTS_ONLY, None)
+        else:
+            os.environ[_WEIGHTS_ONLY] = before
+
+
+def hyperparameters(model: Any) -> dict[str, Any]:
+    """What it takes to build `model` again, weights apart, as plain JSON values.
+
+    Raises InputError for a model of another class or with parts that the tables here do not hold.
+    """
+    name = type(model).__name__
+    if name not in MODELS:
+        raise unknown("model class", name, MODELS)
+    found = mace("tools.scripts_utils").extract_config_mace_model(model)
+    for part in ("cueq_config", "embedding_specs"):
+        if found.get(part) is not None:
+            raise InputError(f"this model uses {part}, which a Tentpole member file cannot describe")
+    gates = _gates()
+    gate = next((word for word, function in gates.items() if function is found["gate"]), None)
+    if gate is None and found["gate"] is not None:
+        raise unknown("gate", str(found["gate"]), GATES)
+    return {
+        **{key: _number(found[key]) for key in _PLAIN},
+        **{key: None if found[key] is None else str(found[key]) for key in _IRREPS},
+        "r_max": float(found["r_max"]),
+        "num_polynomial_cutoff": float(found["num_polynomial_cutoff"]),
+        "avg_num_neighbors": float(found["avg_num_neighbors"]),
+        "interaction_cls": _listed(found["interaction_cls"], "interaction block", INTERACTIONS),
+        "interaction_cls_first": _listed(found["interaction_cls_first"], "interaction block", INTERACTIONS),
+        "readout_cls": _listed(found["readout_cls"], "readout block", READOUTS),
+        "gate": gate,
+        "radial_MLP": [int(width) for width in found["radial_MLP"]],
+        "distance_transform": found["distance_transform"] or "None",
+        "atomic_numbers": [int(z) for z in found["atomic_numbers"]],
+        "heads": list(found["heads"]),
+    }
+
+
+def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtype: str) -> Any:
+    """The model of those hyperparameters and weights (as `state_dict` names them), ready to evaluate.
+
+    Raises InputError for a name outside the tables or weights that do not fit.
+    """
+    if model not in MODELS:
+        raise unknown("model class", model, MODELS)
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    import torch
+
+    missing = {_E0S, *_SCALES} - set(weights)
+    if missing:
+        raise InputError(f"the weights lack {', '.join(sorted(missing))}: this is no whole member")
+    shapes = tuple(tuple(weights[key].shape) for key in (_E0S, *_SCALES))
+    built = _twin(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
+    try:
+        built.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        raise InputError(f"these weights do not fit these hyperparameters: {error}") from error
+    return built.to(getattr(torch, dtype)).eval()
+
+
+@functools.lru_cache(maxsize=4)
+def _template(model: str, hyper: str, dtype: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+    """A model without weights worth keeping: built once, however many members share its architecture."""
+    energies, scale, shift = (np.zeros(shape) for shape in shapes)
+    modules = mace("modules")
+    arguments = _arguments(json.loads(hyper))
+    with build_context(dtype):
+        built = getattr(modules, model)(
+            **arguments,
+            atomic_energies=energies,
+            atomic_inter_scale=scale.tolist(),
+            atomic_inter_shift=shift.tolist(),
+        )
+    return built.requires_grad_(False)
+
+
+def _twin(module: Any) -> Any:
+    """The same module with tensors of its own; code is shared. (copy.deepcopy would turn it to TorchScript.)"""
+    twin = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    twin.__dict__["_parameters"] = {name: _own(tensor) for name, tensor in module._parameters.items()}
+    twin.__dict__["_buffers"] = {name: _own(tensor) for name, tensor in module._buffers.items()}
+    twin.__dict__["_modules"] = {
+        name: None if child is None else _twin(child) for name, child in module._modules.items()
+    }
+    return twin
+
+
+def _own(tensor: Any) -> Any:
+    import torch
+
+    if tensor is None:
+        return None
+    copy = tensor.detach().clone()
+    return torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
+
+
+def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments from the file's plain values, names resolved in the closed tables."""
+    blocks = mace("modules.blocks")
+    o3 = importlib.import_module("e3nn.o3")
+    known = {*_PLAIN, *_IRREPS, "r_max", "num_polynomial_cutoff", "avg_num_neighbors", "interaction_cls"}
+    known |= {"interaction_cls_first", "readout_cls", "gate", "radial_MLP", "distance_transform"}
+    known |= {"atomic_numbers", "heads"}
+    for key in hyper:
+        if key not in known:
+            raise unknown("hyperparameter", key, known)
+    if absent := known - set(hyper):
+        raise InputError(f"hyperparameters are missing: {', '.join(sorted(absent))}")
+    for key, legal in (
+        ("interaction_cls", INTERACTIONS),
+        ("interaction_cls_first", INTERACTIONS),
+        ("readout_cls", READOUTS),
+        ("gate", (*GATES, None)),
+    ):
+        if hyper[key] not in legal:
+            raise unknown(key, str(hyper[key]), [str(word) for word in legal])
+    arguments = dict(hyper)
+    for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
+        arguments[key] = getattr(blocks, hyper[key])
+    for key in _IRREPS:
+        arguments[key] = None if hyper[key] is None else o3.Irreps(hyper[key])
+    arguments["gate"] = None if hyper["gate"] is None else _gates()[hyper["gate"]]
+    arguments["num_elements"] = len(hyper["atomic_numbers"])
+    return arguments
+
+
+@contextlib.contextmanager
+def build_context(dtype: str) -> Iterator[None]:
+    """Build in `dtype` without TorchScript, and leave torch's and e3nn's global settings as they were.
+
+    Plain modules start at full speed and give the same bits at every call; TorchScript profiles and
+    recompiles during the first calls, and its first answers differ from the later ones in the last digits.
+    """
+    import torch
+
+    mace("modules")
+    e3nn = importlib.import_module("e3nn")
+    default, script = torch.get_default_dtype(), e3nn.get_optimization_defaults()["jit_script_fx"]
+    torch.set_default_dtype(getattr(torch, dtype))
+    e3nn.set_optimization_defaults(jit_script_fx=False)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_default_dtype(default)
+        e3nn.set_optimization_defaults(jit_script_fx=script)
+
+
+def _gates() -> dict[str, Any]:
+    import torch
+
+    return {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs}
+
+
+def _listed(block: type, what: str, legal: Sequence[str]) -> str:
+    if block.__name__ not in legal:
+        raise unknown(what, block.__name__, legal)
+    return block.__name__
+
+
+def _number(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,79 @@
+"""The training process, from the side of the program that asks."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tentpole.training.base import TrainingError
+
+_server: Server | None = None
+
+
+class Server:
+    """The process of `tentpole.training.server`, from the side that asks."""
+
+    def __init__(self) -> None:
+        package = str(Path(__file__).parents[2])
+        paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tentpole.training.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._rest = b""
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, order: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order, default=str).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def answers(self, timeout_s: float) -> list[dict[str, Any]]:
+        """What has ended since the last call, after waiting at most `timeout_s` for it."""
+        assert self._process.stdout is not None
+        until = time.monotonic() + timeout_s
+        while True:
+            chunk = self._process.stdout.read() or b""
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            found = [answer for answer in map(json.loads, lines) if "id" in answer]
+            if found or time.monotonic() > until:
+                return found
+            if not self.alive:
+                raise TrainingError(
+                    f"the training process ended with status {self._process.returncode}. Does "
+                    f"`{sys.executable} -m tentpole.training.server` start?"
+                )
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """End the process and what it still runs."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def the_server() -> Server:
+    """This program's training process, started if need be."""
+    global _server
+    if _server is None or not _server.alive:
+        _server = Server()
+        atexit.register(_server.close)
+    return _server
