@@ -1,0 +1,212 @@
+"""The story of one frame: why it was labelled, or was not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from tentpole.config import CampaignConfig
+from tentpole.dynamics import Exploration
+from tentpole.errors import InputError, nearest
+from tentpole.exploration import shard_path
+from tentpole.folder import stored_config
+from tentpole.report.frames import Frame, read_frames
+from tentpole.report.tables import milli, number
+from tentpole.shards import read_exploration
+from tentpole.state import Scores, Snapshot
+from tentpole.store import read_label
+
+
+def explain(root: Path, snapshot_id: str) -> str:
+    """Why the frame `snapshot_id` of the campaign in `root` was labelled, or was not, in a few lines.
+
+    Any snapshot in any shard, any initial or validation structure, and any step at which a walker was sent
+    back. Raises InputError, with the nearest right id, for an id that names none of these; StateError for
+    what is no campaign folder.
+    """
+    root = Path(root)
+    config = stored_config(root)
+    frames = {frame.request.id: frame for frame in read_frames(root, config)}
+    asked = frames.get(snapshot_id)
+    if asked is not None and not asked.request.scores:
+        return "\n".join([f"{snapshot_id}: {asked.request.reason}", *_outcome(asked)])
+    round, walker, step = _parse(snapshot_id)
+    if walker and not shard_path(root, round, walker).exists():
+        walker = ""
+    if not walker:
+        raise _unknown(root, snapshot_id, list(frames))
+    shards = _shards(root, round)
+    shard = shards[walker]
+    for snapshot, scores in zip(shard.snapshots, shard.scores, strict=True):
+        if snapshot.id == snapshot_id:
+            return "\n".join(_story(root, config, snapshot, scores, shards, frames))
+    for mishap in shard.mishaps:
+        if mishap.step == step:
+            return (
+                f"{snapshot_id}: not a candidate. At this step walker {walker} ({shard.walker.condition}) was sent "
+                f"back to its last healthy state: {mishap.reason} ({mishap.message}). The frame was not kept."
+            )
+    raise _unknown(root, snapshot_id, list(frames))
+
+
+def _story(
+    root: Path,
+    config: CampaignConfig,
+    snapshot: Snapshot,
+    scores: Scores,
+    shards: dict[str, Exploration],
+    frames: dict[str, Frame],
+) -> list[str]:
+    head = f"{snapshot.id}: walker {snapshot.walker}, {snapshot.condition}, step {snapshot.step}"
+    if scores.failed or not scores.finite:
+        return [head, f"Not a candidate: it could not be scored ({scores.failed or 'its scores are not finite'})."]
+    rivals = [
+        (other.id, s)
+        for shard in shards.values()
+        for other, s in zip(shard.snapshots, shard.scores, strict=True)
+        if not s.failed and s.finite
+    ]
+    of_round = [frame for frame in frames.values() if frame.round == snapshot.round]
+    picked = [s for id, s in rivals if any(frame.request.id == id for frame in of_round)]
+    lines = [
+        head,
+        f"σ_E {milli(scores.energy_std_per_atom)} meV/atom, σ_F {milli(scores.force_std)} meV/Å, "
+        f"max σ_F {milli(scores.max_force_std)} meV/Å, gain {number(scores.gain)} before the round's labels.",
+        f"Among the {len(rivals)} candidates of round {snapshot.round}: "
+        f"rank {_rank([s.force_std for _, s in rivals], scores.force_std)} by σ_F, "
+        f"rank {_rank([s.gain for _, s in rivals], scores.gain)} by gain (1: the highest).",
+    ]
+    if picked:
+        lines.append(
+            f"The {len(picked)} picked have σ_F {milli(min(s.force_std for s in picked))}–"
+            f"{milli(max(s.force_std for s in picked))} meV/Å and gain {number(min(s.gain for s in picked))}–"
+            f"{number(max(s.gain for s in picked))}."
+        )
+    asked = frames.get(snapshot.id)
+    if asked is not None:
+        reason = asked.request.reason.removeprefix("audit: ")
+        who = "for audit" if asked.request.audit else f"by the rule {config.selection.rule}"
+        return [*lines, f"Picked {who}: {reason}.", *_outcome(asked)]
+    if not of_round:
+        decided = (root / "rounds" / f"r{snapshot.round:03d}" / "batch.json").exists()
+        why = "the rule thought no frame of its round worth a label" if decided else "its round is not decided yet"
+        return [*lines, f"Not labelled: {why}."]
+    return [*lines, *_passed_over(root, config, snapshot, scores, picked, of_round, frames)]
+
+
+def _passed_over(
+    root: Path,
+    config: CampaignConfig,
+    snapshot: Snapshot,
+    scores: Scores,
+    picked: Sequence[Scores],
+    of_round: Sequence[Frame],
+    frames: dict[str, Frame],
+) -> list[str]:
+    """Why a candidate was not among the picked, as far as its numbers tell."""
+    rule = [frame for frame in of_round if not frame.request.audit]
+    lines = [
+        f"Not picked: the rule {config.selection.rule} took {len(rule)} frames (at most "
+        f"{config.selection.batch} a round, audit included), and this was not one of them."
+    ]
+    below = [
+        name
+        for name, value, others in (
+            ("σ_F", scores.force_std, [s.force_std for s in picked]),
+            ("gain", scores.gain, [s.gain for s in picked]),
+        )
+        if others and value < min(others)
+    ]
+    if below:
+        lines.append(f"Its {' and its '.join(below)} {'is' if len(below) == 1 else 'are'} below every picked one's.")
+    same = sum(frame.condition == str(snapshot.condition) for frame in rule)
+    lines.append(f"{same} of the {len(rule)} come from its own condition, {snapshot.condition}.")
+    after = _gain_after(root, config, snapshot, of_round, frames)
+    lines.append(
+        f"With the whole batch in the dataset its gain would be {number(after)} instead of {number(scores.gain)}"
+        + (": the picked frames cover most of what was new in it." if after < 0.5 * scores.gain else ".")
+    )
+    return lines
+
+
+def _gain_after(
+    root: Path,
+    config: CampaignConfig,
+    snapshot: Snapshot,
+    of_round: Sequence[Frame],
+    frames: dict[str, Frame],
+) -> float:
+    """The gain of `snapshot` once the labels before its round and its round's whole batch are in the dataset."""
+    from tentpole.entropy import GOM, Covariance
+
+    settings = config.fingerprint
+    fingerprint = GOM(settings.cutoff, n_max=settings.n_max)
+    covariance = Covariance(settings.mode, settings.eps)
+    before = [
+        frame
+        for frame in frames.values()
+        if isinstance(frame.round, int) and frame.round < snapshot.round and frame.outcome == "accepted"
+    ]
+    for frame in [*before, *of_round]:
+        covariance.add(fingerprint.fingerprints(frame.request.atoms))
+    return float(covariance.gain(fingerprint.fingerprints(snapshot.atoms)))
+
+
+def _outcome(frame: Frame) -> list[str]:
+    """What became of a structure that a label was asked for."""
+    if frame.outcome == "waiting":
+        return ["Label: not there yet."]
+    if frame.outcome == "failed":
+        return [f"Label: failed, in quarantine ({frame.failure}: {frame.message}).", f"Kept in {frame.folder}"]
+    assert frame.label is not None
+    label = read_label(frame.label)
+    lines = [f"Label: accepted, energy {label.energy:.6f} eV."]
+    if math.isfinite(frame.error):
+        lines.append(
+            f"The committee's force error on it, before training on it, was {milli(frame.error)} meV/Å (RMSE)."
+        )
+    return [*lines, f"Kept in {frame.label}"]
+
+
+def _rank(values: Sequence[float], value: float) -> int:
+    return 1 + sum(v > value for v in values)
+
+
+def _shards(root: Path, round: int) -> dict[str, Exploration]:
+    found = {}
+    for path in sorted((root / "snapshots").glob(f"r{round:03d}-*.h5")):
+        shard = read_exploration(path)
+        found[shard.walker.id] = shard
+    return found
+
+
+def _parse(snapshot_id: str) -> tuple[int, str, int]:
+    """Round, walker and step of r003-w02-000150; an empty walker where it does not read so."""
+    head, _, step = snapshot_id.rpartition("-")
+    round, _, walker = head.partition("-")
+    if round[:1] == "r" and round[1:].isdigit() and walker and step.isdigit():
+        return int(round[1:]), walker, int(step)
+    return -1, "", -1
+
+
+def _unknown(root: Path, given: str, asked: list[str]) -> InputError:
+    """The error for an id that names nothing: the nearest right one, and what ids look like here."""
+    stems = [path.stem for path in sorted((root / "snapshots").glob("*.h5"))]
+    if not stems:
+        legal = f"Legal here: {asked[0]} to {asked[-1]}." if asked else "This campaign has no frames yet."
+        return InputError(f'{root}: no snapshot "{given}"{nearest(given, asked) or "."} {legal}')
+    head = given.rpartition("-")[0]
+    stem = nearest(head, stems).partition('"')[2].partition('"')[0] or stems[0]
+    shard = read_exploration(root / "snapshots" / f"{stem}.h5")
+    ids = [s.id for s in shard.snapshots]
+    held = f"{stem} holds {ids[0]} to {ids[-1]}, {len(ids)} frames" if ids else f"{stem} holds no frames"
+    _, walker, step = _parse(given)
+    hint = nearest(given, ids + asked)
+    if walker and ids and given.startswith(f"{stem}-"):
+        close = min(shard.snapshots, key=lambda s: abs(s.step - step)).id
+        hint = f'; did you mean "{close}"?'
+    return InputError(
+        f'{root}: no snapshot "{given}"{hint or "."} {held}; '
+        f"walkers' rounds here: {', '.join(stems) if len(stems) <= 12 else f'{stems[0]} to {stems[-1]}'}."
+    )

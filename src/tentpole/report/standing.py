@@ -1,0 +1,159 @@
+"""How far a campaign has come, in words: its verdict, or what is done and what comes next, and the tests."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tentpole import batches
+from tentpole.config import CampaignConfig
+from tentpole.phases import group_errors, is_trained
+from tentpole.rounds import criteria
+from tentpole.store import read_json
+from tentpole.verdict import Evidence, Round, evidence
+
+MEANING = {
+    "CONVERGED": (
+        "Converged",
+        "The committee predicts what it has not been trained on within the target, in every test below. "
+        "More labels from the same exploration are not worth their cost.",
+    ),
+    "COVERAGE_EXHAUSTED": (
+        "Coverage exhausted",
+        "Exploration no longer finds frames that the selection rule thinks worth a label. That is not yet "
+        "convergence: a test below that does not hold says what is missing.",
+    ),
+    "BUDGET": (
+        "Stopped by a limit",
+        "A limit of the campaign file was reached before convergence could be shown. The tests below say how "
+        "far it has come.",
+    ),
+    "STALLED": (
+        "Stalled",
+        "More labels no longer lower the error on the validation set, and it is still above the target. The "
+        "model, its training settings or the labels' own noise set this floor, not the number of labels.",
+    ),
+    "UNSTABLE": (
+        "Unstable",
+        "Molecular dynamics with this committee goes wrong too often to explore with it. The mishaps below "
+        "say how.",
+    ),
+}
+"""Verdict → its name in plain words, and what it means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """kind : the verdict's, or "" while there is none. title, reason, meaning : words for the reader.
+    advice : (what for, command or setting) in the order one would want them."""
+
+    kind: str
+    title: str
+    reason: str
+    meaning: str
+    evidence: tuple[Evidence, ...]
+    advice: tuple[tuple[str, str], ...]
+
+
+def standing(root: Path, config: CampaignConfig, summary: dict[str, Any], example: str) -> Standing:
+    """Where the campaign in `root` stands. `example` is a snapshot's id for the advice, "" for none."""
+    verdict = summary["verdict"]
+    if verdict is None:
+        tests = evidence(history(root, config), criteria(config))
+        return Standing(
+            "",
+            "Not finished",
+            f"there is no verdict yet: {under_way(root)}",
+            "The tests of convergence below are judged on the rounds that are done.",
+            tests,
+            advice(root, "", example),
+        )
+    kind = verdict["kind"]
+    title, meaning = MEANING[kind]
+    tests = tuple(Evidence(**entry) for entry in verdict["evidence"])
+    return Standing(kind, title, verdict["reason"], meaning, tests, advice(root, kind, example))
+
+
+def history(root: Path, config: CampaignConfig) -> list[Round]:
+    """The rounds that are done, as the verdict's tests take them, from their files alone."""
+    rounds: list[Round] = []
+    while _done(root, len(rounds)).exists():
+        number = len(rounds)
+        closed = batches.read_closed(root, number)
+        errors = closed["facts"].get("frames", {})
+        reference = next((name.partition("-")[2] for name in closed["accepted"] + closed["failed"]), "")
+        asked = {
+            request.name: request
+            for request in batches.read_batch(root, number, reference, config.charge, config.multiplicity)
+        }
+        facts = batches.read_facts(root, number)
+        validation = read_json(_done(root, number)).get("validation", {}).get("force_rmse_eV_per_A")
+        rounds.append(
+            Round(
+                labels=len(closed["accepted"]),
+                picked=sum(not request.audit for request in asked.values()),
+                frame_errors=np.array([error["force_mse"] for error in errors.values()]),
+                audit=[asked[name].audit for name in errors],
+                groups=group_errors(asked, closed["facts"]),
+                validation=math.nan if validation is None else float(validation),
+                intervals=facts.get("intervals", 0),
+                unhealthy=facts.get("unhealthy", 0),
+                plain_unhealthy=facts.get("plain_unhealthy", 0),
+            )
+        )
+    return rounds
+
+
+def under_way(root: Path) -> str:
+    """What an unfinished campaign is at, from the files of its current round."""
+    number = 0
+    while _done(root, number).exists():
+        number += 1
+    where = f"round {number}" if number else "round 0, the initial labels,"
+    if not batches.batch_path(root, number).exists():
+        return f"{where} is exploring" if number else f"{where} has not begun"
+    if not batches.is_closed(root, number):
+        return f"{where} is labelling"
+    if not is_trained(root, number):
+        return f"{where} is training"
+    return f"{where} is being judged"
+
+
+def advice(root: Path, kind: str, example: str) -> tuple[tuple[str, str], ...]:
+    """How to go on from here."""
+    folder = shlex.quote(str(root))
+    go_on = f"tentpole run {folder}"
+    first = {
+        "": [("Go on where it stopped. Nothing is lost, and no label is computed twice", go_on)],
+        "BUDGET": [
+            (f"Go on with a larger budget: raise [stop] in {root / 'campaign.toml'}, then", go_on),
+        ],
+        "CONVERGED": [
+            (f"Aim lower: reduce [target] force_error_eV_per_A in {root / 'campaign.toml'}, then", go_on),
+        ],
+    }
+    steps = first.get(kind, [])
+    if kind in ("STALLED", "UNSTABLE", "COVERAGE_EXHAUSTED"):
+        change = {
+            "STALLED": "Try a larger model or longer training ([training])",
+            "UNSTABLE": "Begin with more initial labels ([initial]) or lower temperatures ([explore])",
+            "COVERAGE_EXHAUSTED": "Explore further: higher temperatures, longer MD or a stronger bias ([explore])",
+        }[kind]
+        another = f"{change}. That is another campaign, in a folder of its own"
+        steps = [(another, "tentpole run CAMPAIGN.toml --dir NEW")]
+    if example:
+        steps.append(("Why a frame was labelled, or was not", f"tentpole explain {folder} {example}"))
+    steps += [
+        ("Where it stands, in a terminal", f"tentpole status {folder}"),
+        ("The dataset as extended XYZ, and the models for ASE and LAMMPS", f"tentpole export {folder} --out exported"),
+    ]
+    return tuple(steps)
+
+
+def _done(root: Path, number: int) -> Path:
+    return root / "rounds" / f"r{number:03d}" / "done.json"

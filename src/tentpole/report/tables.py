@@ -1,0 +1,196 @@
+"""The page's tables: numbers with their units, as the reader sees them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tentpole.config import CampaignConfig
+from tentpole.report.curves import PHASES
+from tentpole.report.frames import Frame, by_condition
+from tentpole.verdict import Evidence
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`digits` significant ones, whole numbers whole, no exponent where it can be helped; an en dash for nothing."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == int(value) and abs(value) < 1e6:
+        return f"{value:,.0f}".replace(",", " ")
+    if value and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{places}f}".replace(",", " ")
+
+
+def milli(value: float | None) -> str:
+    """eV/Å as meV/Å, or eV/atom as meV/atom."""
+    return number(None if value is None else 1000 * value)
+
+
+def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
+    """The evidence of a verdict: forces in meV/Å, shares in per cent, the bound with its direction."""
+    rows = []
+    for test in evidence:
+        name, factor, unit = test.test, 1.0, ""
+        if name.endswith(", eV/Å"):
+            name, factor, unit = name.removesuffix(", eV/Å"), 1000.0, " meV/Å"
+        elif name.startswith("share"):
+            factor, unit = 100.0, " %"
+        at_least = test.note == "at least"
+        note = "" if at_least or test.value is None else test.note
+        value = "–" if test.value is None else number(factor * test.value) + unit
+        bound = "–" if test.bound is None else f"{'≥' if at_least else '≤'} {number(factor * test.bound)}{unit}"
+        state = {True: "holds", False: "fails", None: "open"}[test.holds]
+        fails = "not yet" if at_least else "does not hold"
+        words = {"holds": "holds", "fails": fails, "open": "cannot be judged yet"}[state]
+        rows.append({"test": name, "note": note, "value": value, "bound": bound, "state": state, "words": words})
+    return rows
+
+
+def tiles(summary: dict[str, Any], config: CampaignConfig) -> list[dict[str, Any]]:
+    """What stands at the top: a figure, its unit, a line below, and the share of a limit that is used."""
+    limits, rounds = summary["limits"], summary["rounds"]
+    explored = sum(r["done"] for r in rounds[1:])
+    errors = [r["validation_force_rmse"] for r in rounds if r["validation_force_rmse"] is not None]
+    fresh = [r["new_force_rmse"] for r in rounds if r["new_force_rmse"] is not None]
+    hours = summary["hours"]
+    found = [
+        _against("labels", summary["labels"], str(summary["labels"]), limits.get("labels")),
+        _against("rounds of exploration", explored, str(explored), limits.get("rounds")),
+        _against("hours of work", hours, number(hours, 2), limits.get("hours")),
+    ]
+    target = f"target {1000 * config.target.force_error_eV_per_A:g} meV/Å"
+    if errors:
+        below = target if len(errors) < 2 else f"at first {milli(errors[0])}; {target}"
+        what = "force RMSE on the validation set"
+        found.append({"value": milli(errors[-1]), "unit": "meV/Å", "what": what, "below": below})
+    if fresh:
+        below = "last round, before training on them"
+        what = "force RMSE on new labels"
+        found.append({"value": milli(fresh[-1]), "unit": "meV/Å", "what": what, "below": below})
+    below = "none failed" if not summary["failed_labels"] else "kept in quarantine with the code's own output"
+    found.append({"value": str(summary["failed_labels"]), "unit": "", "what": "failed labels", "below": below})
+    return found
+
+
+def _against(what: str, used: float, shown: str, limit: float | None) -> dict[str, Any]:
+    if limit is None:
+        return {"value": shown, "unit": "", "what": what, "below": "no limit set"}
+    share = min(1.0, used / limit) if limit else 1.0
+    return {"value": shown, "unit": "", "what": what, "below": f"of at most {limit:g}", "share": 100 * share}
+
+
+def rounds(summary: dict[str, Any]) -> list[list[str]]:
+    """One line per round: candidates, labels, σ_F and gain of selected and remaining, errors."""
+    rows, total = [], 0
+    for r in summary["rounds"]:
+        total += r["labels"]
+        sigma = [milli(r[f"force_std_{part}"].get("median")) for part in ("chosen", "remaining")]
+        gain = [number(r[f"gain_{part}"].get("median")) for part in ("chosen", "remaining")]
+        errors = [milli(r[key]) for key in ("new_force_rmse", "validation_force_rmse", "validation_energy_rmse")]
+        candidates = str(r["candidates"]) if r["round"] else "–"
+        rows.append([str(r["round"]), candidates, f"{r['labels']} of {r['asked']}", str(total), *sigma, *gain, *errors])
+    return rows
+
+
+def groups(frames: Sequence[Frame]) -> list[dict[str, Any]]:
+    """What was labelled, by round, the newest first; the initial structures and the validation set at the end."""
+    names = list(dict.fromkeys(f.round for f in frames))
+    order = sorted((n for n in names if isinstance(n, int)), reverse=True) + [n for n in names if isinstance(n, str)]
+    found = []
+    for name in order:
+        of_round = [f for f in frames if f.round == name]
+        counts = {o: sum(f.outcome == o for f in of_round) for o in ("accepted", "failed", "waiting")}
+        said = [f"{n} {outcome}" for outcome, n in counts.items() if n]
+        audits = sum(f.request.audit for f in of_round)
+        title = f"Round {name}" if name else "Round 0: the initial structures"
+        found.append(
+            {
+                "title": title if isinstance(name, int) else "The validation set",
+                "said": ", ".join(said + ([f"{audits} for audit"] if audits else [])),
+                "scored": any(f.request.scores for f in of_round),
+                "rows": [_row(f) for f in of_round],
+            }
+        )
+    return found
+
+
+def _row(frame: Frame) -> dict[str, str]:
+    scores = frame.request.scores
+    return {
+        "id": frame.request.id,
+        "condition": frame.condition,
+        "sigma": milli(scores.get("force_std")),
+        "largest": milli(scores.get("max_force_std")),
+        "gain": number(scores.get("gain")),
+        "audit": "audit" if frame.request.audit else "",
+        "outcome": frame.failure if frame.outcome == "failed" else frame.outcome,
+        "state": frame.outcome,
+        "error": milli(frame.error),
+        "reason": frame.request.reason.removeprefix("audit: "),
+    }
+
+
+def conditions(frames: Sequence[Frame]) -> dict[str, Any]:
+    """Labels per condition and round, with totals, and for shading each cell's share of the largest."""
+    counts = by_condition(frames)
+    columns = sorted({r for row in counts.values() for r in row})
+    most = max((n for row in counts.values() for n in row.values()), default=1)
+    rows = [
+        {
+            "name": name,
+            "cells": [{"n": row.get(r, 0), "shade": round(0.45 * row.get(r, 0) / most, 3)} for r in columns],
+            "total": sum(row.values()),
+        }
+        for name, row in counts.items()
+    ]
+    return {"columns": columns, "rows": rows}
+
+
+def mishaps(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How often walkers were sent back, by reason and round."""
+    columns = [r["round"] for r in rounds if r["round"]]
+    reasons = sorted({reason for r in rounds for reason in r["mishaps"]})
+    rows = [
+        {"name": reason, "cells": [r["mishaps"].get(reason, 0) for r in rounds if r["round"]]} for reason in reasons
+    ]
+    return {"columns": columns, "rows": [row | {"total": sum(row["cells"])} for row in rows]}
+
+
+def times(seconds: dict[str, float]) -> list[dict[str, Any]]:
+    """Where all the time went: phase, time, share in per cent."""
+    total = sum(seconds.values())
+    if not total:
+        return []
+    known = PHASES | {"engine": ("the engine itself", "#8a95a0")}
+    rows = []
+    for phase, s in seconds.items():
+        name, colour = known.get(phase, (phase, "#8a95a0"))
+        percent = 100 * s / total
+        rows.append({"name": name, "time": duration(s), "percent": percent, "colour": colour})
+    return rows
+
+
+def duration(seconds: float) -> str:
+    """As one would say it: 42 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def seconds_per_round(events: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """Seconds of each phase per round. Labelling names no round: it belongs to the one then under way."""
+    current, found = 0, [dict[str, float]()]
+    for event in events:
+        if event["event"] == "round done":
+            current = int(event["round"]) + 1
+        if event["event"] == "phase":
+            given = event.get("round")
+            place = current if given is None else int(given)
+            found += [{} for _ in range(place + 1 - len(found))]
+            phase = event["phase"]
+            found[place][phase] = found[place].get(phase, 0.0) + float(event["seconds"])
+    return found
