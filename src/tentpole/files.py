@@ -62,7 +62,7 @@ def score_file(
 def export_campaign(root: Path, out: Path) -> list[Path]:
     """Write what a campaign has made to `out`: dataset.extxyz, the newest members, and each as a .model file
     that MACE's ASE calculator and LAMMPS export read. Returns the paths."""
-    from tentpole.committee import member_stems
+    from tentpole.committee.committee import member_stems
     from tentpole.committee.members import read_member
 
     if not batches.is_closed(root, 0):

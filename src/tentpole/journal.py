@@ -44,7 +44,7 @@ class Journal:
         self._path = path
         self._start = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_tail(path)
+        _mend_tail(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def append(self, event: str, **facts: Any) -> None:
@@ -87,12 +87,19 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _cut_torn_tail(path: Path) -> None:
-    """Remove a last line without its newline, so that the next append does not lengthen it."""
+def _mend_tail(path: Path) -> None:
+    """End a last line that lacks only its newline; remove one that is torn. The next append starts clean."""
     if not path.exists():
         return
     data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
-            os.fsync(file.fileno())
+    if not data or data.endswith(b"\n"):
+        return
+    start = data.rfind(b"\n") + 1
+    with path.open("r+b") as file:
+        if _parse(data[start:]) is None:
+            file.truncate(start)
+        else:
+            file.seek(len(data))
+            file.write(b"\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -59,7 +59,21 @@ def section(settings: type, **extra: Any) -> Any:
     def build(self: Section) -> Any:
         return settings(**{name: getattr(self, name) for name in fields})
 
-    model = create_model(settings.__name__, __base__=Section, __doc__=settings.__doc__, **fields, **extra)
+    def buildable(self: Section) -> Section:
+        try:
+            build(self)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    model = create_model(
+        settings.__name__,
+        __base__=Section,
+        __doc__=settings.__doc__,
+        __validators__={"buildable": model_validator(mode="after")(buildable)},
+        **fields,
+        **extra,
+    )
     model.build = build  # type: ignore[attr-defined]
     return model
 

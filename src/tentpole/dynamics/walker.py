@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin as AseLangevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 
 from tentpole.state import Condition, FloatArray, Walker
 from tentpole.units import FS
@@ -46,7 +46,7 @@ def init_walker(id: str, condition: Condition, atoms: Atoms, rng: np.random.Gene
     start.calc = None
     if not start.constraints:
         start.set_constraint(FixCom())
-    MaxwellBoltzmannDistribution(start, temperature_K=condition.temperature_K, rng=rng)
+    thermalize_momenta(start, temperature_K=condition.temperature_K, rng=rng)
     return Walker(id, condition, start, step=0, rng=dict(rng.bit_generator.state))
 
 
