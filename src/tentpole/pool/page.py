@@ -75,7 +75,7 @@ def write_one(results: Results, home: Path) -> tuple[dict[str, Any], list[Path]]
         "title": results.settings.title,
         "target": results.settings.target,
         "model": results.settings.model,
-        "features": tables.what_features(results.settings, results.about["contain_target"]),
+        "features": tables.what_features(results),
         "feature_set": results.settings.features,
         "notes": [*results.about["notes"], *(f"suspicious: {s}" for s in results.about["suspicious"])],
         "sentences": tables.sentences(results, rows),
@@ -112,8 +112,6 @@ def overview(sections: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 def learning_curves(results: Results) -> bytes:
     """Mean MAE and R² against labels as PNG, with bands of ± one standard error over the seeds."""
-    matplotlib = need("matplotlib")
-    matplotlib.use("Agg")
     figure_class = need("matplotlib.figure").Figure
     across = [("mae", f"MAE / {tables.UNITS.get(results.settings.target, 'unit of the target')}"), ("r2", "R²")]
     if results.about["rows_elsewhere"]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
@@ -160,7 +161,8 @@ def run(
     total, done = per_seed * len(seeds), per_seed * (len(seeds) - len(missing))
     on_progress(done, total)
     if workers > 1 and len(missing) > 1:
-        with ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn")) as executor:
+        executor = ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn"))
+        try:
             jobs = [
                 executor.submit(_one_seed, task, rules, model, settings.protocol, seed, folder)
                 for seed in missing
@@ -169,6 +171,13 @@ def run(
                 job.result()
                 done += per_seed
                 on_progress(done, total)
+        except BrokenProcessPool:
+            raise StateError(
+                f"a worker process died, perhaps for lack of memory. Finished seeds are kept in {folder}: give the "
+                "same command again, with --workers 1."
+            ) from None
+        finally:
+            executor.shutdown(cancel_futures=True)  # stopped half-way: seeds under way are finished, no others
     else:
         for seed in missing:
             made = 0

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 
 from tentpole.pool.benchmark import Measurement
 from tentpole.pool.features import LEAKS
-from tentpole.pool.runner import Results, Settings
+from tentpole.pool.runner import Results
 from tentpole.pool.statistics import BASELINE, Comparison, compare
 
 UNITS = {
@@ -132,22 +132,22 @@ def sentences(results: Results, rows: Sequence[Comparison]) -> list[str]:
     return [first, second, third]
 
 
-def what_features(settings: Settings, contained: Sequence[str]) -> str:
-    """Which descriptors were used, and how that differs from the other choice."""
-    leaking = LEAKS.get(settings.target, ())
+def what_features(results: Results) -> str:
+    """Which descriptors were used, whether they contain the target, and how the other choice differs."""
+    chosen, target = results.settings.features, results.settings.target
+    contained, leaking = results.about["contain_target"], LEAKS.get(target, ())
     if contained:
         return (
-            f"Descriptors: {settings.features}. These contain the target, or the target follows from them: "
-            f"{', '.join(contained)}. Errors below are what a model reads off, not what it predicts for a material "
-            "that was never calculated; the leak-free set leaves them out."
+            f"Descriptors: {chosen}. These contain the target, or the target follows from them: "
+            f"{', '.join(contained)}. Errors are what a model reads off, not what it predicts for a material that "
+            "was never calculated; the leak-free set leaves them out."
         )
-    if "paper" in settings.features:
-        return (
-            f"Descriptors: {settings.features}. The table has none of the study's descriptors that contain the "
-            f"target ({', '.join(leaking) or 'none known'})."
-        )
-    return (
-        f"Descriptors: {settings.features}. None contains the target {settings.target}; the study's set "
-        f"(paper) has besides: {', '.join(leaking) or 'none known for this target'}. Descriptors such as the gap and "
-        "the density come from the same calculation as the target, but do not determine it."
-    )
+    text = f"Descriptors: {chosen}. None is known to contain the target {target}. "
+    if "paper" in chosen:
+        text += f"The table lacks those of the study that do: {', '.join(leaking) or 'there are none'}. "
+    elif "leak-free" in chosen and leaking:
+        text += f"The study's set (paper) holds besides, where the table has them: {', '.join(leaking)}. "
+    calculated = [n for n in results.about["names"] if n in ("band_gap", "is_metal", "density", "volume_per_atom")]
+    if calculated:
+        text += f"From the same calculation as the target, without determining it: {', '.join(calculated)}."
+    return text.strip()
