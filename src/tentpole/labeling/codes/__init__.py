@@ -20,6 +20,10 @@ def code_of(calculator: str) -> Code:
         from tentpole.labeling.codes.aims import Aims
 
         return Aims()
+    if module == "ase.calculators.espresso":
+        from tentpole.labeling.codes.espresso import Espresso
+
+        return Espresso()
     if module == "tblite.ase":
         from tentpole.labeling.codes.tblite import TBLITE
 
