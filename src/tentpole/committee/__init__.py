@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tentpole.committee.calculator import CommitteeCalculator
+    from tentpole.committee.calibration import (
+        Calibration,
+        atom_cases,
+        calibrate,
+        likeness,
+        structure_cases,
+    )
     from tentpole.committee.committee import Committee, Disagreement, Prediction
     from tentpole.committee.disagreement import (
         NonFinite,
@@ -21,6 +28,11 @@ if TYPE_CHECKING:
     from tentpole.committee.members import import_model, read_member, write_member
 
 _HOME = {
+    "Calibration": "calibration",
+    "atom_cases": "calibration",
+    "calibrate": "calibration",
+    "likeness": "calibration",
+    "structure_cases": "calibration",
     "Committee": "committee",
     "CommitteeCalculator": "calculator",
     "Disagreement": "committee",
@@ -39,20 +51,25 @@ _HOME = {
 }
 
 __all__ = [
+    "Calibration",
     "Committee",
     "CommitteeCalculator",
     "Disagreement",
     "NonFinite",
     "Prediction",
+    "atom_cases",
     "atom_force_std",
+    "calibrate",
     "energy_std",
     "energy_std_per_atom",
     "force_std",
     "import_model",
+    "likeness",
     "max_force_std",
     "read_member",
     "relative_force_std",
     "stress_std",
+    "structure_cases",
     "write_member",
 ]
 
