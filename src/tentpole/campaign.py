@@ -138,9 +138,9 @@ class Campaign:
             self._journal.append("phase", phase="labelling", seconds=round(now - self._asked_at, 3))
             self._asked_at = now
 
-    def close(self) -> None:
-        """Stop the workers and give the folder back. Everything is on disk already."""
-        self._rounds.close()
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers and give the folder back. Everything is on disk already."""
+        self._rounds.close(at_once=at_once)
         self._journal.append("closed")
         self._journal.close()
         self._lock.release()
@@ -151,4 +151,4 @@ class Campaign:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(at_once=kind is not None)

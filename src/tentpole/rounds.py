@@ -51,8 +51,8 @@ class Rounds:
         self.reference = references.load(config.reference, elements)
         self.workers = Workers(config.executor.workers)
 
-    def close(self) -> None:
-        self.workers.close()
+    def close(self, *, at_once: bool = False) -> None:
+        self.workers.close(at_once=at_once)
 
     @property
     def current(self) -> int:

@@ -41,10 +41,10 @@ class Workers:
         """Wait at most `seconds`; True once all are done."""
         return not wait_for(futures, timeout=seconds).not_done
 
-    def close(self) -> None:
-        """Stop the workers at once: what they had not written is done again by the next driver."""
+    def close(self, *, at_once: bool = False) -> None:
+        """Let the workers end; at once, in the middle of their jobs: the next driver does those again."""
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor.shutdown(wait=True, cancel_futures=at_once)
             self._executor = None
 
 

@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def mace(module: str) -> Any:
     """
     before = os.environ.get(_WEIGHTS_ONLY)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # mace prints what accelerators it lacks
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # mace prints what accelerators it lacks, e3nn how it reads constants
             return importlib.import_module(f"mace.{module}")
     finally:
         if before is None:
