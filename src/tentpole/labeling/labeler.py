@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole import store
 from tentpole.errors import InputError, LabelError, StateError
@@ -137,8 +138,14 @@ def single_point(
     if missing:
         raise LabelError("incomplete", f"{reference.name}: the program gave no {', '.join(missing)}.")
     kind = "free_energy" if results.get("free_energy") is not None else "energy"
-    stress = np.asarray(results["stress"], dtype=float) if "stress" in wanted else None
+    stress = _voigt(results["stress"]) if "stress" in wanted else None
     return float(results[kind]), np.asarray(results["forces"], dtype=float), stress, {**facts, "energy": kind}
+
+
+def _voigt(stress: Any) -> FloatArray:
+    """xx, yy, zz, yz, xz, xy: ASE allows a calculator to give the full tensor instead."""
+    values = np.asarray(stress, dtype=float)
+    return np.asarray(full_3x3_to_voigt_6_stress(values) if values.shape == (3, 3) else values, dtype=float)
 
 
 def _label(task: Task, folder: Path) -> Label:

@@ -24,6 +24,10 @@ def code_of(calculator: str) -> Code:
         from tentpole.labeling.codes.espresso import Espresso
 
         return Espresso()
+    if module.partition(".")[0] == "gpaw":
+        from tentpole.labeling.codes.gpaw import GPAW
+
+        return GPAW
     if module == "tblite.ase":
         from tentpole.labeling.codes.tblite import TBLITE
 
