@@ -126,7 +126,7 @@ def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="As in 
     """Why this frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
-    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False)
+    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -92,7 +92,7 @@ def selected_gain(rounds: Sequence[dict[str, Any]]) -> Picture | None:
         "What each frame alone would add to the variety of the dataset (log-det gain of its fingerprint "
         "covariance, dimensionless), reckoned before the round's labels join it: medians, with bars from the 5th "
         "to the 95th percentile. Gains shrink as the dataset grows and may be negative for commonplace frames; "
-        f"in the last round the medians are {chosen:.3g} and {left:.3g}."
+        f"in the last round the medians are {chosen:.3g} and {left:.3g}.".replace("-0", "−0")
     )
     alt = f"Gain of selected and remaining frames per round; last medians {chosen:.3g} and {left:.3g}"
     return Picture("gain", "Gain: selected and remaining", alt, caption, style.png(drawing))

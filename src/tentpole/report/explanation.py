@@ -68,7 +68,8 @@ def _story(
         if not s.failed and s.finite
     ]
     of_round = [frame for frame in frames.values() if frame.round == snapshot.round]
-    picked = [s for id, s in rivals if any(frame.request.id == id for frame in of_round)]
+    by_rule = {frame.request.id for frame in of_round if not frame.request.audit}
+    picked = [s for id, s in rivals if id in by_rule]
     lines = [
         head,
         f"σ_E {milli(scores.energy_std_per_atom)} meV/atom, σ_F {milli(scores.force_std)} meV/Å, "
@@ -79,8 +80,8 @@ def _story(
     ]
     if picked:
         lines.append(
-            f"The {len(picked)} picked have σ_F {milli(min(s.force_std for s in picked))}–"
-            f"{milli(max(s.force_std for s in picked))} meV/Å and gain {number(min(s.gain for s in picked))}–"
+            f"The {len(picked)} picked by the rule have σ_F {milli(min(s.force_std for s in picked))} to "
+            f"{milli(max(s.force_std for s in picked))} meV/Å and gain {number(min(s.gain for s in picked))} to "
             f"{number(max(s.gain for s in picked))}."
         )
     asked = frames.get(snapshot.id)
@@ -123,11 +124,11 @@ def _passed_over(
     same = sum(frame.condition == str(snapshot.condition) for frame in rule)
     lines.append(f"{same} of the {len(rule)} come from its own condition, {snapshot.condition}.")
     after = _gain_after(root, config, snapshot, of_round, frames)
-    lines.append(
-        f"With the whole batch in the dataset its gain would be {number(after)} instead of {number(scores.gain)}"
-        + (": the picked frames cover most of what was new in it." if after < 0.5 * scores.gain else ".")
-    )
-    return lines
+    said = f"With the whole batch in the dataset its gain would be {number(after)} instead of {number(scores.gain)}"
+    if scores.gain <= 0:
+        return [*lines, f"{said}: the dataset had the like of it already."]
+    covered = ": the picked frames cover most of what was new in it" if after < 0.5 * scores.gain else ""
+    return [*lines, f"{said}{covered}."]
 
 
 def _gain_after(

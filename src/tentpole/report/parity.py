@@ -81,7 +81,7 @@ def force_errors(first: Pairs, last: Pairs) -> Picture:
         f"How many force components have an error below a given size. Half and 95 % of them lie below {said}. "
         "A long tail to the right means that a few environments are still predicted badly."
     )
-    return Picture("force-errors", "How the force errors are distributed", said, caption, style.png(drawing))
+    return Picture("force-errors", "Distribution of force errors", said, caption, style.png(drawing))
 
 
 def disagreement_and_error(rounds: Sequence[int], sigma: FloatArray, error: FloatArray) -> Picture | None:

@@ -83,7 +83,7 @@ def near_zero_log(axis: Any) -> None:
     axis.axes.set_yscale("symlog", linthresh=linear, linscale=0.6)
     decades = [linear * 10**i for i in range(6) if linear * 10**i <= top * 3]
     axis.set_major_locator(ticker.FixedLocator([-d for d in decades if d < -low] + [0.0, *decades]))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
     axis.set_minor_locator(ticker.NullLocator())
 
 

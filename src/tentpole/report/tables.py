@@ -17,11 +17,11 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if value == int(value) and abs(value) < 1e6:
-        return f"{value:,.0f}".replace(",", " ")
+        return f"{value:,.0f}".replace(",", " ").replace("-", "−")
     if value and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{places}f}".replace(",", " ")
+    return f"{value:,.{places}f}".replace(",", " ").replace("-", "−")
 
 
 def milli(value: float | None) -> str:
