@@ -37,7 +37,9 @@ def cheap(folder: Path, parent: str, more: str = "") -> Path:
 
 @pytest.fixture
 def espresso(machine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in a worker; idle threads spin, and slow small cells tenfold
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", "1"
+    )  # as in a worker; idle threads spin, and slow small cells tenfold
     machine.configure(f"[espresso]\ncommand = pw.x\npseudo_dir = {PSEUDO}\n")
     return machine
 

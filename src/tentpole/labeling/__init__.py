@@ -10,19 +10,33 @@ if TYPE_CHECKING:
     from tentpole.labeling.executors import local
     from tentpole.labeling.labeler import Outcome, Task, compute
     from tentpole.labeling.references import Reference, available, load
+    from tentpole.labeling.trial import Trial, trial
 
 _HOME = {
     "Outcome": "labeler",
     "Reference": "references",
     "Task": "labeler",
+    "Trial": "trial",
     "available": "references",
     "compute": "labeler",
     "label_all": "batch",
     "load": "references",
     "local": "executors",
+    "trial": "trial",
 }
 
-__all__ = ["Outcome", "Reference", "Task", "available", "compute", "label_all", "load", "local"]
+__all__ = [
+    "Outcome",
+    "Reference",
+    "Task",
+    "Trial",
+    "available",
+    "compute",
+    "label_all",
+    "load",
+    "local",
+    "trial",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,97 @@
+"""Prove that a reference can label here: what is configured, then one single point, timed and weighed."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ase import Atoms
+
+from tentpole import store
+from tentpole.labeling.batch import label_all
+from tentpole.labeling.codes import Configuration
+from tentpole.labeling.executors import local
+from tentpole.labeling.labeler import Task, compute
+from tentpole.labeling.references import Reference
+
+BRIEF_S = 10.0  # below this, a second label tells the price of one from the price of starting up
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One single point as a campaign would compute it, in a worker of its own.
+
+    seconds is the price of one label once a worker runs, start_s what its first one costs on top;
+    peak_memory_GB is the worker's with the largest program it ran. Where ok is False, reason and message say why.
+    """
+
+    reference: str
+    configuration: Configuration
+    ok: bool
+    reason: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    start_s: float = 0.0
+    peak_memory_GB: float = 0.0
+    energy_eV: float = 0.0
+    max_force_eV_per_A: float = 0.0
+
+    def projected_hours(self, labels: int, workers: int) -> float:
+        """Wall time in hours of `labels` labels like this one on `workers` workers."""
+        return (self.start_s + self.seconds * labels / workers) / 3600
+
+
+def trial(
+    reference: Reference,
+    atoms: Atoms,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+    *,
+    time_limit_s: float | None = None,
+) -> Trial:
+    """Label `atoms` once in a fresh worker and in a folder that is removed afterwards.
+
+    Raises InputError for what can never run: unknown elements, a missing charge, a program that is not there.
+    """
+    configuration = reference.code.configuration(reference.import_path)
+    if configuration.missing:
+        message = f"not configured: {', '.join(configuration.missing)}"
+        return Trial(reference.name, configuration, False, "not_configured", message)
+    with tempfile.TemporaryDirectory(prefix="tentpole-trial-") as name:
+        root = Path(name)
+        task = Task(root, reference, atoms, charge, multiplicity)
+        with local(1, time_limit_s=time_limit_s) as executor:
+            (outcome,) = label_all([task], executor, attempts=1)
+            if not outcome.ok:
+                reason, message = outcome.reason, outcome.message
+                return Trial(reference.name, configuration, False, reason, message, outcome.seconds)
+            first = seconds = outcome.seconds
+            if first < BRIEF_S:
+                seconds = executor.submit(compute, _elsewhere(task)).result().seconds
+            memory = executor.submit(peak_memory_GB).result()
+        label = store.read_label(next(store.label_files(root)))
+    return Trial(
+        reference.name,
+        configuration,
+        True,
+        seconds=seconds,
+        start_s=max(0.0, first - seconds),
+        peak_memory_GB=memory,
+        energy_eV=label.energy,
+        max_force_eV_per_A=float((label.forces**2).sum(axis=1).max() ** 0.5),
+    )
+
+
+def _elsewhere(task: Task) -> Task:
+    """The same task in a folder where its label is not known yet."""
+    return replace(task, root=task.root / "again")
+
+
+def peak_memory_GB() -> float:
+    """Largest resident set that this process and the largest program it waited for have had, together."""
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts in bytes there, in KiB elsewhere
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(who).ru_maxrss for who in whose) * unit / 1e9
