@@ -8,6 +8,7 @@ from ase.io import read, write
 from training_data import E0S, files, labelled
 
 from tentpole.committee import Committee, read_member
+from tentpole.committee.graph import collate, edges_within, graph_of
 from tentpole.errors import InputError
 from tentpole.training import (
     MACESettings,
@@ -16,7 +17,7 @@ from tentpole.training import (
     train_committee,
     train_member,
 )
-from tentpole.training.mace import arguments, isolated_energies, read_curve, schedule
+from tentpole.training.mace import arguments, bootstrap, isolated_energies, read_curve, schedule
 
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S)
 
@@ -192,3 +193,28 @@ def test_wrong_files_and_settings_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="lr = 0"):
         MACESettings(lr=0)
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_shallow_committee_is_one_model_with_heads_that_differ(tmp_path):
+    train, valid = files(tmp_path)
+    job = TrainingJob(0, 0, train, valid, tmp_path / "logs", tmp_path / "shallow", heads=3)
+    report = train_member(job, SMALL)
+    committee = Committee.load(tmp_path)
+    assert (committee.size, len(committee.voters)) == (3, 1)
+    prediction = committee.evaluate(labelled(4, seed=9))
+    assert all(found.force_std > 0 and found.energy_std > 0 for found in prediction.disagreements())
+    alone = committee.vote(
+        collate([graph_of(a, edges_within(a, committee.cutoff)) for a in labelled(4, seed=9)]), [1]
+    )
+    np.testing.assert_allclose(alone[0][0], prediction.energies[1], atol=1e-5)
+    assert report.force_rmse < report.curve[0][2]
+    with pytest.raises(InputError, match="trained from scratch"):
+        train_member(replace(job, out=tmp_path / "next", warm_start=job.out), SMALL)
+
+
+def test_bootstrap_resamples_differ_between_heads_and_repeat():
+    frames = labelled(10)
+    first, again, other = bootstrap(frames, 3, 0), bootstrap(frames, 3, 0), bootstrap(frames, 3, 1)
+    assert first == again != other
+    assert len(first) == 10
+    assert {id(a) for a in first} < {id(a) for a in frames}

@@ -20,7 +20,8 @@ class TrainingJob:
     train, valid : extended XYZ with REF_energy (eV), REF_forces (eV/Å) and, where known, REF_stress (eV/Å³).
     folder : where the log stays and, while the training runs, its scratch. out : the finished member's stem;
     out.safetensors and then out.json appear whole or not at all. warm_start : stem of the member whose weights
-    the training goes on from; None starts from random ones.
+    the training goes on from; None starts from random ones. heads : above 1, a shallow committee: one backbone with
+    that many readout heads, each trained on its own bootstrap resample of the training set, all in one file.
     """
 
     member: int
@@ -30,6 +31,7 @@ class TrainingJob:
     folder: Path
     out: Path
     warm_start: Path | None = None
+    heads: int = 1
 
     @property
     def log(self) -> Path:

@@ -73,6 +73,8 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
     """
     frames = [atoms for path in sorted({job.train for job in jobs}) for atoms in labelled_frames(path)]
     starts = [job for job in jobs if job.warm_start is not None]
+    if any(job.heads > 1 for job in starts):
+        raise InputError("a shallow committee (heads > 1) is trained from scratch: set warm_start = None")
     if not starts:
         return isolated_energies(settings, frames)
     if len(starts) < len(jobs):
@@ -113,7 +115,7 @@ def _run(
     on_progress: Progress | None,
 ) -> None:
     server = the_server()
-    epochs = {job.member: schedule(settings, len(labelled_frames(job.train)))[1] for job in jobs}
+    epochs = {job.member: schedule(settings, len(labelled_frames(job.train)) * job.heads)[1] for job in jobs}
     told = {job.member: -1 for job in jobs}
     waiting, running = list(orders), set[int]()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from ase.io import read
+from ase.io import read, write
 
 from tentpole.committee.committee import choose_device
 from tentpole.committee.members import read_description, read_member, write_member
@@ -121,8 +120,14 @@ def labelled_frames(path: Path) -> list[Atoms]:
     return frames
 
 
+def bootstrap(frames: Sequence[Atoms], seed: int, head: int) -> list[Atoms]:
+    """As many frames as there are, drawn with replacement: the training set of one head."""
+    drawn = np.random.default_rng([seed, head]).integers(0, len(frames), len(frames))
+    return [frames[k] for k in drawn]
+
+
 def schedule(settings: MACESettings, frames: int) -> tuple[int, int, int]:
-    """Batch size, epochs and epochs between evaluations for a training set of that size.
+    """Batch size, epochs and epochs between evaluations for a training set of that size (over all heads).
 
     The last epoch is one that is evaluated, so that its weights can be kept.
     """
@@ -139,16 +144,17 @@ def arguments(
     """The command line after `python -m mace.cli.run_train`."""
     frames = labelled_frames(job.train)
     valid = labelled_frames(job.valid)
-    batch, epochs, interval = schedule(settings, len(frames))
+    batch, epochs, interval = schedule(settings, len(frames) * job.heads)
     stress = any("REF_stress" in atoms.info and atoms.pbc.any() for atoms in frames)
     decay = (settings.lr_end / settings.lr) ** (1.0 / max(1, epochs - 1))
+    isolated = str({z: energies[z] for z in sorted(energies)})
     given: dict[str, Any] = {
         "name": "member",
         "seed": job.seed,
         "work_dir": scratch,
         "train_file": job.train.resolve(),
         "valid_file": job.valid.resolve(),
-        "E0s": json.dumps({z: energies[z] for z in sorted(energies)}).replace('"', ""),
+        "E0s": isolated,
         "model": "MACE",
         "num_channels": settings.channels,
         "max_L": settings.max_L,
@@ -177,6 +183,15 @@ def arguments(
         "pin_memory": False,
         "multiheads_finetuning": False,
     }
+    if job.heads > 1:
+        given["heads"] = {
+            f"head-{k}": {
+                "train_file": str(scratch / f"head-{k}.xyz"),
+                "valid_file": str(job.valid.resolve()),
+                "E0s": isolated,
+            }
+            for k in range(job.heads)
+        }
     if job.warm_start is not None:
         given |= {"foundation_model": scratch / "start.model", "foundation_model_elements": True}
     return ["--ema", "--save_cpu", *(f"--{key}={value}" for key, value in given.items())]
@@ -196,6 +211,10 @@ def run_here(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
+        if job.heads > 1:
+            frames = labelled_frames(job.train)
+            for k in range(job.heads):
+                write(scratch / f"head-{k}.xyz", bootstrap(frames, job.seed, k), format="extxyz")
         if job.warm_start is not None:
             _start_from(job.warm_start, scratch / "start.model", settings, energies)
         command = [word.replace("--device=auto", f"--device={choose_device('auto')}") for word in command]
@@ -216,7 +235,8 @@ def run_here(
             "command": ["python", "-m", "mace.cli.run_train", *command],
             "warm_start": None if job.warm_start is None else job.warm_start.name,
             "seconds": round(time.perf_counter() - started, 3),
-            "updates": (curve[-1][0] + 1) * (len(labelled_frames(job.train)) // _given(command, "batch_size")),
+            "updates": (curve[-1][0] + 1)
+            * (len(labelled_frames(job.train)) * job.heads // _given(command, "batch_size")),
             "curve": curve,
         }
         write_member(job.out, model, training=training)
@@ -248,11 +268,18 @@ def read_report(job: TrainingJob, *, skipped: bool = False) -> TrainingReport:
 
 
 def read_curve(log: Path) -> list[tuple[int, float, float, float]]:
-    """(epoch, loss, energy RMSE in eV/atom, force RMSE in eV/Å) of each evaluation that a log tells of."""
+    """(epoch, loss, energy RMSE in eV/atom, force RMSE in eV/Å) of each evaluation that a log tells of.
+
+    Of several heads the mean is given.
+    """
     text = log.read_text(errors="replace") if log.is_file() else ""
+    found: dict[int, list[tuple[float, float, float]]] = {}
+    for epoch, *values in _EPOCH.findall(text):
+        loss, energy, force = map(float, values)
+        found.setdefault(int(epoch), []).append((loss, 1e-3 * energy, 1e-3 * force))
     return [
-        (int(epoch), float(loss), 1e-3 * float(energy), 1e-3 * float(force))
-        for epoch, loss, energy, force in _EPOCH.findall(text)
+        (epoch, *(sum(column) / len(rows) for column in zip(*rows, strict=True)))  # type: ignore[misc]
+        for epoch, rows in found.items()
     ]
 
 
