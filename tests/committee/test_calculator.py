@@ -126,7 +126,7 @@ def test_asking_for_sigma_changes_no_bit_of_the_driver(members):
 def test_wrong_drivers_and_lonely_members_are_refused(members):
     committee = Committee.load(members)
     for driver in (4, -1, "median", True):
-        with pytest.raises(InputError, match='Legal: 0 to 3 or "mean"'):
+        with pytest.raises(InputError, match='Legal: 0 to 3, "mean"'):
             CommitteeCalculator(committee, driver=driver)
     alone = CommitteeCalculator(Committee.load([members / "member-0"]))
     with pytest.raises(PropertyNotImplementedError, match="two or more"):

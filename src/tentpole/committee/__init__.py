@@ -25,9 +25,14 @@ if TYPE_CHECKING:
         relative_force_std,
         stress_std,
     )
+    from tentpole.committee.foreign import AseVoter, aligned
+    from tentpole.committee.foundations import foundation
     from tentpole.committee.members import import_model, read_member, write_member
 
 _HOME = {
+    "AseVoter": "foreign",
+    "aligned": "foreign",
+    "foundation": "foundations",
     "Calibration": "calibration",
     "atom_cases": "calibration",
     "calibrate": "calibration",
@@ -51,18 +56,21 @@ _HOME = {
 }
 
 __all__ = [
+    "AseVoter",
     "Calibration",
     "Committee",
     "CommitteeCalculator",
     "Disagreement",
     "NonFinite",
     "Prediction",
+    "aligned",
     "atom_cases",
     "atom_force_std",
     "calibrate",
     "energy_std",
     "energy_std_per_atom",
     "force_std",
+    "foundation",
     "import_model",
     "likeness",
     "max_force_std",

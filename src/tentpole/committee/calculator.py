@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from numpy.typing import NDArray
 
 from tentpole.committee import disagreement
-from tentpole.committee.committee import Committee
+from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, Neighbours, graph_of
 from tentpole.errors import InputError
 
@@ -28,13 +28,15 @@ SPREAD = (
     "max_force_std",
 )
 STRESS_SPREAD = ("stress_comm", "stress_std")
+_OUTSIDE = -1  # stands for the driver that is no member
 
 
 class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no types
     """Energy, forces and stress of the driver; σ of the committee on request.
 
     committee : what votes.
-    driver : the member that drives the dynamics, or "mean" for the mean of all members (M times the price).
+    driver : the member that drives the dynamics, "mean" for the mean of all members (M times the price), or a
+        voter from outside, as `foundation` and `AseVoter` make them: it drives and has no vote.
     skin : Å; the neighbour list is kept until an atom has moved half of it.
     stress : True computes the driver's stress with every force call, which dynamics under pressure wants;
         otherwise stress is computed when asked for.
@@ -54,17 +56,28 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
     discard_results_on_any_change = True
 
     def __init__(
-        self, committee: Committee, driver: int | str = 0, *, skin: float = 0.5, stress: bool = False
+        self,
+        committee: Committee,
+        driver: int | str | Voter = 0,
+        *,
+        skin: float = 0.5,
+        stress: bool = False,
     ) -> None:
         super().__init__()
-        legal = f'0 to {committee.size - 1} or "mean"'
-        if isinstance(driver, bool) or (driver != "mean" and not isinstance(driver, int)):
-            raise InputError(f"driver {driver!r} is no member of this committee. Legal: {legal}.")
-        if isinstance(driver, int) and not 0 <= driver < committee.size:
-            raise InputError(f"driver {driver} is no member of this committee. Legal: {legal}.")
         self.committee = committee
         self.driver = driver
-        self.neighbours = Neighbours(committee.cutoff, skin)
+        self._outside: Voter | None = None
+        if driver == "mean":
+            self._drivers = list(range(committee.size))
+        elif isinstance(driver, int) and not isinstance(driver, bool) and 0 <= driver < committee.size:
+            self._drivers = [driver]
+        elif not isinstance(driver, int | str):
+            self._outside, self._drivers = driver, [_OUTSIDE]
+        else:
+            legal = f'0 to {committee.size - 1}, "mean", or a voter from outside'
+            raise InputError(f"driver {driver!r} is no member of this committee. Legal: {legal}.")
+        outside = 0.0 if self._outside is None else self._outside.cutoff
+        self.neighbours = Neighbours(max(committee.cutoff, outside), skin)
         self._stress_always = stress
         self._graph: Graph | None = None
         self._energies: dict[int, float] = {}
@@ -83,7 +96,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
             self._graph = graph_of(self.atoms, self.neighbours(self.atoms))
             self._energies, self._forces, self._stresses = {}, {}, {}
         everyone = range(self.committee.size)
-        drivers = list(everyone) if self.driver == "mean" else [int(self.driver)]
+        drivers = self._drivers
         wanted = set(properties)
         stress = "stress" in wanted or self._stress_always
         if wanted & {*DRIVER, "stress"} or not wanted:
@@ -102,11 +115,14 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         missing = [member for member in members if member not in have]
         if not missing or self._graph is None:
             return
-        energies, forces, stresses = self.committee.vote(self._graph, missing, stress=stress)
+        if self._outside is not None and missing == [_OUTSIDE]:
+            energies, forces, stresses = self._outside.evaluate(self._graph, [0], stress)
+        else:
+            energies, forces, stresses = self.committee.vote(self._graph, missing, stress=stress)
         for k, member in enumerate(missing):
             self._energies.setdefault(member, float(energies[k, 0]))
             self._forces.setdefault(member, forces[k])  # a second pass, for stress, changes no bit
-            if stresses is not None and np.isfinite(stresses[k]).all():
+            if stresses is not None and np.isfinite(stresses[k, 0]).all():
                 self._stresses[member] = stresses[k, 0]
 
     def _drive(self, drivers: Sequence[int]) -> None:

@@ -91,17 +91,27 @@ class Committee:
 
     @classmethod
     def load(
-        cls, path: str | Path | Sequence[str | Path], *, device: str = "auto", dtype: str | None = None
+        cls,
+        path: str | Path | Sequence[str | Path],
+        *,
+        device: str = "auto",
+        dtype: str | None = None,
+        same_energies: bool = True,
     ) -> Committee:
         """Read a committee from a campaign folder (its newest models), a models folder, or member files.
 
         device : "cpu", "cuda", or "auto" for a GPU where there is one. dtype : "float32" or "float64", the
-        files' own where None. Nothing in the files is executed. Raises InputError, StateError.
+        files' own where None. same_energies : False lets members differ in the energies of their isolated
+        atoms; such an offset passes for uncertainty unless it is taken out (see `aligned`). Nothing in the
+        files is executed. Raises InputError, StateError.
         """
         from tentpole.committee.members import read_voter
 
         chosen = choose_device(device)
-        return cls(read_voter(stem, device=chosen, dtype=dtype) for stem in member_stems(path))
+        voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in member_stems(path)]
+        if same_energies:
+            _check_energies([(voter.numbers, row) for voter in voters for row in voter.e0s])
+        return cls(voters)
 
     @property
     def size(self) -> int:
@@ -244,6 +254,19 @@ def read_committee_file(path: Path) -> list[str]:
     if content.get("format") != "tentpole-committee" or content.get("version") != 1:
         raise StateError(f"{path}: this Tentpole reads tentpole-committee version 1, not {content}")
     return [str(name) for name in content["members"]]
+
+
+def _check_energies(tables: Sequence[tuple[tuple[int, ...], FloatArray]], tolerance_eV: float = 1e-3) -> None:
+    """Raises InputError where members differ in the energy of an isolated atom that they share."""
+    first = dict(zip(*tables[0], strict=True))
+    for member, (numbers, energies) in enumerate(tables):
+        for z, energy in zip(numbers, energies, strict=True):
+            if abs(energy - first.get(z, energy)) > tolerance_eV:
+                raise InputError(
+                    f"member {member} puts an isolated atom of number {z} at {energy:.6f} eV, member 0 at "
+                    f"{first[z]:.6f} eV: the offset would pass for uncertainty. Train the members with the "
+                    "same E0s, or load with same_energies=False and take it out with `aligned`."
+                )
 
 
 def _unusable(atoms: Atoms) -> str:

@@ -35,14 +35,14 @@ class Graph:
     """n configurations side by side: N atoms in all, their edges counted through.
 
     numbers (N,); positions (N, 3) in Å; sizes (n,) atoms per configuration; cells (n, 3, 3) in Å, open
-    directions completed by unit vectors; volumes (n,) in Å³, NaN where nothing is periodic.
+    directions completed by unit vectors; pbc (n, 3).
     """
 
     numbers: IntArray
     positions: FloatArray
     sizes: IntArray
     cells: FloatArray
-    volumes: FloatArray
+    pbc: NDArray[np.bool_]
     edges: Edges
 
     @property
@@ -99,14 +99,12 @@ def edges_within(atoms: Atoms, cutoff: float) -> Edges:
 
 def graph_of(atoms: Atoms, edges: Edges) -> Graph:
     """The graph of one configuration."""
-    cell = _cell(atoms)
-    volume = abs(float(np.linalg.det(cell))) if atoms.pbc.any() else np.nan
     return Graph(
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.array(atoms.positions, dtype=np.float64),
         sizes=np.array([len(atoms)], dtype=np.int64),
-        cells=cell[None],
-        volumes=np.array([volume]),
+        cells=_cell(atoms)[None],
+        pbc=np.array([atoms.pbc], dtype=bool),
         edges=edges,
     )
 
@@ -121,7 +119,7 @@ def collate(graphs: Sequence[Graph]) -> Graph:
         positions=np.concatenate([g.positions for g in graphs]),
         sizes=np.concatenate([g.sizes for g in graphs]),
         cells=np.concatenate([g.cells for g in graphs]),
-        volumes=np.concatenate([g.volumes for g in graphs]),
+        pbc=np.concatenate([g.pbc for g in graphs]),
         edges=Edges(
             np.concatenate([g.edges.i + s for g, s in zip(graphs, starts, strict=False)]),
             np.concatenate([g.edges.j + s for g, s in zip(graphs, starts, strict=False)]),

@@ -1,0 +1,86 @@
+"""Potentials of others in a committee: any ASE calculator votes or drives, on its own energy scale or on ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import ArrayLike, NDArray
+
+from tentpole.committee.committee import Committee, Voter
+from tentpole.committee.graph import Graph
+
+FloatArray = NDArray[np.float64]
+
+
+class AseVoter:
+    """One vote of any ASE calculator. It finds its own neighbours, so the committee's list is none of its
+    business (cutoff 0). numbers : the species it may be asked about; all of them where None."""
+
+    cutoff = 0.0
+    votes = 1
+
+    def __init__(self, calculator: Calculator, numbers: Sequence[int] | None = None) -> None:
+        self.calculator = calculator
+        self.numbers: tuple[int, ...] = tuple(range(1, 119) if numbers is None else numbers)
+
+    def evaluate(
+        self, graph: Graph, votes: Sequence[int], stress: bool
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Energies (1, n), forces (1, N, 3), stresses (1, n, 6); NaN where the calculator gives no stress."""
+        energies, forces = np.empty((1, len(graph.sizes))), np.empty((1, len(graph.numbers), 3))
+        stresses = np.full((1, len(graph.sizes), 6), np.nan) if stress else None
+        for k, (start, end) in enumerate(zip(graph.starts[:-1], graph.starts[1:], strict=True)):
+            atoms = Atoms(
+                numbers=graph.numbers[start:end],
+                positions=graph.positions[start:end],
+                cell=graph.cells[k] if graph.pbc[k].any() else None,
+                pbc=graph.pbc[k],
+            )
+            energies[0, k] = self.calculator.get_property("energy", atoms)
+            forces[0, start:end] = self.calculator.get_property("forces", atoms)
+            if stresses is not None and graph.pbc[k].any():
+                try:
+                    found = self.calculator.get_property("stress", atoms)
+                except PropertyNotImplementedError:
+                    continue
+                # most calculators give six components, some (CHGNet's) the whole tensor
+                stresses[0, k] = full_3x3_to_voigt_6_stress(found) if np.shape(found) == (3, 3) else found
+        return energies, forces, stresses
+
+
+class Shifted:
+    """A voter whose energies are moved by Σ_Z n_Z shift_Z: forces and stresses stay as they are."""
+
+    def __init__(self, voter: Voter, shifts: Mapping[int, float]) -> None:
+        self.voter = voter
+        self.shifts = dict(shifts)
+        self.numbers, self.cutoff = voter.numbers, voter.cutoff
+
+    @property
+    def votes(self) -> int:
+        return self.voter.votes
+
+    def evaluate(
+        self, graph: Graph, votes: Sequence[int], stress: bool
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """The voter's own answer, its energies moved."""
+        energies, forces, stresses = self.voter.evaluate(graph, votes, stress)
+        own = np.array([self.shifts.get(int(z), 0.0) for z in graph.numbers])
+        return energies + np.add.reduceat(own, graph.starts[:-1]), forces, stresses
+
+
+def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shifted:
+    """`voter` on the energy scale of `energies` (n,) in eV, which `frames` have by the reference or a committee.
+
+    The shift per species is the least-squares solution of Σ_Z n_Z shift_Z = E − E_voter: what differs in
+    proportion to composition, as isolated atoms' energies do, no longer passes for uncertainty.
+    """
+    found = Committee([voter]).evaluate(frames).energies.mean(axis=0)
+    species = sorted({int(z) for atoms in frames for z in atoms.numbers})
+    counts = np.array([[np.count_nonzero(atoms.numbers == z) for z in species] for atoms in frames])
+    shifts, *_ = np.linalg.lstsq(counts.astype(float), np.asarray(energies, dtype=float) - found, rcond=None)
+    return Shifted(voter, dict(zip(species, shifts.tolist(), strict=True)))

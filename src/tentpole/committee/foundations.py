@@ -1,0 +1,98 @@
+"""Potentials trained by others on much data, by name: as a driver, or as a frozen extra vote."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+from collections.abc import Callable
+from typing import Any
+
+from tentpole.committee.architecture import mace
+from tentpole.committee.committee import Voter, choose_device
+from tentpole.committee.foreign import AseVoter
+from tentpole.committee.mace import MaceVoter
+from tentpole.errors import InputError, unknown
+
+
+def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Voter:
+    """The voter of that name. Its weights come from where its own package keeps them.
+
+    "chgnet"              CHGNet with the weights of its package
+    "mace-mp:small"       MACE-MP by mace's own loader: small, medium, medium-mpa-0, ... or a file of it
+    "mace-off:small"      MACE-OFF likewise
+    "nequip:FILE"         a compiled NequIP or Allegro model, by nequip's ASE calculator
+    "package.module:name" any ASE calculator: `name` is called without arguments, or is one. Trusted input: it
+                          is imported
+
+    Raises InputError with the command that helps where a package or weights are missing.
+    """
+    kind, _, rest = name.partition(":")
+    if kind in _KINDS:
+        return _KINDS[kind](rest, choose_device(device), dtype)
+    if rest:
+        return AseVoter(_by_import_path(kind, rest))
+    raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
+
+
+def _chgnet(variant: str, device: str, dtype: str) -> Voter:
+    _require("chgnet", "pip install 'tentpole[chgnet]'")
+    dynamics = importlib.import_module("chgnet.model.dynamics")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its device
+        calculator = dynamics.CHGNetCalculator(use_device=device, on_isolated_atoms="ignore")
+    return AseVoter(calculator, numbers=range(1, 95))
+
+
+def _mace(loader: str) -> Callable[[str, str, str], Voter]:
+    def load(variant: str, device: str, dtype: str) -> Voter:
+        module = mace("calculators.foundations_models")
+        model = variant or "small"
+        command = f"python -c \"from mace.calculators import {loader}; {loader}(model='{model}')\""
+        before = os.environ.get(_FORCE)
+        os.environ[_FORCE] = "1"  # mace's loader reads pickles of its own makers
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                found = getattr(module, loader)(model=model, device=device, return_raw_model=True)
+        except Exception as error:
+            raise InputError(
+                f"the weights of {loader} {model!r} cannot be had here ({error}). On a machine with access to "
+                f"them run `{command}`, or copy the file and name it: {loader.replace('_', '-')}:FILE"
+            ) from error
+        finally:
+            os.environ.pop(_FORCE, None) if before is None else os.environ.update({_FORCE: before})
+        found = found.double() if dtype == "float64" else found.float()
+        return MaceVoter(found.requires_grad_(False).eval(), [0], device)
+
+    return load
+
+
+def _nequip(file: str, device: str, dtype: str) -> Voter:
+    _require("nequip", "pip install nequip")
+    if not os.path.isfile(file):
+        raise InputError(f"no compiled model {file!r}: make it with `nequip-compile MODEL {file} --target ase`")
+    calculator = importlib.import_module("nequip.ase").NequIPCalculator
+    return AseVoter(calculator.from_compiled_model(file, device=device))
+
+
+def _by_import_path(module: str, name: str) -> Any:
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{module}:{name} cannot be imported ({error}). Is it installed, or on PYTHONPATH?") from error
+    return found if hasattr(found, "get_property") and not isinstance(found, type) else found()
+
+
+def _require(package: str, command: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"{package} is not installed: {command}")
+
+
+_FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_KINDS: dict[str, Callable[[str, str, str], Voter]] = {
+    "chgnet": _chgnet,
+    "mace-mp": _mace("mace_mp"),
+    "mace-off": _mace("mace_off"),
+    "nequip": _nequip,
+}
