@@ -43,6 +43,8 @@ class Stopped(Exception):
 def main() -> None:
     """Entry point: run the command and turn errors into messages and exit statuses."""
     signal.signal(signal.SIGTERM, _stop)
+    # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     try:
         app(standalone_mode=False)
     except (InputError, StateError) as error:

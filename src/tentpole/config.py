@@ -242,7 +242,7 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     try:
         config = CampaignConfig.model_validate(content)
     except ValidationError as error:
-        raise explain_errors(error, path) from None
+        raise explain_errors(error, CampaignConfig, path) from None
     anchor = path.resolve().parent
     structures = tuple(
         s.model_copy(update={"file": str(anchor / Path(s.file).expanduser())}) for s in config.structures

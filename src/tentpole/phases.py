@@ -73,7 +73,7 @@ def validation_requests(rounds: Rounds) -> list[Request]:
         began = time.monotonic()
         for future in rounds.workers.submit(reference_md, jobs, rounds.root):
             found += future.result()
-        _phase(rounds, "labelling", time.monotonic() - began)
+        note_phase(rounds, "labelling", time.monotonic() - began)
     reason = "validation: judges every committee, trains none"
     return [_request(rounds, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
 
@@ -154,8 +154,8 @@ def explore(rounds: Rounds, round: int, covariance: Covariance) -> None:
     # workers do both in turn: their own clocks say how the wall time divides
     md, scoring = sum(r.md_seconds for r in results), sum(r.scoring_seconds for r in results)
     share = md / (md + scoring) if md + scoring else 1.0
-    _phase(rounds, "md", wall * share, round)
-    _phase(rounds, "scoring", wall * (1 - share), round)
+    note_phase(rounds, "md", wall * share, round)
+    note_phase(rounds, "scoring", wall * (1 - share), round)
 
 
 def exploration_facts(shards: Sequence[Exploration], ratios: dict[str, float]) -> dict[str, Any]:
@@ -249,9 +249,6 @@ def labelled_atoms(label: Label) -> Atoms:
     return atoms
 
 
-def _phase(rounds: Rounds, phase: str, seconds: float, round: int | None = None) -> None:
-    rounds.journal.append("phase", phase=phase, round=round, seconds=round_seconds(seconds))
-
-
-def round_seconds(seconds: float) -> float:
-    return float(f"{seconds:.3f}")
+def note_phase(rounds: Rounds, phase: str, seconds: float, round: int | None = None) -> None:
+    """Write down where time went; see times.py."""
+    rounds.journal.append("phase", phase=phase, round=round, seconds=float(f"{seconds:.3f}"))

@@ -206,13 +206,16 @@ class Rounds:
             )
 
     def _errors(self, models: Path, names: list[str]) -> FrameErrors:
+        began = time.monotonic()
         paths = [label_path(self.root, *name.split("-")) for name in names]
-        return self.workers.run(frame_errors, models, self.config.committee.dtype, paths, root=self.root)
+        errors = self.workers.run(frame_errors, models, self.config.committee.dtype, paths, root=self.root)
+        phases.note_phase(self, "scoring", time.monotonic() - began)
+        return errors
 
     def _train(self, round: int) -> None:
         began = time.monotonic()
         phases.train(self, round, self._labels(round))
-        self.journal.append("phase", phase="training", round=round, seconds=round_(time.monotonic() - began))
+        phases.note_phase(self, "training", time.monotonic() - began, round)
 
     def _finish(self, round: int) -> None:
         facts: dict[str, Any] = {"version": 1}
@@ -272,10 +275,6 @@ def criteria(config: CampaignConfig) -> Criteria:
         max_rounds=stop.rounds,
         max_hours=stop.hours,
     )
-
-
-def round_(seconds: float) -> float:
-    return round(seconds, 3)
 
 
 def _none(value: float) -> float | None:

@@ -78,8 +78,9 @@ def section(settings: type, **extra: Any) -> Any:
     return model
 
 
-def explain_errors(error: ValidationError, file: Path) -> InputError:
-    """All that is wrong with a file in one error: the file, each key, the value given, what is legal."""
+def explain_errors(error: ValidationError, model: type[BaseModel], file: Path) -> InputError:
+    """All that is wrong with a file in one error: the file, each key, the value given, what is legal.
+    `model` is what the file was read as."""
     lines = []
     for problem in error.errors(include_url=False):
         # pydantic names the branch of a union too (after its kind): keep what the user wrote
@@ -88,5 +89,9 @@ def explain_errors(error: ValidationError, file: Path) -> InputError:
         silent = isinstance(given, dict | list) or problem["type"] == "missing"
         shown = "" if silent else f" (given: {given!r})"
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "union_tag_not_found":
+            branches = typing.get_args(model.model_fields[str(problem["loc"][0])].annotation)
+            kinds = ", ".join(f'"{branch.model_fields["kind"].default}"' for branch in branches)
+            message = f"say which kind: kind = one of {kinds}"
         lines.append(f"  {path or 'the file'}: {message}{shown}")
     return InputError(f"{file}: cannot be used:\n" + "\n".join(lines))
