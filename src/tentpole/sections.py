@@ -70,7 +70,7 @@ def section(settings: type, **extra: Any) -> Any:
         settings.__name__,
         __base__=Section,
         __doc__=settings.__doc__,
-        __validators__={"buildable": model_validator(mode="after")(buildable)},
+        __validators__={"buildable": model_validator(mode="after")(buildable)},  # type: ignore[dict-item]
         **fields,
         **extra,
     )
