@@ -27,6 +27,9 @@ from tentpole.store import read_json, write_json
 
 VERSION = 1
 RULES = ("random", "uncertainty", "diversity", "hybrid", "logdet", "two_key", "adaptive")
+# A campaign's two_key stops where gains are small in themselves. Here every rule has the same labels to spend, so
+# both keys are relative: σ and gain at or above the candidates' medians.
+RULE_SETTINGS: dict[str, dict[str, Any]] = {"two_key": {"gain": float("-inf"), "gain_of_median": 1.0}}
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,9 @@ def run(
     if not seeds:
         raise InputError("no seeds given. Legal: --seeds 5 and more.")
     task, about = prepare(pool, settings, against)
-    rules = {name: make_rule(name) for name in settings.rules}
+    rules = {name: make_rule(name, **RULE_SETTINGS.get(name, {})) for name in settings.rules}
     model = models.model(settings.model)
-    identity = _identity(task, settings)
+    identity = _identity(task, settings, rules)
     path = folder / "benchmark.json"
     if path.exists():
         stored = read_json(path)
@@ -218,8 +221,10 @@ def _seed_file(folder: Path, seed: int) -> Path:
     return folder / "seeds" / f"{seed:05d}.json"
 
 
-def _identity(task: Task, settings: Settings) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+def _identity(task: Task, settings: Settings, rules: Mapping[str, Any]) -> str:
+    """Names data and settings, those of the rules and the model among them."""
+    what = [asdict(settings), {name: repr(rule) for name, rule in rules.items()}, repr(models.model(settings.model))]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for array in (task.inputs, task.target, *(task.elsewhere or ())):
         digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
     return digest.hexdigest()[:32]
