@@ -101,6 +101,7 @@ def run(
     batch: Annotated[int, typer.Option(help="labels a round")] = 15,
     labels: Annotated[int, typer.Option(help="labels at the end")] = 105,
     against: Annotated[Path | None, typer.Option(help="another pool: test on it too, and the other way")] = None,
+    align: Annotated[bool, typer.Option(help="shift the other pool's energies onto this one's")] = False,
     title: Annotated[str, typer.Option(help="the pool's name in tables [its file's]")] = "",
     filters: Annotated[bool, typer.Option(help="apply the study's filters first, each with its count")] = False,
     workers: Annotated[int, typer.Option(help="processes, a seed each [cores]")] = 0,
@@ -110,7 +111,7 @@ def run(
 
     from tentpole.pool import files, runner
     from tentpole.pool.benchmark import Protocol
-    from tentpole.pool.filters import Filters, apply
+    from tentpole.pool.filters import SCALES, Filters, aligned, apply
     from tentpole.pool.tables import comparisons, markdown, sentences
 
     chosen = tuple(r.strip() for r in rules.split(",") if r.strip()) or runner.RULES
@@ -128,8 +129,11 @@ def run(
     settings = runner.Settings(
         title or pool.name.split(".")[0], target, features, model, chosen, Protocol(0.2, initial, batch, labels)
     )
+    if other is not None and target == ENERGY:
+        other, note = aligned(one, other) if align else (other, SCALES)
+        typer.echo(note)
     ways: list[tuple[Pool, Pool | None, runner.Settings, Path]] = [(one, other, settings, out)]
-    if against and other:
+    if against is not None and other is not None:
         back = replace(settings, title=against.name.split(".")[0])
         ways.append((other, one, back, out / "reverse"))
     for table, second, how, folder in ways:

@@ -89,39 +89,44 @@ def formation_energies(pool: Pool) -> FloatArray:
     )
 
 
-def mix(pools: list[Pool], align: bool, column: str = ENERGY, least: int = 20) -> tuple[Pool, list[str]]:
-    """All rows of pools from several databases, with what their energies mean said.
+SCALES = (
+    "energies of different databases are not on one scale; rows keep theirs, and the column database says "
+    "whose. Give --align to shift them onto the first one's."
+)
 
-    Databases relax, correct and reference differently: their formation energies are not on one scale.
-    `align` shifts every pool after the first by the median difference over the reduced compositions both
-    have (the lowest energy of each). Raises InputError where fewer than `least` are shared.
-    """
+
+def mix(pools: list[Pool], align: bool) -> tuple[Pool, list[str]]:
+    """All rows of pools from several databases, and what their energies mean, in words. See `aligned`."""
     if len(pools) < 2:
         return pools[0], []
     if not align:
-        return concatenate(pools), [
-            "energies of different databases are not on one scale; rows keep theirs, and the column "
-            "database says whose. Give --align to shift them onto the first one's."
-        ]
-    first, lines, shifted = _lowest(pools[0], column), [], [pools[0]]
-    for pool in pools[1:]:
-        other = _lowest(pool, column)
-        shared = sorted(first.keys() & other.keys())
-        name = next(iter(pool.text("database")), "the other") if "database" in pool else "the other"
-        if len(shared) < least:
-            raise InputError(
-                f"--align needs {least} compositions in common with {name}, there are {len(shared)}. Leave "
-                "--align out and keep the databases apart, or fetch more rows."
-            )
-        differences = np.array([other[c] - first[c] for c in shared])
-        offset = float(np.median(differences))
-        spread = float(np.median(np.abs(differences - offset)))
-        lines.append(
-            f"{name}: {column} shifted by {-offset:+.4f} eV/atom, the median over {len(shared)} shared "
-            f"compositions (median absolute deviation {spread:.4f})"
+        return concatenate(pools), [SCALES]
+    shifted = [aligned(pools[0], pool) for pool in pools[1:]]
+    return concatenate([pools[0], *(pool for pool, _ in shifted)]), [note for _, note in shifted]
+
+
+def aligned(first: Pool, other: Pool, column: str = ENERGY, least: int = 20) -> tuple[Pool, str]:
+    """`other` with its energies shifted onto those of `first`, and what was done.
+
+    Databases relax, correct and reference differently. The shift is the median difference over the reduced
+    compositions both have, the lowest energy of each. Raises InputError where fewer than `least` are shared.
+    """
+    own, theirs = _lowest(first, column), _lowest(other, column)
+    shared = sorted(own.keys() & theirs.keys())
+    name = next(iter(other.text("database")), "the other pool") if "database" in other else "the other pool"
+    if len(shared) < least:
+        raise InputError(
+            f"--align needs {least} compositions in common with {name}, there are {len(shared)}. Leave "
+            "--align out and keep the databases apart, or fetch more rows."
         )
-        shifted.append(pool.with_column(column, pool.numeric(column) - offset))
-    return concatenate(shifted), lines
+    differences = np.array([theirs[c] - own[c] for c in shared])
+    offset = float(np.median(differences))
+    spread = float(np.median(np.abs(differences - offset)))
+    note = (
+        f"{name}: {column} shifted by {-offset:+.4f} eV/atom, the median over {len(shared)} shared "
+        f"compositions (median absolute deviation {spread:.4f})"
+    )
+    return other.with_column(column, other.numeric(column) - offset), note
 
 
 def _lowest(pool: Pool, column: str) -> dict[str, float]:
