@@ -206,6 +206,11 @@ class CampaignConfig(Section):
     selection: SelectionSection = SelectionSection()
     executor: LocalSection = LocalSection()
 
+    @field_validator("initial", mode="before")
+    @classmethod
+    def _rattled_unless_said(cls, given: Any) -> Any:
+        return {"kind": "rattle", **given} if isinstance(given, dict) else given
+
     @field_validator("structures")
     @classmethod
     def _names_differ(cls, given: tuple[StructureSection, ...]) -> tuple[StructureSection, ...]:

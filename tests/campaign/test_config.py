@@ -55,7 +55,7 @@ def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
         ({"explore": {"temperatures_K": [float("nan")]}}, ["temperatures_K"]),
         ({"committee": {"members": 4, "driver": 4}}, ["driver", "0 to 3"]),
         ({"training": {"kind": "mace", "dtype": "float16"}}, ["float16", "float32"]),
-        ({"initial": {"count": 3}}, ["initial", "kind", '"rattle"', '"frames"']),
+        ({"validation": {"frames": 3}}, ["validation", "kind", '"reference-md"', '"none"']),
         ({"initial": {"kind": "ratle"}}, ["ratle", "rattle"]),
         ({"version": 99}, ["99", "1"]),
     ],
