@@ -36,7 +36,7 @@ def need(module: str) -> Any:
 
 
 def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write index.html, and per benchmark curves.csv, table.csv, table.md, curves.png, into `out`.
+    """Write index.html and summary.md, and per benchmark curves.csv, table.csv, table.md, curves.png, into `out`.
 
     A folder's subfolder `reverse` (the other way of a cross-database validation) is taken along. Returns the
     files written. Raises InputError for a folder without a benchmark or fewer than two seeds.
@@ -51,8 +51,10 @@ def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
         written += files
     summary = overview(sections)
     html = need("jinja2").Template(PAGE, autoescape=True).render(sections=sections, summary=summary)
-    atomic_write(out / "index.html", html.encode())
-    return [*written, out / "index.html"]
+    for name, text in (("index.html", html), ("summary.md", tables.markdown_lines(summary))):
+        atomic_write(out / name, text.encode())
+        written.append(out / name)
+    return written
 
 
 def write_one(results: Results, home: Path) -> tuple[dict[str, Any], list[Path]]:

@@ -86,7 +86,12 @@ def comparison_rows(rows: Sequence[Comparison]) -> list[list[str]]:
 
 def markdown(rows: Sequence[Comparison]) -> str:
     """The table as Markdown."""
-    lines = [HEADER, ["---"] * len(HEADER), *comparison_rows(rows)]
+    return markdown_lines([HEADER, *comparison_rows(rows)])
+
+
+def markdown_lines(table: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first line is its header."""
+    lines = [table[0], ["---"] * len(table[0]), *table[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
