@@ -1,0 +1,64 @@
+"""What a committee is worth on test frames, and what its σ is worth there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from tentpole.committee import Committee
+from tentpole.committee.calibration import atom_cases, likeness, structure_cases
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """summary : JSON-able figures, in eV, eV/atom, eV/Å. pool_sigma : (n,) force_std of the pool in eV/Å."""
+
+    summary: dict[str, Any]
+    pool_sigma: FloatArray
+
+
+def measure(committee: Committee, test: Sequence[Atoms], pool: Sequence[Atoms]) -> Measured:
+    """Errors of the committee's mean on `test`, its σ against them, and σ over `pool`.
+
+    force_rmse over components; force_p95, the 95th percentile of |error of the force vector| over atoms;
+    energy_rmse per atom, the mean error over the set included; spearman of σ and error over structures (largest
+    of the atoms) and over atoms; spread_ratio as `likeness` defines it.
+    """
+    forces = [atoms.arrays["REF_forces"] for atoms in test]
+    found = committee.evaluate(test)
+    errors = [f.mean(axis=0) - r for f, r in zip(found.forces, forces, strict=True)]
+    energies = np.array([atoms.info["REF_energy"] for atoms in test])
+    sizes = np.array([len(atoms) for atoms in test])
+    members = [
+        _rms([f[m] - r for f, r in zip(found.forces, forces, strict=True)]) for m in range(committee.size)
+    ]
+    atom_sigma, atom_error = atom_cases(found, forces)
+    sigma, error = structure_cases(found, forces)
+    alike = likeness(found, forces)
+    pool_sigma = np.array([d.force_std for d in committee.evaluate(pool).disagreements()])
+    summary = {
+        "force_rmse": _rms(errors),
+        "force_rmse_members": members,
+        "force_p95": float(np.percentile(atom_error, 95)),
+        "energy_rmse_per_atom": _rms([(found.energies.mean(axis=0) - energies) / sizes]),
+        "force_std": float(np.mean([d.force_std for d in found.disagreements()])),
+        "spearman_structures": float(spearmanr(sigma, error).statistic),
+        "spearman_atoms": float(spearmanr(atom_sigma, atom_error).statistic),
+        "spread_ratio": alike.spread_ratio,
+        "alike": alike.alike,
+        "sigma": sigma.tolist(),
+        "error": error.tolist(),
+    }
+    return Measured(summary, pool_sigma)
+
+
+def _rms(arrays: Sequence[FloatArray]) -> float:
+    return float(np.sqrt(np.mean(np.concatenate([array.ravel() for array in arrays]) ** 2)))

@@ -1,0 +1,18 @@
+"""One run of a study in its own process: `python -m tentpole.qbc.worker FOLDER RULE SEED WORKERS`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tentpole.qbc.study import run_one, settings_from_json
+from tentpole.store import read_json
+
+
+def main(folder: str, name: str, seed: str, workers: str) -> None:
+    settings = settings_from_json(read_json(Path(folder) / "settings.json"))
+    run_one(settings, Path(folder), name, int(seed), workers=int(workers))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
