@@ -37,6 +37,9 @@ CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a
 Folder = Annotated[Path, typer.Argument(help="A campaign folder.")]
 
 
+STOPPED = "\nStopped. Everything so far is saved; the same command goes on."
+
+
 class Stopped(Exception):
     """SIGTERM: a queue system takes its machine back."""
 
@@ -47,17 +50,15 @@ def main() -> None:
     # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)  # the status of a typer.Exit, or what a command returned: nothing
     except (InputError, StateError) as error:
         _say(error)
         sys.exit(2)
     except TentpoleError as error:
         _say(error)
         sys.exit(3)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("\nStopped. Everything so far is saved; the same command goes on.")
+        err.print(STOPPED)
         sys.exit(130)
     except Stopped:
         err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
@@ -67,6 +68,9 @@ def main() -> None:
             err.print(f"[red]{escape(str(getattr(error, 'message', error)))}[/]  (tentpole --help)", highlight=False)
             sys.exit(2)
         raise
+    if status == 130:
+        err.print(STOPPED)
+    sys.exit(status or 0)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

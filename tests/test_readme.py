@@ -1,0 +1,35 @@
+"""What the README shows works as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from tentpole.selection import KINDS
+from tentpole.testing import tiny_committee
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_ase_script_runs_as_printed(tmp_path: Path) -> None:
+    script = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "EntropyBias" in block)
+    tiny_committee(tmp_path / "runs" / "zundel" / "models" / "r000")
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"\[.*\] -?\d", ended.stdout, re.DOTALL)
+
+
+def test_the_table_names_every_rule_and_every_key_of_the_demo() -> None:
+    row = next(line for line in README.splitlines() if line.startswith("| `[selection]`"))
+    assert all(kind in row for kind in KINDS)
+    campaign = tomllib.loads((Path(__file__).parents[1] / "examples/01_zundel/campaign.toml").read_text())
+    assert all(key in README for key in campaign)
+
+
+def test_importing_the_package_does_nothing(tmp_path: Path) -> None:
+    script = "import sys, tentpole, os; print(sorted(set(sys.modules) & {'torch', 'mace', 'numpy', 'pydantic'}))"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+    assert ended.stdout.strip() == "[]"
+    assert list(tmp_path.iterdir()) == []
