@@ -96,7 +96,7 @@ def test_an_incomplete_mp_listing_is_noticed(services, key):
 
 def test_a_service_that_stays_away_says_what_to_do(services, key):
     services.faults = [502] * 100
-    with pytest.raises(ServiceError, match=r"OQMD gave no usable answer in 4 tries.*pages already fetched"):
+    with pytest.raises(ServiceError, match=r"OQMD gave no usable answer in 2 tries.*pages already fetched"):
         oqmd(services, Query(("Ti", "O")))
 
 

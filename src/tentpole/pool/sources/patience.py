@@ -58,24 +58,28 @@ def session(patience: Patience) -> Any:
 
 
 def insist(call: Callable[[], Any], service: str, patience: Patience, secret: str = "") -> Any:
-    """`call()`, again after a pause when its answer is broken (truncated JSON, a cut connection).
+    """`call()`, again after a pause when its answer is broken: up to `patience.tries` times for content that
+    cannot be used (truncated JSON), twice for a connection, which the session has retried by then.
 
-    Raises ServiceError with the last failure when `patience.tries` are used up, InputError as it comes. The
-    text of a failure never holds `secret`, and the exception it came from is not chained.
+    Raises ServiceError with the last failure in the end, InputError as it comes. The text of a failure never
+    holds `secret`, and the exception it came from is not chained.
     """
-    transient = (ValueError, KeyError, OSError)  # JSON errors are ValueErrors, requests' are OSErrors
-    said = ""
+    said, attempt = "", 0
     for attempt in range(patience.tries):
         if attempt:
             time.sleep(patience.back_off_s * 2 ** (attempt - 1))
         try:
             return call()
-        except transient as error:
+        except (ValueError, KeyError) as error:  # JSON errors are ValueErrors
             said = f"{type(error).__name__}: {error}"
+        except OSError as error:  # requests' own errors are OSErrors
+            said = f"{type(error).__name__}: {error}"
+            if attempt:
+                break
     if secret:
         said = said.replace(secret, "…")
     raise ServiceError(
-        f"{service} gave no usable answer in {patience.tries} tries ({said[:300]}). Check the network and the "
+        f"{service} gave no usable answer in {attempt + 1} tries ({said[:300]}). Check the network and the "
         "service's status page, then give the same command again: pages already fetched are kept."
     )
 
