@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tentpole.errors import InputError, StateError, TentpoleError
+from tentpole.pool.cli import pool_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(no_args_is_help=True, help="Models of others: bring them into Tentpole's safe format.")
 app.add_typer(models_app, name="models")
+app.add_typer(pool_app, name="pool")
 
 out = Console()
 err = Console(stderr=True)

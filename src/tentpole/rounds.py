@@ -22,15 +22,16 @@ from tentpole.errors import InputError, StateError
 from tentpole.evaluation import FrameErrors, frame_errors
 from tentpole.exploration import shard_path
 from tentpole.folder import CAMPAIGN_FILE
+from tentpole.history import done_path, history, rounds_done, validation_error
 from tentpole.journal import Journal, read
 from tentpole.labeling import references
 from tentpole.selection import rule
 from tentpole.selection.base import Labelled
 from tentpole.shards import read_exploration
 from tentpole.state import Label
-from tentpole.store import label_path, read_json, write_json
+from tentpole.store import label_path, write_json
 from tentpole.times import hours_used
-from tentpole.verdict import Criteria, Round, Verdict, judge
+from tentpole.verdict import Criteria, Verdict, judge
 from tentpole.watch import Watcher
 from tentpole.workers import Workers
 
@@ -57,10 +58,7 @@ class Rounds:
     @property
     def current(self) -> int:
         """The first round that is not done."""
-        round = 0
-        while self._done(round).exists():
-            round += 1
-        return round
+        return rounds_done(self.root)
 
     def waiting(self) -> list[Request]:
         """The structures of the current round that have no outcome yet; [] also where none are decided."""
@@ -130,9 +128,6 @@ class Rounds:
     def _names(self, round: int) -> list[int | str]:
         wanted = round == 0 and self.config.validation.kind != "none"
         return [0, VALIDATION] if wanted else [round]
-
-    def _done(self, round: int) -> Path:
-        return self.root / "rounds" / f"r{round:03d}" / "done.json"
 
     def _labels(self, last: int) -> list[Label]:
         """The dataset after round `last`, in the order it grew."""
@@ -223,7 +218,7 @@ class Rounds:
             names = batches.read_closed(self.root, VALIDATION)["accepted"]
             errors = self._errors(phases.newest_models(self.root, round), names)
             facts["validation"] = errors.to_json()
-            before = self._validation(round - 1) if round else math.nan
+            before = validation_error(self.root, round - 1) if round else math.nan
             self.journal.append(
                 "validation", round=round, force_rmse_eV_per_A=errors.force_rmse, before=_none(before)
             )
@@ -232,34 +227,13 @@ class Rounds:
                 f"{1000 * errors.force_rmse:.1f} meV/Å"
                 + (f" (before: {1000 * before:.1f})" if math.isfinite(before) else "")
             )
-        write_json(self._done(round), facts)
+        write_json(done_path(self.root, round), facts)
         self.journal.append("round done", round=round)
-
-    def _validation(self, round: int) -> float:
-        value = read_json(self._done(round)).get("validation", {}).get("force_rmse_eV_per_A")
-        return math.nan if value is None else float(value)
 
     def judge(self) -> Verdict | None:
         """The verdict on the rounds that are done, or None: go on."""
-        history = [self._history(round) for round in range(self.current)]
-        return judge(history, hours_used(read(self.root / "journal.jsonl")), criteria(self.config))
-
-    def _history(self, round: int) -> Round:
-        requests = {q.name: q for q in self.requests(round)}
-        closed = batches.read_closed(self.root, round)
-        errors = closed["facts"].get("frames", {})
-        facts = batches.read_facts(self.root, round)
-        return Round(
-            labels=len(closed["accepted"]),
-            picked=sum(not q.audit for q in requests.values()),
-            frame_errors=np.array([errors[name]["force_mse"] for name in errors]),
-            audit=[requests[name].audit for name in errors],
-            groups=phases.group_errors(requests, closed["facts"]),
-            validation=self._validation(round),
-            intervals=facts.get("intervals", 0),
-            unhealthy=facts.get("unhealthy", 0),
-            plain_unhealthy=facts.get("plain_unhealthy", 0),
-        )
+        hours = hours_used(read(self.root / "journal.jsonl"))
+        return judge(history(self.root, self.config), hours, criteria(self.config))
 
 
 def criteria(config: CampaignConfig) -> Criteria:

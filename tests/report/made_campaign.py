@@ -19,10 +19,10 @@ from tentpole.dynamics.explore import Exploration, Mishap
 from tentpole.evaluation import FrameErrors
 from tentpole.exploration import shard_path
 from tentpole.folder import open_folder
+from tentpole.history import history
 from tentpole.journal import Journal, read
 from tentpole.labeling import references
 from tentpole.phases import dataset_covariance, exploration_facts
-from tentpole.report.standing import history
 from tentpole.rounds import criteria
 from tentpole.selection import rule
 from tentpole.selection.base import Labelled

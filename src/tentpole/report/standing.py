@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tentpole import batches
 from tentpole.config import CampaignConfig
-from tentpole.phases import group_errors, is_trained
+from tentpole.history import history, rounds_done
+from tentpole.phases import is_trained
 from tentpole.rounds import criteria
-from tentpole.store import read_json
-from tentpole.verdict import Evidence, Round, evidence
+from tentpole.verdict import Evidence, evidence
 
 MEANING = {
     "CONVERGED": (
@@ -79,41 +76,9 @@ def standing(root: Path, config: CampaignConfig, summary: dict[str, Any], exampl
     return Standing(kind, title, verdict["reason"], meaning, tests, advice(root, kind, example))
 
 
-def history(root: Path, config: CampaignConfig) -> list[Round]:
-    """The rounds that are done, as the verdict's tests take them, from their files alone."""
-    rounds: list[Round] = []
-    while _done(root, len(rounds)).exists():
-        number = len(rounds)
-        closed = batches.read_closed(root, number)
-        errors = closed["facts"].get("frames", {})
-        reference = next((name.partition("-")[2] for name in closed["accepted"] + closed["failed"]), "")
-        asked = {
-            request.name: request
-            for request in batches.read_batch(root, number, reference, config.charge, config.multiplicity)
-        }
-        facts = batches.read_facts(root, number)
-        validation = read_json(_done(root, number)).get("validation", {}).get("force_rmse_eV_per_A")
-        rounds.append(
-            Round(
-                labels=len(closed["accepted"]),
-                picked=sum(not request.audit for request in asked.values()),
-                frame_errors=np.array([error["force_mse"] for error in errors.values()]),
-                audit=[asked[name].audit for name in errors],
-                groups=group_errors(asked, closed["facts"]),
-                validation=math.nan if validation is None else float(validation),
-                intervals=facts.get("intervals", 0),
-                unhealthy=facts.get("unhealthy", 0),
-                plain_unhealthy=facts.get("plain_unhealthy", 0),
-            )
-        )
-    return rounds
-
-
 def under_way(root: Path) -> str:
     """What an unfinished campaign is at, from the files of its current round."""
-    number = 0
-    while _done(root, number).exists():
-        number += 1
+    number = rounds_done(root)
     where = f"round {number}" if number else "round 0, the initial labels,"
     if not batches.batch_path(root, number).exists():
         return f"{where} is exploring" if number else f"{where} has not begun"
@@ -153,7 +118,3 @@ def advice(root: Path, kind: str, example: str) -> tuple[tuple[str, str], ...]:
         ("The dataset as extended XYZ, and the models for ASE and LAMMPS", f"tentpole export {folder} --out exported"),
     ]
     return tuple(steps)
-
-
-def _done(root: Path, number: int) -> Path:
-    return root / "rounds" / f"r{number:03d}" / "done.json"

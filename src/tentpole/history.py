@@ -1,0 +1,58 @@
+"""The rounds that are done, as the verdict's tests take them, from their files alone."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from tentpole import batches
+from tentpole.config import CampaignConfig
+from tentpole.phases import group_errors
+from tentpole.store import read_json
+from tentpole.verdict import Round
+
+
+def done_path(root: Path, round: int) -> Path:
+    """The file that ends a round."""
+    return root / "rounds" / f"r{round:03d}" / "done.json"
+
+
+def rounds_done(root: Path) -> int:
+    """How many rounds are done, which is the number of the one under way."""
+    round = 0
+    while done_path(root, round).exists():
+        round += 1
+    return round
+
+
+def validation_error(root: Path, round: int) -> float:
+    """Force RMSE (eV/Å) on the fixed set of the committee made after `round`; NaN where there is none."""
+    value = read_json(done_path(root, round)).get("validation", {}).get("force_rmse_eV_per_A")
+    return math.nan if value is None else float(value)
+
+
+def history(root: Path, config: CampaignConfig) -> list[Round]:
+    """All rounds that are done, the initial one first."""
+    return [_round(root, config, number) for number in range(rounds_done(root))]
+
+
+def _round(root: Path, config: CampaignConfig, number: int) -> Round:
+    closed = batches.read_closed(root, number)
+    errors = closed["facts"].get("frames", {})
+    facts = batches.read_facts(root, number)
+    reference = next((name.partition("-")[2] for name in closed["accepted"] + closed["failed"]), "")
+    batch = batches.read_batch(root, number, reference, config.charge, config.multiplicity)
+    asked = {request.name: request for request in batch}
+    return Round(
+        labels=len(closed["accepted"]),
+        picked=sum(not request.audit for request in asked.values()),
+        frame_errors=np.array([error["force_mse"] for error in errors.values()]),
+        audit=[asked[name].audit for name in errors],
+        groups=group_errors(asked, closed["facts"]),
+        validation=validation_error(root, number),
+        intervals=facts.get("intervals", 0),
+        unhealthy=facts.get("unhealthy", 0),
+        plain_unhealthy=facts.get("plain_unhealthy", 0),
+    )
