@@ -208,6 +208,20 @@ def test_a_lazy_committee_is_not_asked_for_its_spread():
     assert lazy.asked.count("forces_std") == 1
 
 
+def test_a_real_committee_evaluates_its_driver_alone(tmp_path):
+    from tentpole.committee import Committee, CommitteeCalculator
+    from tentpole.testing import tiny_committee
+
+    committee = CommitteeCalculator(Committee.load(tiny_committee(tmp_path)))
+    atoms = molecule("H2O")
+    atoms.calc = EntropyBias(committee, cutoff=5.0, ratio=0.3)
+    rng = np.random.RandomState(0)
+    Langevin(atoms, 0.5 * units.fs, temperature_K=300, friction=0.01 / units.fs, rng=rng, fixcm=False).run(3)
+    assert "forces_std" not in committee.results
+    assert atoms.calc.get_property("entropy", atoms) == atoms.calc.results["entropy"]
+    assert committee.get_property("forces_std", atoms).shape == (3,)
+
+
 def test_clipping_bounds_each_atom_and_leaves_no_net_force():
     atoms = copper(rattle=0.3)
     free = EntropyBias(EMT(), cutoff=4.0, k_eV=50.0, entropy="nearest", clip=None)

@@ -257,6 +257,16 @@ def test_what_cannot_be_fingerprinted_is_refused_with_the_reason():
     assert GOM(5.0, widths={97: 1.68}).fingerprints(Atoms("Bk"))[0, 0] == 1.0
 
 
+def test_every_element_to_curium_has_a_width():
+    from tentpole.entropy.radii import COVALENT_RADII, gaussian_widths
+
+    assert np.isfinite(gaussian_widths(np.arange(1, 97))).all()
+    named = {1: 0.37, 6: 0.77, 7: 0.75, 8: 0.73, 11: 1.54, 12: 1.30, 13: 1.18, 14: 1.11, 15: 1.06, 16: 1.02}
+    named |= {17: 0.99, 19: 1.96, 32: 1.22, 71: 1.60, 79: 1.44, 83: 1.46, 86: 1.45}
+    for number, radius in named.items():
+        assert COVALENT_RADII[number] == radius
+
+
 def test_atoms_at_the_same_place_still_have_a_fingerprint():
     rows = GOM(5.0).fingerprints(Atoms("H2", [[0, 0, 0], [0, 0, 0]]))
     assert np.allclose(rows[:, 0], 2.0)

@@ -26,6 +26,7 @@ Kind = Literal["logdet", "nearest", "dataset"]
 
 _KINDS = ("logdet", "nearest", "dataset")
 _BIASED = ("energy", "free_energy", "forces", "stress")
+_OWN = ("energy_unbiased", "forces_unbiased", "entropy", "bias_strength_eV", "bias_clipped")
 _NO_BIAS_KNOWN = ("energies", "stresses")
 _STILL = 1e-10
 """RMS of ∂S/∂r, 1/Å, below which symmetry alone holds the bias force at zero: no ratio is taken from it."""
@@ -94,7 +95,7 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         self._held = k_eV is not None
         self._strain = np.zeros((3, 3))
         inner = list(calculator.implemented_properties)
-        self.implemented_properties = [name for name in inner if name not in _NO_BIAS_KNOWN]
+        self.implemented_properties = [*(name for name in inner if name not in _NO_BIAS_KNOWN), *_OWN]
 
     @property
     def bias_strength(self) -> float | None:
@@ -114,7 +115,7 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         """As ASE's; what the bias does not touch comes from the calculator within, when asked for."""
         if name in _NO_BIAS_KNOWN:
             raise PropertyNotImplementedError(f"{name} is not known per atom for a biased energy")
-        if name in _BIASED or name in self.results:
+        if name in _BIASED or name in _OWN:
             return super().get_property(name, atoms, allow_calculation)
         return self.calculator.get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
 
