@@ -164,15 +164,12 @@ def disturb(folder: Path, target: Path, kills: int, length: float, rng: random.R
 
 
 def last_phase(target: Path) -> str:
-    """What was under way: the newest of the files that each phase writes as it goes."""
-    marks = {
-        "exploring": "walkers/*.progress",
-        "labelling": "work/tmp-*",
-        "training": "models/*/scratch*",
-    }
-    found = {name: max((p.stat().st_mtime for p in target.glob(mark)), default=0.0) for name, mark in marks.items()}
-    name = max(found, key=lambda key: found[key])
-    return name if found[name] else "between"
+    """What was under way, by the last event in the journal that begins a phase."""
+    path = target / "journal.jsonl"
+    begins = {"batch": "labelling", "closed round": "training", "round done": "exploring", "validation": "exploring"}
+    lines = path.read_text().splitlines() if path.exists() else []
+    events = [json.loads(line.split(" ", 1)[1])["event"] for line in lines if line.endswith("}")]
+    return next((begins[event] for event in reversed(events) if event in begins), "starting")
 
 
 def compare(calm: Path, killed: Path, folder: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tentpole.batches import Failure, Request
+from tentpole.batches import Failure, Request, failure_of
 from tentpole.config import CampaignConfig
 from tentpole.folder import open_folder
 from tentpole.journal import Journal
@@ -85,13 +85,11 @@ class Campaign:
         Raises InputError for a label of another reference or of a structure that was not asked for.
         """
         waiting = {request.name: request for request in self._rounds.waiting()}
+        asked = self._rounds.asked()
         for answer in answers:
-            self._rounds.check_answer(answer)
+            self._rounds.check_answer(answer, asked)
             if isinstance(answer, Failure):
-                if answer.name in waiting:
-                    atoms = waiting[answer.name].atoms
-                    quarantine(self.folder, answer.name, answer.reason, answer.message, atoms)
-                self._journal.append("label failed", name=answer.name, reason=answer.reason)
+                self._fail(list(waiting.values()), answer)
             else:
                 if answer.name in waiting:
                     write_label(self.folder, answer)
@@ -105,7 +103,7 @@ class Campaign:
                 if outcome.ok:
                     self._journal.append("label", name=outcome.name, seconds=outcome.seconds)
                 else:
-                    self._journal.append("label failed", name=outcome.name, reason=outcome.reason)
+                    self._fail(requests, Failure(outcome.name, outcome.reason, outcome.message))
                 self._rounds.watch.progress(f"round {self.round}: labels", done, len(requests))
             self._note_time()
         verdict = self.verdict
@@ -130,6 +128,14 @@ class Campaign:
 
     def _criteria(self) -> dict[str, Any]:
         return asdict(criteria(self.config))
+
+    def _fail(self, requests: list[Request], failure: Failure) -> None:
+        """Put on record that a structure gets no label, where its worker has not done so."""
+        for request in requests:
+            if request.name == failure.name and failure_of(self.folder, request) is None:
+                quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
+        self._journal.append("label failed", name=failure.name, reason=failure.reason)
+        self._rounds.watch.note(f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}")
 
     def _note_time(self) -> None:
         """Count the time since the last `ask` returned as labelling."""

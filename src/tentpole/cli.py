@@ -69,7 +69,9 @@ def main() -> None:
         if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
             err.print(f"[red]{escape(str(getattr(error, 'message', error)))}[/]  (tentpole --help)", highlight=False)
             sys.exit(2)
-        raise
+        err.print_exception()
+        err.print("\nStopped by an unexpected error. Everything so far is saved; the same command goes on.")
+        sys.exit(3)
     if status == 130:
         err.print(STOPPED)
     sys.exit(status or 0)

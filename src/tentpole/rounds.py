@@ -92,9 +92,13 @@ class Rounds:
         self._finish(round)
         return self.judge()
 
-    def check_answer(self, answer: Label | batches.Failure) -> None:
+    def asked(self) -> dict[str, Request]:
+        """All that the current round asks for, answered or not, by name."""
+        decided = [name for name in self._names(self.current) if batches.batch_path(self.root, name).exists()]
+        return {request.name: request for name in decided for request in self.requests(name)}
+
+    def check_answer(self, answer: Label | batches.Failure, asked: dict[str, Request]) -> None:
         """Raises InputError for an answer nobody asked for, of another reference, or of the wrong shape."""
-        asked = {q.name: q for name in self._names(self.current) for q in self.requests(name)}
         if isinstance(answer, Label) and answer.reference != self.reference.hash:
             raise InputError(
                 f"a label of reference {answer.reference}, where this campaign's is {self.reference.hash} "
@@ -102,17 +106,15 @@ class Rounds:
             )
         if answer.name not in asked:
             raise InputError(f"{answer.name}: nobody asked for this label in round {self.current}")
-        if isinstance(answer, Label):
-            forces = np.asarray(answer.forces)
-            if forces.shape != asked[answer.name].atoms.positions.shape:
-                raise InputError(
-                    f"{answer.name}: forces have shape {forces.shape}, "
-                    f"the structure wants {asked[answer.name].atoms.positions.shape}"
-                )
-            if not (math.isfinite(answer.energy) and np.isfinite(forces).all()):
-                raise InputError(
-                    f"{answer.name}: energy or forces are not finite: answer with request.failed(reason) instead"
-                )
+        if not isinstance(answer, Label):
+            return
+        forces, wanted = np.asarray(answer.forces), asked[answer.name].atoms.positions.shape
+        if forces.shape != wanted:
+            raise InputError(f"{answer.name}: forces have shape {forces.shape}, the structure wants {wanted}")
+        if not (math.isfinite(answer.energy) and np.isfinite(forces).all()):
+            raise InputError(
+                f"{answer.name}: energy or forces are not finite: answer with request.failed(reason) instead"
+            )
 
     def label(self, requests: list[Request]) -> Iterator[Outcome]:
         """Have the campaign's own workers label these; each outcome as it comes."""

@@ -1,6 +1,7 @@
 """The whole loop, small: ask and tell, run, resume, scores, status, and what the folder holds."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,3 +158,28 @@ def test_the_journal_tells_the_story_in_order(done: Path) -> None:
     order = ["opened", "batch", "label", "closed round", "phase", "validation", "round done", "verdict", "closed"]
     places = [told.index(event) for event in order if event != "phase"]
     assert places == sorted(places)
+
+
+def test_a_label_of_other_physics_is_a_failed_label_and_the_campaign_ends(campaign_file: Make, tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(
+        "from ase.calculators.lj import LennardJones\n"
+        "class Picky(LennardJones):\n"
+        "    def calculate(self, atoms=None, properties=None, system_changes=()):\n"
+        "        if self.parameters.sigma > 2.25 and atoms.positions[0, 0] > 0:\n"
+        "            raise RuntimeError('did not converge')\n"
+        "        super().calculate(atoms, properties, system_changes)\n"
+    )
+    (tmp_path / "picky.toml").write_text(
+        'calculator = "picky:Picky"\ncode_version = "1"\nproperties = ["energy", "forces"]\n'
+        "[parameters]\nsigma = 2.3\nepsilon = 0.4\n[[retry]]\nname = \"softer\"\nsigma = 2.2\n"
+    )
+    command = [sys.executable, "-m", "tentpole", "run", str(campaign_file(reference="picky.toml", stop={"rounds": 0}))]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    run = [*command, "--dir", str(tmp_path / "run")]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=300, env=environment)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    closed = batches.read_closed(tmp_path / "run", 0)
+    assert closed["accepted"]
+    assert closed["failed"]
+    reasons = [json.loads(path.read_text())["reason"] for path in (tmp_path / "run/quarantine").glob("*/reason.json")]
+    assert reasons == ["other_physics"] * len(closed["failed"])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import replace
 from pathlib import Path
 
 from tentpole.errors import InputError, LabelError, StateError
-from tentpole.labeling.labeler import Outcome, Task, compute, fail
+from tentpole.labeling.labeler import Outcome, Task, compute, fail, lives
 
 AGAIN = (
     "crashed",
@@ -96,19 +94,7 @@ def _last_words(task: Task) -> tuple[str, str]:
 
 
 def clear_stale(root: Path) -> None:
-    """Remove folders in work/ of processes that are no more, on this host; other hosts' are left alone."""
-    host = socket.gethostname()
-    for folder in (root / "work").glob(f"tmp-*-{host}-*"):
-        pid = int(folder.name.rpartition("-")[2])
-        if not _alive(pid):
+    """Remove folders in work/ whose workers are no more."""
+    for folder in (root / "work").glob("tmp-*"):
+        if not lives(folder):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -20,11 +20,13 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole import store
 from tentpole.errors import InputError, LabelError, StateError
+from tentpole.labeling import persistent as serving
 from tentpole.labeling.references import Reference
 from tentpole.labeling.worker import watched
 from tentpole.state import FloatArray, Label, structure_hash
 
 CLIMBED = ("unconverged", "crashed", "truncated")  # reasons for which the next rung of the ladder is tried
+SILENT_S = 60.0  # a worker elsewhere whose folder shows no beat for this long is taken for dead
 KEPT_BYTES = 1_000_000  # of each output file in quarantine: its end
 SKIPPED_BYTES = 50_000_000  # larger files are densities and wavefunctions, not output
 
@@ -33,7 +35,9 @@ SKIPPED_BYTES = 50_000_000  # larger files are densities and wavefunctions, not 
 class Task:
     """One label to compute, all that a worker anywhere needs. Limits are per label; None is no limit.
 
-    `last` is False where a failure is to be tried again: it then stays in work/ instead of quarantine/.
+    persistent: the program stays and serves the worker's next labels too, where ASE can talk to it (Quantum
+    ESPRESSO, FHI-aims). `last` is False where a failure is to be tried again: it then stays in work/ instead
+    of quarantine/.
     """
 
     root: Path
@@ -43,6 +47,7 @@ class Task:
     multiplicity: int | None = None
     time_limit_s: float | None = None
     memory_limit_GB: float | None = None
+    persistent: bool = False
     last: bool = True
 
     @property
@@ -78,14 +83,14 @@ def compute(task: Task) -> Outcome:
     where the folder cannot be written: those stop a campaign, with everything so far on disk.
     """
     began = time.monotonic()
-    found = _found(task)
+    found = _found_or_left_alone(task)
     if found is not None:
         return found
     folder = work_folder(task)
     try:
         folder.mkdir(parents=True)
         try:
-            with watched(folder, task.time_limit_s, task.memory_limit_GB):
+            with watched(folder, task.time_limit_s, task.memory_limit_GB, beat=True):
                 label = _label(task, folder)
             store.write_label(task.root, label)
         except LabelError as error:
@@ -106,7 +111,12 @@ def compute(task: Task) -> Outcome:
 
 
 def single_point(
-    reference: Reference, atoms: Atoms, charge: int | None, multiplicity: int | None, directory: Path
+    reference: Reference,
+    atoms: Atoms,
+    charge: int | None,
+    multiplicity: int | None,
+    directory: Path,
+    persistent: bool = False,
 ) -> tuple[float, FloatArray, FloatArray | None, dict[str, Any]]:
     """Energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³) or None, and facts about the calculation.
 
@@ -119,9 +129,12 @@ def single_point(
         ["stress"] if "stress" in reference.properties and atoms.pbc.all() else []
     )
     try:
-        calculator = _calculator(reference, setup.keywords, directory)
-        calculator.calculate(setup.atoms, wanted, all_changes)
-        results = calculator.results
+        if persistent:
+            results, facts = serving.calculate(reference, setup, wanted, directory)
+        else:
+            calculator = _calculator(reference, setup.keywords, directory)
+            calculator.calculate(setup.atoms, wanted, all_changes)
+            results = calculator.results
     except (LabelError, InputError):
         raise
     except Exception as error:  # a program may fail in any way; its own output knows best which
@@ -132,7 +145,8 @@ def single_point(
             raise LabelError(known.reason, f"{known} ({said})") from None
         reason = "unconverged" if "converge" in said.lower() else "crashed"
         raise LabelError(reason, f"{reference.name}: {said}") from None
-    facts = reference.code.verify(directory)
+    if not persistent:
+        facts = reference.code.verify(directory)
     _same_version(reference, facts.get("version", ""))
     missing = [name for name in wanted if results.get(name) is None]
     if missing:
@@ -158,7 +172,7 @@ def _label(task: Task, folder: Path) -> Label:
         began = time.monotonic()
         try:
             energy, forces, stress, facts = single_point(
-                rung, task.atoms, task.charge, task.multiplicity, folder / str(step)
+                rung, task.atoms, task.charge, task.multiplicity, folder / str(step), task.persistent
             )
             break
         except LabelError as error:
@@ -221,6 +235,43 @@ def _found(task: Task) -> Outcome | None:
     return None
 
 
+def _found_or_left_alone(task: Task) -> Outcome | None:
+    """The outcome that is on disk, after any worker of an earlier driver that is at this label has ended.
+
+    A job in a queue outlives its driver: what it is computing is waited for, not computed a second time.
+    """
+    found = _found(task)
+    while found is None and any(map(lives, (task.root / "work").glob(f"tmp-{task.name}-*"))):
+        time.sleep(0.1)
+        found = _found(task)
+    return found
+
+
+def lives(folder: Path) -> bool:
+    """Whether the process that made this folder in work/ is still at it: here by pid, elsewhere by its beat."""
+    _, host, pid = folder.name.rsplit("-", 2)
+    if host == _host():
+        return _runs(int(pid))
+    for sign in (folder / "alive", folder):
+        with contextlib.suppress(OSError):
+            return time.time() - sign.stat().st_mtime < SILENT_S
+    return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return socket.gethostname().replace("-", "_")
+
+
 def _other_physics(task: Task, retry: str, label: str, seconds: float, computed: bool = True) -> Outcome:
     message = (
         f'retry "{retry}" gave a label, {label}, but of other physics than {task.reference.name}: it does '
@@ -231,7 +282,7 @@ def _other_physics(task: Task, retry: str, label: str, seconds: float, computed:
 
 def work_folder(task: Task) -> Path:
     """Where this process computes this label: named by label, host and pid, so that leftovers can be told."""
-    return task.root / "work" / f"tmp-{task.name}-{socket.gethostname()}-{os.getpid()}"
+    return task.root / "work" / f"tmp-{task.name}-{_host()}-{os.getpid()}"
 
 
 def fail(task: Task, reason: str, message: str) -> None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+BEAT_S = 5.0
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _driver = 0  # pid of the driver that started this worker; 0 in a process that `start` has not run in
 
@@ -43,10 +44,13 @@ def end_session() -> NoReturn:
 
 
 @contextmanager
-def watched(folder: Path, time_limit_s: float | None, memory_limit_GB: float | None) -> Iterator[None]:
+def watched(
+    folder: Path, time_limit_s: float | None, memory_limit_GB: float | None, beat: bool = False
+) -> Iterator[None]:
     """End this worker, with the reason in folder/killed, when a label outgrows its limits or its driver dies.
 
-    Memory is the resident set of this process and all below it. The check comes a few times a second.
+    Memory is the resident set of this process and all below it. The check comes a few times a second. With
+    `beat`, folder/alive is touched every few seconds: other hosts can tell that this worker lives.
     """
     done = threading.Event()
     limit = min(60.0, time_limit_s or 60.0)
@@ -54,7 +58,11 @@ def watched(folder: Path, time_limit_s: float | None, memory_limit_GB: float | N
     deadline = time.monotonic() + time_limit_s if time_limit_s else float("inf")
 
     def watch() -> None:
+        beaten = 0.0
         while not done.wait(period):
+            if beat and time.monotonic() - beaten > BEAT_S:
+                (folder / "alive").touch()
+                beaten = time.monotonic()
             if _driver and os.getppid() != _driver:
                 end_session()
             if time.monotonic() > deadline:

@@ -109,7 +109,6 @@ def twins(frames: Sequence[Atoms], tolerance_A: float = 1e-3) -> NDArray[np.int6
 def split(frames: Sequence[Atoms], *, initial: int, valid: int, test: int, seed: int) -> Split:
     """Draw test, validation and initial frames; the rest is the pool, one of each set of twins.
 
-    The test and validation frames depend on `seed` 's test part alone when called by `run`: see QBCSettings.
     Raises InputError where there are too few frames.
     """
     first = twins(frames)

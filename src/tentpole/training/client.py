@@ -40,8 +40,11 @@ class Server:
 
     def send(self, order: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order, default=str).encode() + b"\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(order, default=str).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._gone() from None
 
     def answers(self, timeout_s: float) -> list[dict[str, Any]]:
         """What has ended since the last call, after waiting at most `timeout_s` for it."""
@@ -54,15 +57,20 @@ class Server:
             if found or time.monotonic() > until:
                 return found
             if not self.alive:
-                raise TrainingError(
-                    f"the training process ended with status {self._process.returncode}. Does "
-                    f"`{sys.executable} -m tentpole.training.server` start?"
-                )
+                raise self._gone()
             time.sleep(0.02)
 
-    def close(self) -> None:
-        """End the process and what it still runs."""
-        if self._process.stdin is not None:
+    def _gone(self) -> TrainingError:
+        return TrainingError(
+            f"the training process ended with status {self._process.poll()}. Run the same again to go on. If it "
+            f"ends at once each time: does `{sys.executable} -m tentpole.training.server` start?"
+        )
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End the process and what it still runs; `at_once` without asking."""
+        if at_once:
+            self._process.kill()
+        elif self._process.stdin is not None:
             self._process.stdin.close()
         try:
             self._process.wait(timeout=5)

@@ -135,9 +135,9 @@ def _run(
                         told[job.member] = curve[-1][0] + 1
                         on_progress(job.member, told[job.member], epochs[job.member])
     finally:
-        for number in running:
+        for number in running if server.alive else ():
             server.send({"kill": number})
-        while running:
+        while running and server.alive:
             running -= {answer["id"] for answer in server.answers(timeout_s=0.2)}
 
 

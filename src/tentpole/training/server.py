@@ -24,6 +24,7 @@ from typing import Any
 
 def serve() -> None:
     """Answer jobs until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what mace prints while it is imported is no answer
     import mace.cli.run_train
@@ -71,7 +72,6 @@ def _child(order: dict[str, Any]) -> None:
     """Train one member in this fresh process and end it."""
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
         from tentpole.training.base import TrainingJob
         from tentpole.training.mace import MACESettings, run_here
 

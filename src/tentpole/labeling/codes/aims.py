@@ -13,6 +13,7 @@ from tentpole.labeling.codes.base import Configuration, Request, Setup, checksum
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, is_molecule, k_grid
 from tentpole.labeling.codes.profiles import asked_version, section
 
+FAILED = ("SELF-CONSISTENCY CYCLE DID NOT CONVERGE", "SCF cycle not converged")
 CONFIG = """[aims]
 command = mpirun -n 16 aims.x
 default_species_directory = /where/FHIaims/species_defaults/defaults_2020/light"""
@@ -27,6 +28,7 @@ class Aims:
     """
 
     stateless = False
+    socket_output = "aims.out"
     algorithmic = frozenset(
         [
             *("sc_iter_limit", "sc_init_iter", "charge_mix_param", "spin_mix_param", "n_max_pulay", "mixer"),
@@ -75,14 +77,21 @@ class Aims:
         path = folder / "aims.out"
         text = path.read_text(errors="replace") if path.exists() else ""
         steps = len(re.findall(r"Begin self-consistency iteration #", text))
-        if "SELF-CONSISTENCY CYCLE DID NOT CONVERGE" in text or "SCF cycle not converged" in text:
-            raise LabelError("unconverged", f"FHI-aims: the SCF did not converge in {steps} steps.")
-        if "Have a nice day." not in text:
+        if "Have a nice day." not in text and not any(words in text for words in FAILED):
             raise LabelError("truncated", f"FHI-aims: aims.out ends early, after {steps} SCF steps.")
+        return self.judge(text)
+
+    def judge(self, text: str) -> dict[str, Any]:
+        steps = len(re.findall(r"Begin self-consistency iteration #", text))
+        if any(words in text for words in FAILED):
+            raise LabelError("unconverged", f"FHI-aims: the SCF did not converge in {steps} steps.")
         if "Self-consistency cycle converged." not in text:
             raise LabelError("unconverged", "FHI-aims: aims.out does not say that the SCF converged.")
         version = re.search(r"FHI-aims version\s*:\s*(\S+)", text)
         return {"version": version[1] if version else "", "scf_steps": steps}
+
+    def concluded(self, text: str) -> bool:
+        return "Self-consistency cycle converged." in text or any(words in text for words in FAILED)
 
     def configuration(self, calculator: str) -> Configuration:
         return section("aims", ("command", "default_species_directory"), CONFIG)

@@ -60,6 +60,10 @@ class Code(Protocol):
     def stateless(self) -> bool:
         """Whether one calculator may serve many labels without any of them depending on the others."""
 
+    @property
+    def socket_output(self) -> str:
+        """Name of the output file of a program that can serve many labels over a socket; "" where it cannot."""
+
     def setup(self, request: Request) -> Setup:
         """Raises InputError for what can never run, LabelError for what this one structure rules out."""
 
@@ -71,6 +75,12 @@ class Code(Protocol):
 
     def verify(self, folder: Path) -> dict[str, Any]:
         """Read the program's own output: LabelError unless it converged and finished. Facts for the label."""
+
+    def judge(self, text: str) -> dict[str, Any]:
+        """As `verify`, of the part of a running program's output that is about one label."""
+
+    def concluded(self, text: str) -> bool:
+        """Whether a running program has said how its SCF ended."""
 
     def configuration(self, calculator: str) -> Configuration: ...
 
@@ -85,6 +95,7 @@ class AnyCalculator:
     algorithmic: frozenset[str] = frozenset()
     stateless: bool = False
     fixed: tuple[tuple[str, Any], ...] = ()
+    socket_output: str = ""
 
     def setup(self, request: Request) -> Setup:
         keywords = dict(self.fixed) | request.parameters
@@ -101,6 +112,12 @@ class AnyCalculator:
 
     def verify(self, folder: Path) -> dict[str, Any]:
         return {}
+
+    def judge(self, text: str) -> dict[str, Any]:
+        return {}
+
+    def concluded(self, text: str) -> bool:
+        return True
 
     def configuration(self, calculator: str) -> Configuration:
         module = calculator.partition(":")[0]

@@ -25,6 +25,7 @@ class Espresso:
     """
 
     stateless = False
+    socket_output = "espresso.pwo"
     algorithmic = frozenset(
         f"input_data.{key}"
         for key in (
@@ -100,15 +101,22 @@ class Espresso:
         path = folder / "espresso.pwo"
         text = path.read_text(errors="replace") if path.exists() else ""
         steps = re.findall(r"^\s+iteration #\s*(\d+)", text, re.MULTILINE)
+        if "JOB DONE." not in text and "convergence NOT achieved" not in text:
+            raise LabelError("truncated", f"pw.x: its output ends early, after {len(steps)} SCF steps.")
+        return self.judge(text)
+
+    def judge(self, text: str) -> dict[str, Any]:
+        steps = re.findall(r"^\s+iteration #\s*(\d+)", text, re.MULTILINE)
         count = int(steps[-1]) if steps else 0
         if "convergence NOT achieved" in text:
             raise LabelError("unconverged", f"pw.x: the SCF did not converge in {count} steps.")
-        if "JOB DONE." not in text:
-            raise LabelError("truncated", f"pw.x: its output ends early, after {count} SCF steps.")
         if "convergence has been achieved" not in text:
             raise LabelError("unconverged", "pw.x: its output does not say that the SCF converged.")
         version = re.search(r"Program PWSCF\s*v\.(\S+)", text)
         return {"version": version[1] if version else "", "scf_steps": count}
+
+    def concluded(self, text: str) -> bool:
+        return "convergence has been achieved" in text or "convergence NOT achieved" in text
 
     def configuration(self, calculator: str) -> Configuration:
         return section("espresso", ("command", "pseudo_dir"), CONFIG)

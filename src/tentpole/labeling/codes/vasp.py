@@ -25,6 +25,7 @@ class Vasp:
     """
 
     stateless = False
+    socket_output = ""
     # the way to the SCF solution, parallel layout and what is left on disk: the converged result is the same
     algorithmic = frozenset(
         [
@@ -92,6 +93,12 @@ class Vasp:
             raise LabelError("unconverged", "VASP: OUTCAR does not say that EDIFF was reached.")
         version = re.search(r"^\s*vasp\.(\S+)", outcar, re.MULTILINE)
         return {"version": version[1] if version else "", "scf_steps": int(steps[-1]) if steps else None}
+
+    def judge(self, text: str) -> dict[str, Any]:
+        raise InputError("VASP has no socket interface in ASE: leave persistent out.")
+
+    def concluded(self, text: str) -> bool:
+        return True
 
     def configuration(self, calculator: str) -> Configuration:
         from ase.config import cfg
