@@ -62,6 +62,8 @@ def dataset(rows: FloatArray, covariance: Covariance, cap: float = 1.0) -> tuple
         Σ = [n_D C_D + m C_X + (n_D m / n′)(μ_X − μ_D)(μ_X − μ_D)ᵀ]/n′ + εI,  n′ = n_D + m,
         ∂S/∂q_j = (2/n′) Σ⁻¹ (q_j − μ′) per-atom; (2/(n′N)) Σ⁻¹ (x − μ′) per-config, x the mean row.
     Uncapped, the pull dies as 1/n while the dataset grows; capped, it keeps the size it has at n = cap · m.
+    Rattled Si64, per-atom, RMS ∂S/∂r in 1/Å at |D| = 20, 200, 2000 configurations: 0.0084, 0.0009, 0.0001
+    uncapped; 0.101, 0.102, 0.102 with cap 1 (scripts/bench_bias.py).
     In per-config mode an empty dataset exerts no pull: one row has no spread.
     """
     x = covariance.rows(rows)
