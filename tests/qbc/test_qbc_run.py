@@ -10,6 +10,7 @@ from ase.io import write
 from tentpole.errors import InputError, StateError
 from tentpole.qbc import QBCSettings, compare, learning_curves, read_labelled, run, run_one, stop_suggestion
 from tentpole.qbc.curves import Curve, histories
+from tentpole.qbc.figures import draw
 from tentpole.qbc.study import prepare_split, rounds, run_folder, settings_from_json, settings_to_json
 from tentpole.training import MACESettings
 
@@ -113,6 +114,14 @@ def test_curves_and_ratios(study):
     ratios = compare(curves)
     assert {r.what for r in ratios} == {"area", "N = 8"}
     assert all(r.ratio > 0 and np.isnan(r.low) for r in ratios)
+
+
+def test_the_figures_are_drawn(study, tmp_path):
+    pytest.importorskip("matplotlib")
+    _, folder, _, _ = study
+    picture = draw(folder, tmp_path / "study.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
 
 
 def test_ratios_are_paired_by_seed():

@@ -17,6 +17,7 @@ from tentpole.training import (
     train_committee,
     train_member,
 )
+from tentpole.training.client import the_server
 from tentpole.training.mace import arguments, bootstrap, isolated_energies, read_curve, schedule
 
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S)
@@ -218,3 +219,16 @@ def test_bootstrap_resamples_differ_between_heads_and_repeat():
     assert first == again != other
     assert len(first) == 10
     assert {id(a) for a in first} < {id(a) for a in frames}
+
+
+def test_a_training_process_that_dies_is_reported_and_replaced(trained, tmp_path):
+    _, jobs, _, _ = trained
+    job = replace(jobs[0], out=tmp_path / "m", folder=tmp_path / "logs")
+
+    def kill(*_):
+        the_server().close(at_once=True)
+
+    with pytest.raises(TrainingError, match="the training process ended"):
+        train_committee([job], replace(SMALL, updates=2000), on_progress=kill)
+    assert not (tmp_path / "m.json").exists()
+    assert train_member(job, replace(SMALL, epochs=1)).updates == 2

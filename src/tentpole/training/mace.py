@@ -54,8 +54,8 @@ class MACESettings:
     updates: int = 600
     epochs: int | None = None
     batch_size: int = 5
-    lr: float = 0.01
-    lr_end: float = 0.0005
+    lr: float = 0.04
+    lr_end: float = 0.001
     ema_decay: float = 0.99
     energy_weight: float = 10.0
     forces_weight: float = 100.0
@@ -135,7 +135,7 @@ def schedule(settings: MACESettings, frames: int) -> tuple[int, int, int]:
     per_epoch = frames // batch
     epochs = settings.epochs if settings.epochs is not None else math.ceil(settings.updates / per_epoch)
     interval = max(1, round(epochs / EVALUATIONS))
-    return batch, interval * max(1, round((epochs - 1) / interval)) + 1, interval
+    return batch, interval * round((epochs - 1) / interval) + 1, interval
 
 
 def arguments(

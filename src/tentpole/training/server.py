@@ -12,6 +12,7 @@ no training outlives the program that asked for it.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import selectors
@@ -72,6 +73,7 @@ def _child(order: dict[str, Any]) -> None:
     """Train one member in this fresh process and end it."""
     status = 1
     try:
+        _die_with_parent()
         from tentpole.training.base import TrainingJob
         from tentpole.training.mace import MACESettings, run_here
 
@@ -95,6 +97,12 @@ def _child(order: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when the server is killed; elsewhere it ends by itself when it is done."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 if __name__ == "__main__":
