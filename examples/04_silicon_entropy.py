@@ -142,7 +142,8 @@ def _row(
 ) -> dict[str, Any]:
     logdet, variance = growth(frames)
     reference, _ = growth(plain)
-    passed = np.flatnonzero(logdet >= reference[-1])
+    below = np.flatnonzero(logdet < reference[-1])  # matched once it stays above
+    matched = int(below[-1]) + 1 if len(below) else 0
     half = frames[len(frames) // 2 :]
     coordination = bonds(frames)[1]
     return {
@@ -150,7 +151,7 @@ def _row(
         "ratio": ratio,
         "logdet": float(logdet[-1]),
         "logdet_above_plain": float(logdet[-1] - reference[-1]),
-        "share_of_steps_to_match_plain": float(passed[0] / (len(frames) - 1)) if len(passed) else None,
+        "share_of_steps_to_match_plain": matched / (len(frames) - 1) if matched < len(frames) else None,
         "variance": float(variance[-1]),
         "not_fourfold": float((coordination != 4).mean()),
         "kinetic_K": float(np.mean([atoms.info["kinetic_K"] for atoms in half])),

@@ -11,7 +11,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from matscipy.neighbours import neighbour_list
 
 from tentpole.entropy import GOM, Covariance, EntropyBias
@@ -123,6 +123,22 @@ def test_a_biased_run_at_fixed_strength_conserves_energy():
     assert swing > 0.1
     assert fine < 1e-3 * swing
     assert coarse > 6 * fine
+
+
+class Nine(Pairs):
+    """A calculator that gives its stress as a matrix, as CHGNet's does."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.results["stress"] = voigt_6_to_full_3x3_stress(self.results["stress"])
+
+
+def test_a_stress_of_nine_numbers_becomes_ase_s_six():
+    atoms, other = copper(), copper()
+    atoms.calc = EntropyBias(Nine(), cutoff=4.0, k_eV=1.0)
+    other.calc = EntropyBias(Pairs(), cutoff=4.0, k_eV=1.0)
+    atoms.get_forces()
+    assert np.array_equal(atoms.get_stress(), other.get_stress())
 
 
 def test_the_ratio_is_met_and_reported():

@@ -163,6 +163,8 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
                 self.results[name] = float(inner) - k * self.results["entropy"]
             else:
                 volume = self.atoms.get_volume()
+                if np.shape(inner) == (3, 3):  # ASE's convention is six numbers; CHGNet for one gives nine
+                    inner = full_3x3_to_voigt_6_stress(inner)
                 self.results[name] = inner - k * full_3x3_to_voigt_6_stress(self._strain / volume)
 
     def _entropy(self, rows: FloatArray) -> tuple[float, FloatArray]:
