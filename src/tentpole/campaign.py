@@ -15,6 +15,7 @@ from typing import Any
 
 from tentpole.batches import Failure, Request, failure_of
 from tentpole.config import CampaignConfig
+from tentpole.context import open_context
 from tentpole.folder import open_folder
 from tentpole.journal import Journal
 from tentpole.lock import Lock
@@ -48,7 +49,8 @@ class Campaign:
         self._lock = Lock(self.folder)
         self._journal = Journal(self.folder / "journal.jsonl")
         self._journal.append("opened", version=1)
-        self._rounds = Rounds(self.config, self.folder, self._journal, watch or Silent())
+        self._work = open_context(self.config, self.folder, self._journal, watch or Silent())
+        self._rounds = Rounds(self._work)
         self._asked_at: float | None = None
         self._reconsider()
 
@@ -104,7 +106,7 @@ class Campaign:
                     self._journal.append("label", name=outcome.name, seconds=outcome.seconds)
                 else:
                     self._fail(requests, Failure(outcome.name, outcome.reason, outcome.message))
-                self._rounds.watch.progress(f"round {self.round}: labels", done, len(requests))
+                self._work.watch.progress(f"round {self.round}: labels", done, len(requests))
             self._note_time()
         verdict = self.verdict
         assert verdict is not None
@@ -135,18 +137,18 @@ class Campaign:
             if request.name == failure.name and failure_of(self.folder, request) is None:
                 quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
         self._journal.append("label failed", name=failure.name, reason=failure.reason)
-        self._rounds.watch.note(f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}")
+        self._work.watch.note(f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}")
 
     def _note_time(self) -> None:
         """Count the time since the last `ask` returned as labelling."""
         if self._asked_at is not None:
             now = time.monotonic()
-            self._journal.append("phase", phase="labelling", seconds=round(now - self._asked_at, 3))
+            self._work.note_phase("labelling", now - self._asked_at)
             self._asked_at = now
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers and give the folder back. Everything is on disk already."""
-        self._rounds.close(at_once=at_once)
+        self._work.workers.close(at_once=at_once)
         self._journal.append("closed")
         self._journal.close()
         self._lock.release()

@@ -14,6 +14,7 @@ from ase.io import write as ase_write
 
 from tentpole.batches import Request
 from tentpole.config import FramesSection, RattleSection, ReferenceMDSection, read_structures
+from tentpole.context import Context
 from tentpole.dynamics import Exploration, ExploreSettings
 from tentpole.exploration import WalkerJob, run_walker
 from tentpole.initial import ReferenceMD, rattled, reference_md
@@ -23,35 +24,34 @@ from tentpole.state import Condition, Label
 if TYPE_CHECKING:
     from tentpole.config import CampaignConfig
     from tentpole.entropy import GOM, Covariance
-    from tentpole.rounds import Rounds
 
 _INITIAL, _VALIDATION = 1, 2  # purposes of random numbers
 HELD_BACK = 10
 """Every tenth label, in the order they joined, is never trained on: it stops the training in time."""
 
 
-def initial_requests(rounds: Rounds) -> list[Request]:
+def initial_requests(work: Context) -> list[Request]:
     """The structures that are labelled before there is a committee."""
-    config, section = rounds.config, rounds.config.initial
+    config, section = work.config, work.config.initial
     if isinstance(section, RattleSection):
         rng = np.random.default_rng([config.seed, _INITIAL])
-        frames = rattled(rounds.starts, section.count, section.stdev_A, rng)
+        frames = rattled(work.starts, section.count, section.stdev_A, rng)
         reason = "initial: a rattled starting structure"
     else:
-        frames = _named(section, rounds)
+        frames = _named(section, work)
         reason = "initial: a frame of the given file"
-    return [_request(rounds, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
+    return [_request(work, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
 
 
-def validation_requests(rounds: Rounds) -> list[Request]:
+def validation_requests(work: Context) -> list[Request]:
     """The structures of the fixed validation set. They never enter the pool."""
-    config, section = rounds.config, rounds.config.validation
+    config, section = work.config, work.config.validation
     if isinstance(section, FramesSection):
-        found = [atoms for _, atoms in _named(section, rounds)]
+        found = [atoms for _, atoms in _named(section, work)]
     else:
         assert isinstance(section, ReferenceMDSection)
         found = []
-        conditions = [(name, t) for name in rounds.starts for t in section.temperatures_K]
+        conditions = [(name, t) for name in work.starts for t in section.temperatures_K]
         jobs = []
         for i, (name, temperature) in enumerate(conditions):
             share = section.frames // len(conditions) + (i < section.frames % len(conditions))
@@ -61,31 +61,31 @@ def validation_requests(rounds: Rounds) -> list[Request]:
                     config.charge,
                     config.multiplicity,
                     name,
-                    rounds.starts[name],
+                    work.starts[name],
                     temperature,
                     share,
                     section.every,
                     section.timestep_fs,
                     (config.seed, _VALIDATION, i),
-                    rounds.root / "work" / f"validation-{i}",
+                    work.root / "work" / f"validation-{i}",
                 )
             )
         began = time.monotonic()
-        for future in rounds.workers.submit(reference_md, jobs, rounds.root):
+        for future in work.workers.submit(reference_md, jobs, work.root):
             found += future.result()
-        note_phase(rounds, "labelling", time.monotonic() - began)
+        work.note_phase("labelling", time.monotonic() - began)
     reason = "validation: judges every committee, trains none"
-    return [_request(rounds, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
+    return [_request(work, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
 
 
-def _named(section: FramesSection, rounds: Rounds) -> list[tuple[str, Atoms]]:
+def _named(section: FramesSection, work: Context) -> list[tuple[str, Atoms]]:
     file = Path(section.file)
     return [(file.stem, atoms) for atoms in read_structures(file, section.index, str(file))]
 
 
-def _request(rounds: Rounds, id: str, atoms: Atoms, reason: str) -> Request:
-    config = rounds.config
-    return Request(id, atoms, rounds.reference.hash, config.charge, config.multiplicity, reason=reason)
+def _request(work: Context, id: str, atoms: Atoms, reason: str) -> Request:
+    config = work.config
+    return Request(id, atoms, work.reference.hash, config.charge, config.multiplicity, reason=reason)
 
 
 def dataset_covariance(config: CampaignConfig, labels: Sequence[Label]) -> tuple[GOM, Covariance]:
@@ -100,21 +100,21 @@ def dataset_covariance(config: CampaignConfig, labels: Sequence[Label]) -> tuple
     return fingerprint, covariance
 
 
-def walker_conditions(rounds: Rounds) -> list[tuple[str, Condition, float]]:
+def walker_conditions(work: Context) -> list[tuple[str, Condition, float]]:
     """Id, condition and bias ratio of every walker: one per structure, temperature and ratio."""
-    explore = rounds.config.explore
+    explore = work.config.explore
     found = [
         (Condition(name, temperature), ratio)
-        for name in rounds.starts
+        for name in work.starts
         for temperature in explore.temperatures_K
         for ratio in explore.bias.ratios
     ]
     return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(found)]
 
 
-def explore(rounds: Rounds, round: int, covariance: Covariance) -> None:
+def explore(work: Context, round: int, covariance: Covariance) -> None:
     """Run every walker to the end of its round, several at a time."""
-    config, section = rounds.config, rounds.config.explore
+    config, section = work.config, work.config.explore
     settings = ExploreSettings(
         section.steps,
         section.snapshot_every,
@@ -124,14 +124,14 @@ def explore(rounds: Rounds, round: int, covariance: Covariance) -> None:
     )
     jobs = [
         WalkerJob(
-            root=rounds.root,
+            root=work.root,
             round=round,
             id=id,
             index=i,
             seed=config.seed,
             condition=condition,
-            start=rounds.starts[condition.structure],
-            models=newest_models(rounds.root, round - 1),
+            start=work.starts[condition.structure],
+            models=newest_models(work.root, round - 1),
             driver=config.committee.driver,
             dtype=config.committee.dtype,
             ratio=ratio,
@@ -142,20 +142,20 @@ def explore(rounds: Rounds, round: int, covariance: Covariance) -> None:
             settings=settings,
             checkpoint_seconds=section.checkpoint_seconds,
         )
-        for i, (id, condition, ratio) in enumerate(walker_conditions(rounds))
+        for i, (id, condition, ratio) in enumerate(walker_conditions(work))
     ]
     began, total = time.monotonic(), float(section.steps * len(jobs))
-    pending = rounds.workers.submit(run_walker, jobs, rounds.root)
-    while not rounds.workers.wait(pending, 0.5):
-        rounds.watch.progress(f"round {round}: MD", sum(job.steps_done() for job in jobs), total)
+    pending = work.workers.submit(run_walker, jobs, work.root)
+    while not work.workers.wait(pending, 0.5):
+        work.watch.progress(f"round {round}: MD", sum(job.steps_done() for job in jobs), total)
     results = [read_exploration(future.result()) for future in pending]
-    rounds.watch.progress(f"round {round}: MD", total, total)
+    work.watch.progress(f"round {round}: MD", total, total)
     wall = time.monotonic() - began
     # workers do both in turn: their own clocks say how the wall time divides
     md, scoring = sum(r.md_seconds for r in results), sum(r.scoring_seconds for r in results)
     share = md / (md + scoring) if md + scoring else 1.0
-    note_phase(rounds, "md", wall * share, round)
-    note_phase(rounds, "scoring", wall * (1 - share), round)
+    work.note_phase("md", wall * share, round)
+    work.note_phase("scoring", wall * (1 - share), round)
 
 
 def exploration_facts(shards: Sequence[Exploration], ratios: dict[str, float]) -> dict[str, Any]:
@@ -204,17 +204,17 @@ def newest_models(root: Path, round: int) -> Path:
     return models_folder(root, round)
 
 
-def train(rounds: Rounds, round: int, labels: Sequence[Label]) -> None:
+def train(work: Context, round: int, labels: Sequence[Label]) -> None:
     """Train the committee of this round on all labels but those held back."""
     from tentpole.training import TrainingJob, train_committee
 
-    config, folder = rounds.config, models_folder(rounds.root, round)
+    config, folder = work.config, models_folder(work.root, round)
     folder.mkdir(parents=True, exist_ok=True)
     held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
     parts = {"train": [i for i in range(len(labels)) if i not in set(held)], "valid": held}
     for part, indices in parts.items():
         ase_write(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices], format="extxyz")
-    warm = newest_models(rounds.root, round - 1) if round and config.training.warm_start else None
+    warm = newest_models(work.root, round - 1) if round and config.training.warm_start else None
     names = [f"member-{m}" for m in range(config.committee.members)]
     jobs = [
         TrainingJob(
@@ -232,9 +232,9 @@ def train(rounds: Rounds, round: int, labels: Sequence[Label]) -> None:
 
     def on_progress(member: int, epoch: int, of: int) -> None:
         epochs[member] = min(1.0, epoch / max(of, 1))
-        rounds.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
+        work.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
 
-    train_committee(jobs, config.training.build(), rounds.workers.processes, on_progress)
+    train_committee(jobs, config.training.build(), work.workers.processes, on_progress)
 
 
 def labelled_atoms(label: Label) -> Atoms:
@@ -247,8 +247,3 @@ def labelled_atoms(label: Label) -> Atoms:
     if label.charge is not None:
         atoms.info["charge"] = label.charge
     return atoms
-
-
-def note_phase(rounds: Rounds, phase: str, seconds: float, round: int | None = None) -> None:
-    """Write down where time went; see times.py."""
-    rounds.journal.append("phase", phase=phase, round=round, seconds=float(f"{seconds:.3f}"))

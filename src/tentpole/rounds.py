@@ -17,14 +17,13 @@ import numpy as np
 from tentpole import batches, phases
 from tentpole.batches import Request
 from tentpole.choosing import candidates_of, choose, requests_of
-from tentpole.config import CampaignConfig, starting_structures
+from tentpole.config import CampaignConfig
+from tentpole.context import Context
 from tentpole.errors import InputError, StateError
 from tentpole.evaluation import FrameErrors, frame_errors
 from tentpole.exploration import shard_path
-from tentpole.folder import CAMPAIGN_FILE
 from tentpole.history import done_path, history, rounds_done, validation_error
-from tentpole.journal import Journal, read
-from tentpole.labeling import references
+from tentpole.journal import read
 from tentpole.selection import rule
 from tentpole.selection.base import Labelled
 from tentpole.shards import read_exploration
@@ -32,8 +31,6 @@ from tentpole.state import Label
 from tentpole.store import label_path, write_json
 from tentpole.times import hours_used
 from tentpole.verdict import Criteria, Verdict, judge
-from tentpole.watch import Watcher
-from tentpole.workers import Workers
 
 if TYPE_CHECKING:
     from tentpole.labeling import Outcome
@@ -45,15 +42,8 @@ _SELECTION = 3  # purpose of random numbers; phases.py has the others
 class Rounds:
     """A campaign's rounds in their folder."""
 
-    def __init__(self, config: CampaignConfig, root: Path, journal: Journal, watch: Watcher) -> None:
-        self.config, self.root, self.journal, self.watch = config, root, journal, watch
-        self.starts = starting_structures(config, root / CAMPAIGN_FILE)
-        elements = sorted({symbol for atoms in self.starts.values() for symbol in atoms.get_chemical_symbols()})
-        self.reference = references.load(config.reference, elements)
-        self.workers = Workers(config.executor.workers)
-
-    def close(self, *, at_once: bool = False) -> None:
-        self.workers.close(at_once=at_once)
+    def __init__(self, work: Context) -> None:
+        self.work, self.root, self.config = work, work.root, work.config
 
     @property
     def current(self) -> int:
@@ -72,7 +62,7 @@ class Rounds:
     def requests(self, name: int | str) -> list[Request]:
         """The batch of a round, or the validation set's."""
         return batches.read_batch(
-            self.root, name, self.reference.hash, self.config.charge, self.config.multiplicity
+            self.root, name, self.work.reference.hash, self.config.charge, self.config.multiplicity
         )
 
     def step(self) -> Verdict | None:
@@ -99,9 +89,9 @@ class Rounds:
 
     def check_answer(self, answer: Label | batches.Failure, asked: dict[str, Request]) -> None:
         """Raises InputError for an answer nobody asked for, of another reference, or of the wrong shape."""
-        if isinstance(answer, Label) and answer.reference != self.reference.hash:
+        if isinstance(answer, Label) and answer.reference != self.work.reference.hash:
             raise InputError(
-                f"a label of reference {answer.reference}, where this campaign's is {self.reference.hash} "
+                f"a label of reference {answer.reference}, where this campaign's is {self.work.reference.hash} "
                 f'("{self.config.reference}"): make answers with request.label(energy, forces)'
             )
         if answer.name not in asked:
@@ -122,10 +112,10 @@ class Rounds:
 
         limits = self.config.executor
         tasks = [
-            Task(self.root, self.reference, q.atoms, q.charge, q.multiplicity, limits.label_time_limit_s)
+            Task(self.root, self.work.reference, q.atoms, q.charge, q.multiplicity, limits.label_time_limit_s)
             for q in requests
         ]
-        return label_all(tasks, self.workers.executor, attempts=limits.attempts)
+        return label_all(tasks, self.work.workers.executor, attempts=limits.attempts)
 
     def _names(self, round: int) -> list[int | str]:
         wanted = round == 0 and self.config.validation.kind != "none"
@@ -137,20 +127,20 @@ class Rounds:
 
     def _decide(self, name: int | str) -> None:
         if name == 0:
-            requests = phases.initial_requests(self)
+            requests = phases.initial_requests(self.work)
             batches.write_batch(self.root, 0, requests, {})
         elif name == VALIDATION:
-            requests = phases.validation_requests(self)
+            requests = phases.validation_requests(self.work)
             batches.write_batch(self.root, VALIDATION, requests, {})
         else:
             requests = self._choose(int(name))
-        self.journal.append("batch", round=name, asked=len(requests))
+        self.work.journal.append("batch", round=name, asked=len(requests))
 
     def _choose(self, round: int) -> list[Request]:
         labels = self._labels(round - 1)
         fingerprint, covariance = phases.dataset_covariance(self.config, labels)
-        phases.explore(self, round, covariance)
-        walkers = {id: ratio for id, _, ratio in phases.walker_conditions(self)}
+        phases.explore(self.work, round, covariance)
+        walkers = {id: ratio for id, _, ratio in phases.walker_conditions(self.work)}
         shards = [read_exploration(shard_path(self.root, round, id)) for id in walkers]
         features = np.array([fingerprint.fingerprints(label.atoms).mean(axis=0) for label in labels])
         k = self.config.selection.batch
@@ -165,11 +155,11 @@ class Rounds:
             self.config.selection.audit,
             np.random.default_rng([self.config.seed, _SELECTION, round]),
         )
-        reference = self.reference.hash
+        reference = self.work.reference.hash
         requests = requests_of(chosen, reference, self.config.charge, self.config.multiplicity)
         facts |= phases.exploration_facts(shards, walkers)
         batches.write_batch(self.root, round, requests, facts)
-        self.watch.note(
+        self.work.watch.note(
             f"round {round}: {facts['candidates']} candidates, {len(requests)} worth a label, "
             f"{facts['unhealthy']} mishaps"
         )
@@ -192,7 +182,7 @@ class Rounds:
             facts = self._errors(phases.newest_models(self.root, name - 1), known).to_json()
         batches.close(self.root, name, requests, facts)
         closed = batches.read_closed(self.root, name)
-        self.journal.append(
+        self.work.journal.append(
             "closed round", round=name, accepted=len(closed["accepted"]), failed=len(closed["failed"])
         )
         if name == 0 and len(closed["accepted"]) < 2:
@@ -205,14 +195,14 @@ class Rounds:
     def _errors(self, models: Path, names: list[str]) -> FrameErrors:
         began = time.monotonic()
         paths = [label_path(self.root, *name.split("-")) for name in names]
-        errors = self.workers.run(frame_errors, models, self.config.committee.dtype, paths, root=self.root)
-        phases.note_phase(self, "scoring", time.monotonic() - began)
+        errors = self.work.workers.run(frame_errors, models, self.config.committee.dtype, paths, root=self.root)
+        self.work.note_phase("scoring", time.monotonic() - began)
         return errors
 
     def _train(self, round: int) -> None:
         began = time.monotonic()
-        phases.train(self, round, self._labels(round))
-        phases.note_phase(self, "training", time.monotonic() - began, round)
+        phases.train(self.work, round, self._labels(round))
+        self.work.note_phase("training", time.monotonic() - began, round)
 
     def _finish(self, round: int) -> None:
         facts: dict[str, Any] = {"version": 1}
@@ -221,16 +211,16 @@ class Rounds:
             errors = self._errors(phases.newest_models(self.root, round), names)
             facts["validation"] = errors.to_json()
             before = validation_error(self.root, round - 1) if round else math.nan
-            self.journal.append(
+            self.work.journal.append(
                 "validation", round=round, force_rmse_eV_per_A=errors.force_rmse, before=_none(before)
             )
-            self.watch.note(
+            self.work.watch.note(
                 f"round {round}: {len(self._labels(round))} labels, force RMSE on {len(names)} held-out frames "
                 f"{1000 * errors.force_rmse:.1f} meV/Å"
                 + (f" (before: {1000 * before:.1f})" if math.isfinite(before) else "")
             )
         write_json(done_path(self.root, round), facts)
-        self.journal.append("round done", round=round)
+        self.work.journal.append("round done", round=round)
 
     def judge(self) -> Verdict | None:
         """The verdict on the rounds that are done, or None: go on."""

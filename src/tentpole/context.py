@@ -1,0 +1,41 @@
+"""What every step of a campaign works with: its settings, its folder, its reference, its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from tentpole.config import CampaignConfig, starting_structures
+from tentpole.folder import CAMPAIGN_FILE
+from tentpole.journal import Journal
+from tentpole.labeling import references
+from tentpole.labeling.references import Reference
+from tentpole.watch import Watcher
+from tentpole.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One campaign under one driver. `starts` are the starting structures by name."""
+
+    config: CampaignConfig
+    root: Path
+    journal: Journal
+    watch: Watcher
+    reference: Reference
+    starts: dict[str, Atoms]
+    workers: Workers
+
+    def note_phase(self, phase: str, seconds: float, round: int | None = None) -> None:
+        """Write down where time went; see times.py."""
+        self.journal.append("phase", phase=phase, round=round, seconds=float(f"{seconds:.3f}"))
+
+
+def open_context(config: CampaignConfig, root: Path, journal: Journal, watch: Watcher) -> Context:
+    """The context of a campaign whose configuration has been checked."""
+    starts = starting_structures(config, root / CAMPAIGN_FILE)
+    elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
+    reference = references.load(config.reference, elements)
+    return Context(config, root, journal, watch, reference, starts, Workers(config.executor.workers))
