@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ CHEAP = 'parent = "gpaw"\n[parameters]\nk_spacing_per_A = 2.0\nmode = { name = "
 
 
 @pytest.fixture
-def gpaw(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("gpaw")
+def gpaw() -> Iterator[None]:
+    package = pytest.importorskip("gpaw")
     if not DEBIAN.is_dir():
         pytest.skip("no PAW setups")
-    monkeypatch.setenv("GPAW_SETUP_PATH", str(DEBIAN))
+    package.setup_paths.insert(0, str(DEBIAN))  # GPAW reads GPAW_SETUP_PATH once, when it is imported
+    yield
+    package.setup_paths.remove(str(DEBIAN))
 
 
 @pytest.mark.real

@@ -36,10 +36,10 @@ def start(threads: int) -> None:
 
 def end_session() -> NoReturn:
     """Kill this worker and everything it started, at once. Labels are whole files or none."""
+    for pid in _descendants(os.getpid()):  # also those that made a session of their own, as MPI launchers do
+        _kill(pid)
     if os.getsid(0) == os.getpid():
         os.killpg(os.getpgid(0), signal.SIGKILL)
-    for pid in _descendants(os.getpid()):
-        _kill(pid)
     os._exit(70)
 
 

@@ -72,7 +72,8 @@ class Gpaw(AnyCalculator):
         steps = re.findall(r"^iter:\s*(\d+)", text, re.MULTILINE)
         converged = re.search(r"Converged (?:after|in) (\d+) (?:iterations|steps)", text)
         if not converged:
-            raise LabelError("unconverged", f"GPAW: {OUTPUT} has {len(steps)} SCF steps and no convergence.")
+            reason = "unconverged" if steps else "crashed"
+            raise LabelError(reason, f"GPAW: {OUTPUT} has {len(steps)} SCF steps and no convergence.")
         return {"version": self.version(""), "scf_steps": int(converged[1])}
 
     def configuration(self, calculator: str) -> Configuration:
