@@ -167,6 +167,8 @@ def test_a_misspelt_rule_or_setting_is_answered_with_the_right_one():
         rule("hybrid", weigth=0.5)
     with pytest.raises(InputError, match="weight must lie"):
         rule("hybrid", weight=2.0)
+    with pytest.raises(InputError, match="wrong kind"):
+        rule("hybrid", weight="much")
     with pytest.raises(InputError, match="quota"):
         rule("logdet", quota=0)
     with pytest.raises(InputError, match="quota"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from tentpole.errors import unknown
+from tentpole.errors import InputError, unknown
 from tentpole.selection.adaptive import Adaptive
 from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 from tentpole.selection.diversity import Diversity
@@ -35,7 +35,10 @@ def rule(name: str, **settings: Any) -> SelectionRule:
     for word in settings:
         if word not in legal:
             raise unknown(f"setting of the selection rule {name}", word, legal)
-    made: SelectionRule = KINDS[name](**settings)
+    try:
+        made: SelectionRule = KINDS[name](**settings)
+    except TypeError as error:
+        raise InputError(f"selection rule {name}: a setting of the wrong kind in {settings}: {error}.") from error
     return made
 
 
