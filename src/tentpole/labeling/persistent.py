@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class Running:
         return results, text
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # a dead program cannot be asked to leave
+        # a dead program cannot be asked to leave, and pw.x goes with a signal and a warning of ASE's
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             self._client.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
