@@ -62,6 +62,9 @@ audit = 0.2
 workers = 2
 """
 
+STAGES = ("exploring", "labelling", "training")
+ROUNDS = 2
+
 REFERENCE = """\
 calculator = "counted:Counted"
 code_version = "1"
@@ -107,7 +110,7 @@ def main() -> int:
         return 1
     length = time.monotonic() - began
     print(f"undisturbed: {length:.1f} s")
-    where = disturb(folder, kills, given.kills, length, random.Random(given.seed))
+    where = disturb(folder, kills, given.kills, random.Random(given.seed))
     status = run(folder, kills)
     facts = compare(calm, kills, folder) | {"kills": sum(where.values()), "killed_during": dict(where)}
     good = status == 0 and not facts["differing"] and not facts["computed_twice"]
@@ -142,34 +145,40 @@ def run(folder: Path, target: Path) -> int:
     return start(folder, target).wait(timeout=600)
 
 
-def disturb(folder: Path, target: Path, kills: int, length: float, rng: random.Random) -> Counter[str]:
-    """Kill the driver `kills` times, each time after a random part of what an undisturbed run takes, while
-    there is something left to do; returns what it was doing, by what the journal last said."""
+def disturb(folder: Path, target: Path, kills: int, rng: random.Random) -> Counter[str]:
+    """Kill the driver `kills` times, spread over the stages of the campaign in their order, each time a random
+    moment after its stage began; returns what was under way."""
     where: Counter[str] = Counter()
-    for number in range(kills):
+    stages = [number for number in range(3 * ROUNDS + 3) if number > 0]  # stage 0 would explore without models
+    for kill in range(kills):
         driver = start(folder, target)
-        wait = rng.uniform(0.5, length / 2)
+        wanted = stages[kill * len(stages) // kills]
+        while stage(target) < wanted and driver.poll() is None:
+            time.sleep(0.005)
+        delay = rng.uniform(0.0, 0.4 if wanted % 3 == 1 else 3.0)  # labelling is over in a moment
         try:
-            driver.wait(timeout=wait)
+            driver.wait(timeout=delay)
         except subprocess.TimeoutExpired:
             driver.send_signal(signal.SIGKILL)
             driver.wait()
         else:
-            print(f"the campaign ended before kill {number + 1}: starting it anew would prove nothing")
+            print(f"the campaign ended before kill {kill + 1}")
             break
-        phase = last_phase(target)
-        where[phase] += 1
-        print(f"kill {number + 1} after {wait:.1f} s, during: {phase}")
+        name = f"round {stage(target) // 3}, {STAGES[stage(target) % 3]}"
+        where[name] += 1
+        print(f"kill {kill + 1}: {name}, {delay:.2f} s after stage {wanted} was reached", flush=True)
     return where
 
 
-def last_phase(target: Path) -> str:
-    """What was under way, by the last event in the journal that begins a phase."""
+def stage(target: Path) -> int:
+    """How far a campaign is, from its journal: 3 stages a round, in the order of STAGES."""
     path = target / "journal.jsonl"
-    begins = {"batch": "labelling", "closed round": "training", "round done": "exploring", "validation": "exploring"}
-    lines = path.read_text().splitlines() if path.exists() else []
-    events = [json.loads(line.split(" ", 1)[1])["event"] for line in lines if line.endswith("}")]
-    return next((begins[event] for event in reversed(events) if event in begins), "starting")
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    events = [json.loads(line.split(b" ", 1)[1])["event"] for line in lines]
+    done = events.count("round done")
+    since = events[len(events) - events[::-1].index("round done") :] if done else events
+    closed = "closed round" in since
+    return 3 * done + (2 if closed else 1 if "batch" in since else 0)
 
 
 def compare(calm: Path, killed: Path, folder: Path) -> dict[str, object]:

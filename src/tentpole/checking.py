@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tentpole.config import CampaignConfig, starting_structures
-from tentpole.errors import LabelError, TentpoleError
+from tentpole.errors import TentpoleError
 from tentpole.folder import open_config
 
 ENOUGH_GB = 1.0
@@ -44,40 +43,51 @@ def _disk(source: Path) -> Line:
 
 
 def _reference(config: CampaignConfig, source: Path) -> Line:
-    """One label of the first structure, rattled as the initial ones are, on a worker's terms."""
+    """One label of the first structure, rattled as the initial ones are, in a fresh worker."""
     import numpy as np
 
     from tentpole.initial import rattled
     from tentpole.labeling import references
-    from tentpole.labeling.labeler import single_point
+    from tentpole.labeling.trial import trial
 
     starts = starting_structures(config, source)
     _, atoms = rattled(starts, 1, [0.02], np.random.default_rng(0))[0]
+    elements = [symbol for start in starts.values() for symbol in start.get_chemical_symbols()]
     what = f'reference "{config.reference}"'
-    with tempfile.TemporaryDirectory() as scratch:
-        began = time.perf_counter()
-        try:
-            reference = references.load(config.reference, atoms.get_chemical_symbols())
-            energy, forces, *_ = single_point(reference, atoms, config.charge, config.multiplicity, Path(scratch))
-            reference.accept.label(energy, forces, None, atoms)
-        except (TentpoleError, LabelError) as error:
-            return Line(what, False, str(error))
-        seconds = time.perf_counter() - began
-    largest = float(np.sqrt((forces**2).sum(axis=1).max()))
-    budget = config.stop.labels
-    cost = "" if budget is None else f"; {budget} labels would take about {_duration(seconds * budget)} on one worker"
-    return Line(what, True, f"{energy:.4f} eV, largest force {largest:.2f} eV/Å, {seconds:.2f} s{cost}")
+    try:
+        reference = references.load(config.reference, elements)
+        found = trial(
+            reference,
+            atoms,
+            config.charge,
+            config.multiplicity,
+            time_limit_s=config.executor.label_time_limit_s,
+        )
+    except TentpoleError as error:
+        return Line(what, False, str(error))
+    if not found.ok:
+        add = found.configuration.add
+        return Line(what, False, f"{found.reason}: {found.message}" + (f"\nAdd to ASE's config:\n{add}" if add else ""))
+    words = (
+        f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å; {found.seconds:.3g} s a label, "
+        f"{found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"
+    )
+    if config.stop.labels is not None:
+        hours = found.projected_hours(config.stop.labels, 1)
+        words += f"; {config.stop.labels} labels would take about {_duration(3600 * hours)} on one worker"
+    return Line(what, True, words)
 
 
 def _workers(config: CampaignConfig) -> Line:
     from tentpole.workers import Workers
 
-    workers = Workers(config.executor.workers)
+    wanted = Workers(config.executor.workers).processes
+    workers = Workers(1)
     try:
         began = time.perf_counter()
         pid = workers.executor.submit(os.getpid).result(timeout=120)
         seconds = time.perf_counter() - began
-        return Line("workers", True, f"{workers.processes}; the first (pid {pid}) answered in {seconds:.1f} s")
+        return Line("workers", True, f"{wanted}; the first (pid {pid}) answered in {seconds:.1f} s")
     except Exception as error:
         return Line("workers", False, f"{type(error).__name__}: {error}")
     finally:

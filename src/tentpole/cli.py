@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -181,6 +181,39 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
 
     for path in export_campaign(folder, out_dir):
         out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def qbc(
+    study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
+    dir: Annotated[Path | None, typer.Option("--dir", help="Its folder. Default: runs/<file's stem>.")] = None,
+    parallel: Annotated[int | None, typer.Option(help="Runs at a time. Default: one per two cores.")] = None,
+) -> None:
+    """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
+    from tentpole.qbc import compare, learning_curves, run
+    from tentpole.qbc.config import read_study
+    from tentpole.qbc.figures import draw
+    from tentpole.screen import Screen
+
+    settings, folder = read_study(study), dir or Path("runs") / study.stem
+    rounds = -(-(settings.maximum - settings.initial) // settings.batch) + 1
+    total, done = rounds * len(settings.rules) * len(settings.seeds), 0
+    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {dir}" if dir else "")):
+
+        def told(name: str, seed: int, measures: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            screen.note(f"{name}, seed {seed}: {measures['n']} frames, {1000 * measures['force_rmse']:.1f} meV/Å")
+            screen.progress("rounds", done, total)
+
+        run(settings, folder, parallel=parallel, on_round=told)
+    curves = learning_curves(folder)
+    for name, curve in curves.items():
+        out.print(f"{name}: {1000 * curve.mean[-1]:.1f} meV/Å at {int(curve.n[-1])} frames", highlight=False)
+    for ratio in compare(curves) if "random" in curves else []:
+        bounds = f"{ratio.low:.2f} to {ratio.high:.2f}, {ratio.seeds} seeds"
+        out.print(f"{ratio.rule} / random, {ratio.what}: {ratio.ratio:.2f} ({bounds})", highlight=False)
+    out.print(f"{draw(folder, folder / 'curves.png')}", highlight=False, soft_wrap=True)
 
 
 @models_app.command("import")

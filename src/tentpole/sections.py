@@ -22,6 +22,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def build(self) -> Any:
+        """The settings of the physics that this part of a file stands for."""
+        raise NotImplementedError  # `section` gives one to what it makes
+
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, given: Any) -> Any:
@@ -43,8 +47,8 @@ class Section(BaseModel):
 def section(settings: type, **extra: Any) -> Any:
     """A Section with the fields and defaults of the dataclass `settings`, and `build()` to make one.
 
-    `extra` are further fields as pydantic's create_model takes them, for example a `kind`; they are not
-    handed to `settings`.
+    `extra` are fields as pydantic's create_model takes them: those that `settings` has too replace its own (a
+    narrower type, or a Section for a nested dataclass), others, for example a `kind`, are not handed to it.
     """
     hints = typing.get_type_hints(settings)
     fields: dict[str, Any] = {}
@@ -56,8 +60,12 @@ def section(settings: type, **extra: Any) -> Any:
             default = field.default_factory()
         fields[field.name] = (hints[field.name], default)
 
+    own = list(fields)
+    fields |= extra
+
     def build(self: Section) -> Any:
-        return settings(**{name: getattr(self, name) for name in fields})
+        values = {name: getattr(self, name) for name in own}
+        return settings(**{name: v.build() if isinstance(v, Section) else v for name, v in values.items()})
 
     def buildable(self: Section) -> Section:
         try:
@@ -72,9 +80,8 @@ def section(settings: type, **extra: Any) -> Any:
         __doc__=settings.__doc__,
         __validators__={"buildable": model_validator(mode="after")(buildable)},  # type: ignore[dict-item]
         **fields,
-        **extra,
     )
-    model.build = build  # type: ignore[attr-defined]
+    model.build = build  # type: ignore[method-assign]
     return model
 
 
