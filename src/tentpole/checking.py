@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tentpole.config import CampaignConfig, starting_structures
+from tentpole.config import CampaignConfig, LocalSection, starting_structures
 from tentpole.errors import TentpoleError
 from tentpole.folder import open_config
 
@@ -81,7 +81,8 @@ def _reference(config: CampaignConfig, source: Path) -> Line:
 def _workers(config: CampaignConfig) -> Line:
     from tentpole.workers import Workers
 
-    wanted = Workers(config.executor.workers).processes
+    local = config.executor
+    wanted = Workers(local.workers if isinstance(local, LocalSection) else 0).processes
     workers = Workers(1)
     try:
         began = time.perf_counter()

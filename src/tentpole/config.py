@@ -10,12 +10,13 @@ import numpy as np
 import tomli_w
 from ase import Atoms
 from ase.io import read as ase_read
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tentpole import selection
 from tentpole.dynamics.health import HealthLimits
 from tentpole.dynamics.walker import Langevin
 from tentpole.errors import InputError, StateError
+from tentpole.labeling.queues import KINDS, Queue
 from tentpole.sections import Section, explain_errors, section
 from tentpole.training.mace import MACESettings
 
@@ -25,14 +26,24 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
+class LabelLimits(Section):
+    """What one label may cost before its attempt is ended, and how many attempts it has."""
+
+    label_time_limit_s: Positive = 3600.0
+    label_memory_limit_GB: Positive | None = None
+    attempts: Count = 2
+
+
 if TYPE_CHECKING:  # made at run time from the physics' own settings
     HealthSection: TypeAlias = Any
     LangevinSection: TypeAlias = Any
+    QueueSection: TypeAlias = Any
     MACESection: TypeAlias = Any
 else:
     HealthSection = section(HealthLimits)
     LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
     MACESection = section(MACESettings, kind=(Literal["mace"], "mace"), warm_start=(bool, True))
+    QueueSection = section(Queue, base=LabelLimits, kind=(Literal[KINDS], ...))
 
 
 class StructureSection(Section):
@@ -174,13 +185,18 @@ class SelectionSection(Section):
         return self
 
 
-class LocalSection(Section):
+class LocalSection(LabelLimits):
     """Worker processes on this machine. 0 workers: as many as there are cores."""
 
     kind: Literal["local"] = "local"
     workers: Annotated[int, Field(ge=0)] = 0
-    label_time_limit_s: Positive = 3600.0
-    attempts: Count = 2
+
+
+class ParslSection(LabelLimits):
+    """Labels by a Parsl configuration of the user's own, "module:name" or "file.py:name" (it is imported)."""
+
+    kind: Literal["parsl"] = "parsl"
+    config: str
 
 
 class CampaignConfig(Section):
@@ -204,12 +220,13 @@ class CampaignConfig(Section):
     committee: CommitteeSection = CommitteeSection()
     training: MACESection = Field(default_factory=MACESection)
     selection: SelectionSection = SelectionSection()
-    executor: LocalSection = LocalSection()
+    executor: Annotated[LocalSection | ParslSection | QueueSection, Field(discriminator="kind")] = LocalSection()
 
-    @field_validator("initial", mode="before")
+    @field_validator("initial", "executor", mode="before")
     @classmethod
-    def _rattled_unless_said(cls, given: Any) -> Any:
-        return {"kind": "rattle", **given} if isinstance(given, dict) else given
+    def _usual_unless_said(cls, given: Any, info: ValidationInfo) -> Any:
+        usual = {"initial": "rattle", "executor": "local"}
+        return {"kind": usual[str(info.field_name)], **given} if isinstance(given, dict) else given
 
     @field_validator("structures")
     @classmethod

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
 
-from tentpole.config import CampaignConfig, starting_structures
+from tentpole.config import CampaignConfig, LocalSection, ParslSection, starting_structures
 from tentpole.folder import CAMPAIGN_FILE
 from tentpole.journal import Journal
-from tentpole.labeling import references
+from tentpole.labeling import queues, references
 from tentpole.labeling.references import Reference
 from tentpole.watch import Watcher
 from tentpole.workers import Workers
@@ -38,4 +39,18 @@ def open_context(config: CampaignConfig, root: Path, journal: Journal, watch: Wa
     starts = starting_structures(config, root / CAMPAIGN_FILE)
     elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
     reference = references.load(config.reference, elements)
-    return Context(config, root, journal, watch, reference, starts, Workers(config.executor.workers))
+    return Context(config, root, journal, watch, reference, starts, workers_of(config, root))
+
+
+def workers_of(config: CampaignConfig, root: Path) -> Workers:
+    """Local processes for MD and models, and the campaign's own place for labels."""
+    section = config.executor
+    if isinstance(section, LocalSection):
+        return Workers(section.workers)
+
+    def elsewhere() -> Executor:
+        if isinstance(section, ParslSection):
+            return queues.ClusterExecutor(queues.load_config(section.config))
+        return queues.cluster(section.build(), root)
+
+    return Workers(elsewhere=elsewhere)

@@ -112,10 +112,18 @@ class Rounds:
 
         limits = self.config.executor
         tasks = [
-            Task(self.root, self.work.reference, q.atoms, q.charge, q.multiplicity, limits.label_time_limit_s)
+            Task(
+                self.root.resolve(),  # a worker elsewhere has another current folder
+                self.work.reference,
+                q.atoms,
+                q.charge,
+                q.multiplicity,
+                limits.label_time_limit_s,
+                limits.label_memory_limit_GB,
+            )
             for q in requests
         ]
-        return label_all(tasks, self.work.workers.executor, attempts=limits.attempts)
+        return label_all(tasks, self.work.workers.labels, attempts=limits.attempts)
 
     def _names(self, round: int) -> list[int | str]:
         wanted = round == 0 and self.config.validation.kind != "none"

@@ -44,11 +44,12 @@ class Section(BaseModel):
         return given
 
 
-def section(settings: type, **extra: Any) -> Any:
+def section(settings: type, *, base: type[Section] | None = None, **extra: Any) -> Any:
     """A Section with the fields and defaults of the dataclass `settings`, and `build()` to make one.
 
     `extra` are fields as pydantic's create_model takes them: those that `settings` has too replace its own (a
-    narrower type, or a Section for a nested dataclass), others, for example a `kind`, are not handed to it.
+    narrower type, or a Section for a nested dataclass), others, for example a `kind`, are not handed to it, nor
+    are the fields of `base`.
     """
     hints = typing.get_type_hints(settings)
     fields: dict[str, Any] = {}
@@ -76,7 +77,7 @@ def section(settings: type, **extra: Any) -> Any:
 
     model = create_model(
         settings.__name__,
-        __base__=Section,
+        __base__=base or Section,
         __doc__=settings.__doc__,
         __validators__={"buildable": model_validator(mode="after")(buildable)},  # type: ignore[dict-item]
         **fields,

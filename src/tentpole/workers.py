@@ -13,11 +13,23 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Local processes that start on first use. 0: as many as this process may use cores."""
+    """Local processes that start on first use (0: as many as this process may use cores), and, where
+    `elsewhere` makes one, another executor for labels: a queue's."""
 
-    def __init__(self, processes: int = 0) -> None:
+    def __init__(self, processes: int = 0, elsewhere: Callable[[], Executor] | None = None) -> None:
         self.processes = processes or len(os.sched_getaffinity(0))
         self._executor: Executor | None = None
+        self._elsewhere = elsewhere
+        self._labels: Executor | None = None
+
+    @property
+    def labels(self) -> Executor:
+        """Where labels are computed."""
+        if self._elsewhere is None:
+            return self.executor
+        if self._labels is None:
+            self._labels = self._elsewhere()
+        return self._labels
 
     @property
     def executor(self) -> Executor:
@@ -43,9 +55,10 @@ class Workers:
 
     def close(self, *, at_once: bool = False) -> None:
         """Let the workers end; at once, in the middle of their jobs: the next driver does those again."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=at_once)
-            self._executor = None
+        for executor in (self._executor, self._labels):
+            if executor is not None:
+                executor.shutdown(wait=True, cancel_futures=at_once)
+        self._executor = self._labels = None
 
 
 def guarded(root: Path, function: Callable[..., T], *arguments: Any) -> T:

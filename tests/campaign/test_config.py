@@ -57,6 +57,8 @@ def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
         ({"training": {"kind": "mace", "dtype": "float16"}}, ["float16", "float32"]),
         ({"validation": {"frames": 3}}, ["validation", "kind", '"reference-md"', '"none"']),
         ({"initial": {"kind": "ratle"}}, ["ratle", "rattle"]),
+        ({"executor": {"kind": "slurn"}}, ["slurn", "slurm"]),
+        ({"executor": {"kind": "slurm", "wall": "1:00"}}, ["wall", 'did you mean "walltime"?']),
         ({"version": 99}, ["99", "1"]),
     ],
 )
