@@ -114,12 +114,13 @@ def run(
                     )
             time.sleep(0.5)
             for key, process in list(running.items()):
+                ended = process.poll() is not None  # before looking: what it wrote last is seen
                 if on_round is not None:
                     for path in rounds(run_folder(folder, *key)):
                         if path not in told:
                             told.add(path)
                             on_round(*key, read_json(path))
-                if process.poll() is not None:
+                if ended:
                     del running[key]
                     if process.returncode:
                         failed.append(f"{key[0]}, seed {key[1]}: see {run_folder(folder, *key) / 'run.log'}")
