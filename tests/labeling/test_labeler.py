@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from ase.build import bulk, molecule
 from tentpole import store
 from tentpole.errors import InputError, StateError
 from tentpole.labeling import Reference, Task, compute, load
+from tentpole.labeling.labeler import lives, work_folder
 from tentpole.labeling.mock import morse
 
 WATER = molecule("H2O")
@@ -164,3 +168,44 @@ def test_a_file_in_the_way_stops_the_campaign(tmp_path: Path) -> None:
     (tmp_path / "work").write_text("not a folder")
     with pytest.raises(StateError, match="cannot be written"):
         compute(Task(tmp_path, load("mock"), WATER))
+
+
+def working_elsewhere(task: Task, process: subprocess.Popen[bytes]) -> Path:
+    folder = task.root / "work" / work_folder(task).name.replace(str(os.getpid()), str(process.pid))
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_label_that_another_worker_is_at_is_waited_for(tmp_path: Path) -> None:
+    task = Task(tmp_path / "here", load("mock"), WATER)
+    compute(Task(tmp_path / "there", load("mock"), WATER))
+    label = store.read_label(next(store.label_files(tmp_path / "there")))
+    with subprocess.Popen(["sleep", "60"]) as other:
+        working_elsewhere(task, other)
+        threading.Timer(0.5, store.write_label, (task.root, label)).start()
+        began = time.monotonic()
+        outcome = compute(task)
+        other.kill()
+    assert (outcome.ok, outcome.computed) == (True, False)
+    assert time.monotonic() - began >= 0.4
+
+
+def test_a_label_whose_worker_died_is_computed_here(tmp_path: Path) -> None:
+    task = Task(tmp_path, load("mock"), WATER)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        working_elsewhere(task, other)
+        other.kill()
+        other.wait()
+        outcome = compute(task)
+    assert (outcome.ok, outcome.computed) == (True, True)
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_worker_on_another_host_is_known_by_its_beat(tmp_path: Path) -> None:
+    folder = tmp_path / "tmp-label-elsewhere-1"
+    folder.mkdir()
+    assert lives(folder)
+    os.utime(folder, (0, 0))
+    assert not lives(folder)
+    (folder / "alive").touch()
+    assert lives(folder)

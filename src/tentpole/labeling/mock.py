@@ -45,7 +45,8 @@ class Mock(Calculator):  # type: ignore[misc]
     ) -> None:
         """Raises LabelError("unconverged") for the structures that `unconverged_fraction` picks."""
         super().calculate(atoms, properties, system_changes)
-        time.sleep(self.parameters["seconds"])
+        if self.parameters["seconds"] > 0:
+            time.sleep(self.parameters["seconds"])
         digest = hashlib.sha256(np.ascontiguousarray(self.atoms.positions, dtype="<f8").tobytes()).digest()
         if int.from_bytes(digest[:8], "little") / 2**64 < self.parameters["unconverged_fraction"]:
             raise LabelError("unconverged", "the mock was told not to converge for this structure.")
