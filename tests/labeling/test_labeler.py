@@ -16,8 +16,8 @@ from ase.build import bulk, molecule
 from tentpole import store
 from tentpole.errors import InputError, StateError
 from tentpole.labeling import Reference, Task, compute, load
-from tentpole.labeling.labeler import lives, work_folder
 from tentpole.labeling.mock import morse
+from tentpole.labeling.scratch import lives, work_folder
 
 WATER = molecule("H2O")
 COPPER = bulk("Cu", cubic=True)

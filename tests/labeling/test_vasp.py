@@ -14,8 +14,8 @@ from tentpole import store
 from tentpole.errors import InputError, LabelError
 from tentpole.labeling import Task, compute, load
 from tentpole.labeling.codes.vasp import Vasp
-from tentpole.labeling.labeler import single_point
 from tentpole.labeling.mock import morse
+from tentpole.labeling.single import single_point
 
 WATER = molecule("H2O")
 SALT = bulk("NaCl", "rocksalt", a=5.64, cubic=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import replace
-from pathlib import Path
 
 from tentpole.errors import InputError, LabelError, StateError
-from tentpole.labeling.labeler import Outcome, Task, compute, fail, lives
+from tentpole.labeling.labeler import Outcome, Task, compute
+from tentpole.labeling.scratch import clear_stale, fail
 
 AGAIN = (
     "crashed",
@@ -91,10 +90,3 @@ def _last_words(task: Task) -> tuple[str, str]:
         reason, _, message = path.read_text().partition("\n")
         return reason, message
     return "", ""
-
-
-def clear_stale(root: Path) -> None:
-    """Remove folders in work/ whose workers are no more."""
-    for folder in (root / "work").glob("tmp-*"):
-        if not lives(folder):
-            shutil.rmtree(folder, ignore_errors=True)

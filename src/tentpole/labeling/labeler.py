@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
-import os
 import shutil
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole import store
-from tentpole.errors import InputError, LabelError, StateError
-from tentpole.labeling import persistent as serving
+from tentpole.errors import LabelError, StateError
 from tentpole.labeling.references import Reference
+from tentpole.labeling.scratch import clear, fail, lives, work_folder
+from tentpole.labeling.single import single_point
 from tentpole.labeling.worker import watched
-from tentpole.state import FloatArray, Label, structure_hash
+from tentpole.state import Label, structure_hash
 
 CLIMBED = ("unconverged", "crashed", "truncated")  # reasons for which the next rung of the ladder is tried
-SILENT_S = 60.0  # a worker elsewhere whose folder shows no beat for this long is taken for dead
-KEPT_BYTES = 1_000_000  # of each output file in quarantine: its end
-SKIPPED_BYTES = 50_000_000  # larger files are densities and wavefunctions, not output
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,58 +99,6 @@ def compute(task: Task) -> Outcome:
     return Outcome(task.name, True, seconds=time.monotonic() - began)
 
 
-def single_point(
-    reference: Reference,
-    atoms: Atoms,
-    charge: int | None,
-    multiplicity: int | None,
-    directory: Path,
-    persistent: bool = False,
-) -> tuple[float, FloatArray, FloatArray | None, dict[str, Any]]:
-    """Energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³) or None, and facts about the calculation.
-
-    The energy is the one that the forces are derivatives of: with smeared occupations the free energy.
-    Raises LabelError with a reason code; convergence is read from the program's own output.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    setup = reference.setup(atoms, charge, multiplicity, directory)
-    wanted = ["energy", "forces"] + (
-        ["stress"] if "stress" in reference.properties and atoms.pbc.all() else []
-    )
-    try:
-        if persistent:
-            results, facts = serving.calculate(reference, setup, wanted, directory)
-        else:
-            calculator = _calculator(reference, setup.keywords, directory)
-            calculator.calculate(setup.atoms, wanted, all_changes)
-            results = calculator.results
-    except (LabelError, InputError):
-        raise
-    except Exception as error:  # a program may fail in any way; its own output knows best which
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
-        try:
-            reference.code.verify(directory)
-        except LabelError as known:
-            raise LabelError(known.reason, f"{known} ({said})") from None
-        reason = "unconverged" if "converge" in said.lower() else "crashed"
-        raise LabelError(reason, f"{reference.name}: {said}") from None
-    if not persistent:
-        facts = reference.code.verify(directory)
-    _same_version(reference, facts.get("version", ""))
-    missing = [name for name in wanted if results.get(name) is None]
-    if missing:
-        raise LabelError("incomplete", f"{reference.name}: the program gave no {', '.join(missing)}.")
-    kind = "free_energy" if results.get("free_energy") is not None else "energy"
-    stress = _voigt(results["stress"]) if "stress" in wanted else None
-    return float(results[kind]), np.asarray(results["forces"], dtype=float), stress, {**facts, "energy": kind}
-
-
-def _voigt(stress: Any) -> FloatArray:
-    """xx, yy, zz, yz, xz, xy: ASE allows a calculator to give the full tensor instead."""
-    values = np.asarray(stress, dtype=float)
-    return np.asarray(full_3x3_to_voigt_6_stress(values) if values.shape == (3, 3) else values, dtype=float)
-
-
 def _label(task: Task, folder: Path) -> Label:
     """Climb the ladder: the reference as it is, then its retries one by one, until a label is accepted."""
     reference = task.reference
@@ -198,32 +135,6 @@ def _label(task: Task, folder: Path) -> Label:
     )
 
 
-def _same_version(reference: Reference, found: str) -> None:
-    stated = str(reference.identity["version"])
-    if found and found != stated and not found.startswith(stated + "."):
-        raise LabelError(
-            "wrong_version",
-            f"{reference.name}: this label was made by version {found}, the reference is version {stated}. "
-            "Run the same program everywhere, or start another reference with its own code_version.",
-        )
-
-
-@functools.lru_cache(maxsize=4)
-def _shared(reference: str, keywords: str) -> dict[str, Any]:
-    return {}  # one calculator per reference and keywords, in each worker
-
-
-def _calculator(reference: Reference, keywords: dict[str, Any], directory: Path) -> Any:
-    """A new calculator per label, or a shared one where the program keeps nothing from one to the next."""
-    with contextlib.redirect_stdout(io.StringIO()):  # some announce their device in every worker
-        if not reference.code.stateless:
-            return reference.make(keywords, directory)
-        shelf = _shared(reference.hash, repr(sorted(keywords.items())))
-        if "calculator" not in shelf:
-            shelf["calculator"] = reference.make(keywords, None)
-        return shelf["calculator"]
-
-
 def _found(task: Task) -> Outcome | None:
     if store.find_label(task.root, task.structure, task.reference.hash):
         return Outcome(task.name, True, computed=False)
@@ -247,63 +158,9 @@ def _found_or_left_alone(task: Task) -> Outcome | None:
     return found
 
 
-def lives(folder: Path) -> bool:
-    """Whether the process that made this folder in work/ is still at it: here by pid, elsewhere by its beat."""
-    _, host, pid = folder.name.rsplit("-", 2)
-    if host == _host():
-        return _runs(int(pid))
-    for sign in (folder / "alive", folder):
-        with contextlib.suppress(OSError):
-            return time.time() - sign.stat().st_mtime < SILENT_S
-    return False
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _host() -> str:
-    return socket.gethostname().replace("-", "_")
-
-
 def _other_physics(task: Task, retry: str, label: str, seconds: float, computed: bool = True) -> Outcome:
     message = (
         f'retry "{retry}" gave a label, {label}, but of other physics than {task.reference.name}: it does '
         f'not join its data. To let it: allow = ["{retry}"] in the reference file (then another reference).'
     )
     return Outcome(task.name, False, "other_physics", message, seconds, computed=computed)
-
-
-def work_folder(task: Task) -> Path:
-    """Where this process computes this label: named by label, host and pid, so that leftovers can be told."""
-    return task.root / "work" / f"tmp-{task.name}-{_host()}-{os.getpid()}"
-
-
-def fail(task: Task, reason: str, message: str) -> None:
-    """Put what is in work/ of this task, from any worker, where failures go."""
-    folders = sorted((task.root / "work").glob(f"*-{task.name}-*"))
-    if not task.last:
-        for number, folder in enumerate(folders):
-            if folder.name.startswith("tmp-"):
-                folder.rename(folder.with_name(f"failed-{task.name}-{number}-{time.time_ns()}"))
-        return
-    output: dict[str, bytes] = {}
-    for folder in folders:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            if path.stat().st_size <= SKIPPED_BYTES:
-                unique = f"{len(output)}-{path.name}" if path.name in output else path.name
-                output[unique] = path.read_bytes()[-KEPT_BYTES:]
-    store.quarantine(task.root, task.name, reason, message, task.atoms, output)
-    clear(task)
-
-
-def clear(task: Task) -> None:
-    """Remove what earlier attempts at this task left in work/."""
-    for folder in (task.root / "work").glob(f"*-{task.name}-*"):
-        shutil.rmtree(folder, ignore_errors=True)

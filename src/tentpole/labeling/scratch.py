@@ -1,0 +1,81 @@
+"""The folders in work/ where labels are computed: whose they are, and what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tentpole import store
+
+if TYPE_CHECKING:
+    from tentpole.labeling.labeler import Task
+
+SILENT_S = 60.0  # a worker elsewhere whose folder shows no beat for this long is taken for dead
+KEPT_BYTES = 1_000_000  # of each output file in quarantine: its end
+SKIPPED_BYTES = 50_000_000  # larger files are densities and wavefunctions, not output
+
+
+def work_folder(task: Task) -> Path:
+    """Where this process computes this label: named by label, host and pid, so that leftovers can be told."""
+    return task.root / "work" / f"tmp-{task.name}-{_host()}-{os.getpid()}"
+
+
+def fail(task: Task, reason: str, message: str) -> None:
+    """Put what is in work/ of this task, from any worker, where failures go."""
+    folders = sorted((task.root / "work").glob(f"*-{task.name}-*"))
+    if not task.last:
+        for number, folder in enumerate(folders):
+            if folder.name.startswith("tmp-"):
+                folder.rename(folder.with_name(f"failed-{task.name}-{number}-{time.time_ns()}"))
+        return
+    output: dict[str, bytes] = {}
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if path.stat().st_size <= SKIPPED_BYTES:
+                unique = f"{len(output)}-{path.name}" if path.name in output else path.name
+                output[unique] = path.read_bytes()[-KEPT_BYTES:]
+    store.quarantine(task.root, task.name, reason, message, task.atoms, output)
+    clear(task)
+
+
+def clear(task: Task) -> None:
+    """Remove what earlier attempts at this task left in work/."""
+    for folder in (task.root / "work").glob(f"*-{task.name}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def lives(folder: Path) -> bool:
+    """Whether the process that made this folder in work/ is still at it: here by pid, elsewhere by its beat."""
+    _, host, pid = folder.name.rsplit("-", 2)
+    if host == _host():
+        return _runs(int(pid))
+    for sign in (folder / "alive", folder):
+        with contextlib.suppress(OSError):
+            return time.time() - sign.stat().st_mtime < SILENT_S
+    return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return socket.gethostname().replace("-", "_")
+
+
+def clear_stale(root: Path) -> None:
+    """Remove folders in work/ whose workers are no more."""
+    for folder in (root / "work").glob("tmp-*"):
+        if not lives(folder):
+            shutil.rmtree(folder, ignore_errors=True)
