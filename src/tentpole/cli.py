@@ -257,6 +257,12 @@ def _print_status(folder: Path) -> None:
         )
     out.print(table)
     out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
+    calibration = facts["rounds"][-1]["calibration"] if facts["rounds"] else {}
+    if calibration:
+        out.print(f"Calibration of the largest atomic σ_F: {calibration['words']}", highlight=False)
+    covered = [f"{r['coverage']:.0%}" for r in facts["rounds"] if r["coverage"] is not None]
+    if covered:
+        out.print(f"New frames within the error promised a round before: {', '.join(covered)}", highlight=False)
     seconds = facts["seconds"]
     total = sum(seconds.values()) or 1.0
     parts = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())

@@ -19,17 +19,23 @@ class FrameErrors:
     """Committee mean against labels, frame by frame.
 
     names : label names. force_mse : (n,) mean squared error of the force components, (eV/Å)².
-    energy_error : (n,) signed, eV/atom. force_std : (n,) disagreement, eV/Å. elements : element → force
-    RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
+    energy_error : (n,) signed, eV/atom. force_std : (n,) disagreement, eV/Å. max_force_std, max_force_error :
+    (n,) largest over the atoms of each frame, eV/Å, what conformal calibration compares. elements : element →
+    force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
+    likeness : in words, how far the members still differ; alike : too little for σ to mean much.
     """
 
     names: tuple[str, ...]
     force_mse: FloatArray
     energy_error: FloatArray
     force_std: FloatArray
+    max_force_std: FloatArray
+    max_force_error: FloatArray
     atoms: FloatArray
     elements: dict[str, float]
     parity: FloatArray
+    likeness: str = ""
+    alike: bool = False
 
     @property
     def force_rmse(self) -> float:
@@ -48,25 +54,28 @@ class FrameErrors:
             "force_rmse_eV_per_A": _none(self.force_rmse),
             "energy_rmse_eV_per_atom": _none(self.energy_rmse),
             "frames": {
-                name: {"force_mse": float(f), "energy_error": float(e), "force_std": float(s)}
-                for name, f, e, s in zip(
-                    self.names, self.force_mse, self.energy_error, self.force_std, strict=True
-                )
+                name: {key: float(column[i]) for key, column in self._columns().items()}
+                for i, name in enumerate(self.names)
             },
             "elements": self.elements,
+            "likeness": self.likeness,
             "parity": self.parity.tolist(),
         }
+
+    def _columns(self) -> dict[str, FloatArray]:
+        names = ("force_mse", "energy_error", "force_std", "max_force_std", "max_force_error")
+        return {name: getattr(self, name) for name in names}
 
 
 def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameErrors:
     """Evaluate the committee in `models` on the labels in these files."""
-    from tentpole.committee import force_std
+    from tentpole.committee import atom_force_std, calibration
     from tentpole.exploration import committee_in
 
     known = [read_label(path) for path in labels]
     if not known:
         none = np.zeros(0)
-        return FrameErrors((), none, none, none, none, {}, np.zeros((0, 2)))
+        return FrameErrors((), none, none, none, none, none, none, {}, np.zeros((0, 2)))
     prediction = committee_in(models, dtype).evaluate([label.atoms for label in known])
     force_mse, energy_error, spread, pairs = [], [], [], []
     squares: dict[str, list[float]] = {}
@@ -75,19 +84,25 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
         squared = (forces - label.forces) ** 2
         force_mse.append(squared.mean())
         energy_error.append((prediction.energies[:, i].mean() - label.energy) / len(label.atoms))
-        spread.append(float(force_std(prediction.forces[i])))
+        spread.append(float(atom_force_std(prediction.forces[i]).mean()))
         pairs.append(np.column_stack([label.forces.ravel(), forces.ravel()]))
         for symbol, row in zip(label.atoms.get_chemical_symbols(), squared, strict=True):
             squares.setdefault(symbol, []).extend(row.tolist())
     parity = np.concatenate(pairs)
+    likeness = calibration.likeness(prediction, [label.forces for label in known])
+    largest_std, largest_error = calibration.structure_cases(prediction, [label.forces for label in known])
     return FrameErrors(
         names=tuple(label.name for label in known),
         force_mse=np.array(force_mse),
         energy_error=np.array(energy_error),
         force_std=np.array(spread),
+        max_force_std=largest_std,
+        max_force_error=largest_error,
         atoms=np.array([len(label.atoms) for label in known], dtype=float),
         elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
         parity=parity[:: max(1, -(-len(parity) // 2000))],
+        likeness=likeness.words,
+        alike=likeness.alike,
     )
 
 

@@ -28,7 +28,7 @@ from tentpole.selection import rule
 from tentpole.selection.base import Labelled
 from tentpole.shards import read_exploration
 from tentpole.state import Label
-from tentpole.store import label_path, write_json
+from tentpole.store import label_path, read_json, write_json
 from tentpole.times import hours_used
 from tentpole.verdict import Criteria, Verdict, judge
 
@@ -187,7 +187,8 @@ class Rounds:
         if isinstance(name, int) and name > 0:
             names = dict.fromkeys(q.name for q in requests)
             known = [n for n in names if label_path(self.root, *n.split("-")).exists()]
-            facts = self._errors(phases.newest_models(self.root, name - 1), known).to_json()
+            errors = self._errors(phases.newest_models(self.root, name - 1), known)
+            facts = errors.to_json() | {"coverage": self._coverage(name - 1, errors)}
         batches.close(self.root, name, requests, facts)
         closed = batches.read_closed(self.root, name)
         self.work.journal.append(
@@ -218,6 +219,7 @@ class Rounds:
             names = batches.read_closed(self.root, VALIDATION)["accepted"]
             errors = self._errors(phases.newest_models(self.root, round), names)
             facts["validation"] = errors.to_json()
+            facts["calibration"] = calibration_facts(errors, self.config.target.force_error_eV_per_A)
             before = validation_error(self.root, round - 1) if round else math.nan
             self.work.journal.append(
                 "validation", round=round, force_rmse_eV_per_A=errors.force_rmse, before=_none(before)
@@ -227,8 +229,17 @@ class Rounds:
                 f"{1000 * errors.force_rmse:.1f} meV/Å"
                 + (f" (before: {1000 * before:.1f})" if math.isfinite(before) else "")
             )
+            if errors.alike:
+                self.work.watch.note(f"round {round}: {errors.likeness}")
         write_json(done_path(self.root, round), facts)
         self.work.journal.append("round done", round=round)
+
+    def _coverage(self, round: int, errors: FrameErrors) -> float | None:
+        """Share of new frames whose largest error is within what round `round`'s calibration promised for them."""
+        scale = read_json(done_path(self.root, round)).get("calibration", {}).get("scale")
+        if scale is None or not len(errors.names):
+            return None
+        return float(np.mean(errors.max_force_error <= scale * errors.max_force_std))
 
     def judge(self) -> Verdict | None:
         """The verdict on the rounds that are done, or None: go on."""
@@ -249,6 +260,15 @@ def criteria(config: CampaignConfig) -> Criteria:
         max_rounds=stop.rounds,
         max_hours=stop.hours,
     )
+
+
+def calibration_facts(errors: FrameErrors, target_eV_per_A: float) -> dict[str, Any]:
+    """Conformal scale of the largest atomic σ_F on the validation set, and the σ_F that the error target is."""
+    from tentpole.committee.calibration import calibrate
+
+    found = calibrate(errors.max_force_std, errors.max_force_error)
+    threshold = None if found.scale is None else found.threshold(target_eV_per_A)
+    return {"scale": found.scale, "alpha": found.alpha, "threshold_eV_per_A": threshold, "words": found.words}
 
 
 def _none(value: float) -> float | None:

@@ -51,7 +51,8 @@ def round_summary(root: Path, number: int) -> dict[str, Any]:
     facts = batches.read_facts(root, number)
     closed = batches.read_closed(root, number) if batches.is_closed(root, number) else None
     done = root / "rounds" / f"r{number:03d}" / "done.json"
-    validation = read_json(done).get("validation", {}) if done.exists() else {}
+    ended = read_json(done) if done.exists() else {}
+    validation = ended.get("validation", {})
     new = (closed or {}).get("facts", {})
     return {
         "round": number,
@@ -68,6 +69,9 @@ def round_summary(root: Path, number: int) -> dict[str, Any]:
         "bias_strength_eV": facts.get("bias_strength_eV", {}),
         "new_force_rmse": new.get("force_rmse_eV_per_A"),
         "validation_force_rmse": validation.get("force_rmse_eV_per_A"),
+        "coverage": new.get("coverage"),
+        "calibration": ended.get("calibration", {}),
+        "likeness": validation.get("likeness", ""),
         "validation_energy_rmse": validation.get("energy_rmse_eV_per_atom"),
     }
 

@@ -53,6 +53,13 @@ def test_a_campaign_ends_with_a_verdict_and_says_what_is_missing(done: Path) -> 
     assert facts["rounds"][1]["force_std_chosen"]["median"] >= facts["rounds"][1]["force_std_remaining"]["median"]
 
 
+def test_coverage_and_calibration_are_told_or_why_not(done: Path) -> None:
+    rounds = summarize(done)["rounds"]
+    assert all("not calibrated: 6 held-out structures" in r["calibration"]["words"] for r in rounds)
+    assert all(r["coverage"] is None for r in rounds)
+    assert all("members' spread" in r["likeness"] for r in rounds)
+
+
 def test_every_pick_has_scores_and_a_reason_and_audit_frames_are_marked(done: Path) -> None:
     facts = json.loads((done / "rounds/r001/batch.json").read_text())
     picks = facts["requests"]

@@ -146,7 +146,15 @@ class Made:
         mse = ((predicted - truth) ** 2).reshape(len(names), 12).mean(axis=1)
         flat = np.ones(len(names))
         return FrameErrors(
-            tuple(names), mse, 0.01 * flat, size * flat, 4 * flat, {"Cu": size}, np.hstack([truth, predicted])
+            names=tuple(names),
+            force_mse=mse,
+            energy_error=0.01 * flat,
+            force_std=size * flat,
+            max_force_std=2 * size * flat,
+            max_force_error=3 * size * flat,
+            atoms=4 * flat,
+            elements={"Cu": size},
+            parity=np.hstack([truth, predicted]),
         )
 
     def _labels(self, last: int) -> list[Any]:
