@@ -1,5 +1,8 @@
-"""One running program for many labels, over the i-PI protocol as ASE speaks it: start-up and wavefunctions are
-reused. Labels then agree with those of fresh processes to the SCF's threshold, not to the last bit.
+"""One running program for many labels, over the i-PI protocol of ASE: start-up and density are reused.
+
+Labels agree with those of fresh processes closely, not to the last bit, and depend a little on the order they
+were computed in. Whether it pays is the program's matter: fewer SCF steps per label against what it does anew at
+each message. Measure both on a few frames before a campaign.
 """
 
 from __future__ import annotations
@@ -8,8 +11,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import socket
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from ase import Atoms
 from tentpole.errors import InputError
 from tentpole.labeling.codes import Setup
 from tentpole.labeling.references import Reference
+from tentpole.labeling.scratch import own_folder
 
 PATIENCE_S = 5.0  # for the program's text to catch up with its numbers
 UNBUFFERED = {"GFORTRAN_UNBUFFERED_PRECONNECTED": "1", "FORT_BUFFERED": "FALSE"}
@@ -32,14 +34,15 @@ _running: dict[str, Running] = {}  # at most one program per worker
 class Running:
     """A program that waits for positions at a socket, and the end of its output read so far."""
 
-    def __init__(self, reference: Reference, setup: Setup) -> None:
+    def __init__(self, reference: Reference, setup: Setup, place: Path) -> None:
         if not reference.code.socket_output:
             raise InputError(f"{reference.name}: {reference.import_path} has no socket interface in ASE.")
-        self.folder = Path(tempfile.mkdtemp(prefix="tentpole-socket-"))
+        self.folder = own_folder(place, f"socket{next(_count)}")
+        self.folder.mkdir(parents=True)
         self.output = self.folder / reference.code.socket_output
         self.key = key(reference, setup)
         calculator = reference.make(setup.keywords, self.folder)
-        name = f"tentpole-{socket.gethostname()}-{os.getpid()}-{next(_count)}"
+        name = f"tentpole-{os.getpid()}-{next(_count)}"
         os.environ |= UNBUFFERED  # the verdict of each SCF is read from text as soon as its numbers arrive
         self._client = calculator.socketio(unixsocket=name)
         self._read = 0
@@ -83,7 +86,7 @@ def calculate(
     running = _running.get("")
     if running is None or running.key != key(reference, setup):
         end()
-        running = _running[""] = Running(reference, setup)
+        running = _running[""] = Running(reference, setup, directory.parents[1])
     try:
         results, text = running.calculate(reference, setup.atoms, wanted)
         facts = reference.code.judge(text)

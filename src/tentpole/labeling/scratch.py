@@ -22,7 +22,12 @@ SKIPPED_BYTES = 50_000_000  # larger files are densities and wavefunctions, not 
 
 def work_folder(task: Task) -> Path:
     """Where this process computes this label: named by label, host and pid, so that leftovers can be told."""
-    return task.root / "work" / f"tmp-{task.name}-{_host()}-{os.getpid()}"
+    return own_folder(task.root / "work", task.name)
+
+
+def own_folder(place: Path, name: str) -> Path:
+    """A folder in `place` that is removed by `clear_stale` once this process is no more."""
+    return place / f"tmp-{name}-{_host()}-{os.getpid()}"
 
 
 def fail(task: Task, reason: str, message: str) -> None:
