@@ -151,9 +151,11 @@ class ExploreSection(Section):
 
 
 class CommitteeSection(Section):
-    """The committee. `driver`: the member whose forces move the walkers, or "mean" (M times the cost)."""
+    """The committee: "deep", `members` networks, or "shallow", one network with that many readout heads, each
+    trained on its own resample, from scratch every round. `driver`: the member whose forces move the walkers, or
+    "mean" (for a deep committee M times the cost)."""
 
-    kind: Literal["deep"] = "deep"
+    kind: Literal["deep", "shallow"] = "deep"
     members: Annotated[int, Field(ge=2)] = 4
     driver: Annotated[int, Field(ge=0)] | Literal["mean"] = 0
     dtype: Literal["float32", "float64"] = "float64"

@@ -214,8 +214,9 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
     parts = {"train": [i for i in range(len(labels)) if i not in set(held)], "valid": held}
     for part, indices in parts.items():
         ase_write(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices], format="extxyz")
-    warm = newest_models(work.root, round - 1) if round and config.training.warm_start else None
-    names = [f"member-{m}" for m in range(config.committee.members)]
+    shallow = config.committee.kind == "shallow"
+    warm = newest_models(work.root, round - 1) if round and config.training.warm_start and not shallow else None
+    names = [f"member-{m}" for m in range(1 if shallow else config.committee.members)]
     jobs = [
         TrainingJob(
             member=m,
@@ -225,6 +226,7 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
             folder=folder,
             out=folder / name,
             warm_start=None if warm is None else warm / name,
+            heads=config.committee.members if shallow else 1,
         )
         for m, name in enumerate(names)
     ]
