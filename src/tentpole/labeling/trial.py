@@ -17,7 +17,7 @@ from tentpole.labeling.executors import local
 from tentpole.labeling.labeler import Task, compute
 from tentpole.labeling.references import Reference
 
-BRIEF_S = 10.0  # below this, a second label tells the price of one from the price of starting up
+BRIEF_S = 120.0  # below this, a second label tells the price of one from that of starting up
 
 
 @dataclass(frozen=True)
