@@ -110,6 +110,24 @@ def test_models_are_deterministic_and_beat_the_mean(name):
     assert np.abs(mean - truth).mean() < 0.6 * np.abs(truth).mean()
 
 
+def test_the_chain_rule_by_hand_is_autograds():
+    torch = pytest.importorskip("torch")
+    from tentpole.pool.models import Networks, _Slopes, _views, outputs
+
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(5, 20, 4))).float()
+    y = torch.from_numpy(rng.normal(size=20)).float()
+    weights = [w.clone() for w in Networks(epochs=0).fit(x[0].double().numpy(), y.double().numpy(), 1).weights]
+    flat = torch.zeros(sum(w.numel() for w in weights))
+    slopes = _views(flat, weights)
+    _Slopes(x, y, weights, slopes).update()
+    for w in weights:
+        w.requires_grad_()
+    ((outputs(weights, x) - y) ** 2).mean(dim=1).sum().backward()
+    for w, slope in zip(weights, slopes, strict=True):
+        torch.testing.assert_close(slope, w.grad, rtol=1e-5, atol=1e-6)
+
+
 def test_networks_differ_by_seed_and_predict_rows_one_by_one():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(30, 4)), rng.normal(size=30)

@@ -106,14 +106,15 @@ def run_seed(
 ) -> tuple[list[Measurement], dict[str, list[int]]]:
     """The whole protocol for one seed: the measurements, and each rule's labels in their order.
 
-    All rules start from the same labels, so the first fit is shared. A rule's random numbers and its
-    networks' initial weights are named by seed and round: its curve does not depend on its companions.
+    All rules start from the same labels, so the first fit and its uncertainties are shared. A rule's random
+    numbers and its networks' initial weights are named by seed and round: its curve does not depend on its
+    companions.
     A rule that finds fewer than a batch worth a label gets fewer, and no more rounds for it.
     """
     test, initial, rest = split(protocol, len(task.target), seed)
     began = time.perf_counter()
     start = _fit(task, model, initial, seed * 1000)
-    first = _measure(task, start, test)
+    first, start_sigma = _measure(task, start, test), start.predict(task.inputs[rest])[1]
     seconds = time.perf_counter() - began
     measurements: list[Measurement] = []
     chosen: dict[str, list[int]] = {}
@@ -128,7 +129,8 @@ def run_seed(
         for round_ in range(1, protocol.rounds):
             began = time.perf_counter()
             k = min(protocol.batch, protocol.labels - len(labelled))
-            taken = _choose(task, rule, trained, labelled, candidates, k, [seed, round_])
+            sigma = start_sigma if round_ == 1 else trained.predict(task.inputs[candidates])[1]
+            taken = _choose(task, rule, trained.inputs, sigma, labelled, candidates, k, [seed, round_])
             if not len(taken):
                 break
             labelled = np.concatenate([labelled, candidates[taken]])
@@ -174,20 +176,16 @@ def _measure(task: Task, trained: _Trained, test: Index) -> Found:
 def _choose(
     task: Task,
     rule: SelectionRule,
-    trained: _Trained,
+    scale: Scale,
+    sigma: FloatArray,
     labelled: Index,
     candidates: Index,
     k: int,
     stream: list[int],
 ) -> Index:
     """Positions in `candidates`. The rule sees descriptors standardised on the labelled rows, and σ."""
-    sigma = trained.predict(task.inputs[candidates])[1]
-    table = Candidates(
-        candidates.astype(str).tolist(),
-        sigma,
-        trained.inputs.forward(task.inputs[candidates]),
-        ["pool"] * len(candidates),
-    )
-    known = Labelled(trained.inputs.forward(task.inputs[labelled]), ["pool"] * len(labelled))
+    names = candidates.astype(str).tolist()
+    table = Candidates(names, sigma, scale.forward(task.inputs[candidates]), ["pool"] * len(names))
+    known = Labelled(scale.forward(task.inputs[labelled]), ["pool"] * len(labelled))
     picks = rule.select(table, known, k, np.random.default_rng([1, *stream]))
     return np.array([pick.index for pick in picks], dtype=np.int64)

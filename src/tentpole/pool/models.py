@@ -70,24 +70,69 @@ class Networks:
     def fit(self, inputs: FloatArray, targets: FloatArray, seed: int) -> Fitted:
         import torch
 
-        x = torch.from_numpy(inputs).float().expand(self.members, -1, -1)
-        y = torch.from_numpy(targets).float()
+        layers = list(pairwise((inputs.shape[1], self.hidden, self.hidden, 1)))
         generator = torch.Generator().manual_seed(seed)
-        sizes = (inputs.shape[1], self.hidden, self.hidden, 1)
-        weights: list[torch.Tensor] = []
-        for fan_in, fan_out in pairwise(sizes):
-            bound = (6.0 / (fan_in + fan_out)) ** 0.5
-            for rows in (fan_in, 1):
-                start = torch.rand((self.members, rows, fan_out), generator=generator)
-                weights.append(((start * 2 - 1) * bound).requires_grad_())
-        optimizer = torch.optim.Adam(weights, lr=self.learning_rate, fused=True)
-        for _ in range(self.epochs):
-            optimizer.zero_grad(set_to_none=True)
-            # summed over members: each one's mean squared error, and no member feels another
-            loss = ((outputs(weights, x) - y) ** 2).mean(dim=1).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        return FittedNetworks(tuple(w.detach() for w in weights))
+        start = [
+            (torch.rand((self.members, rows, fan_out), generator=generator) * 2 - 1)
+            * (6.0 / (fan_in + fan_out)) ** 0.5
+            for fan_in, fan_out in layers
+            for rows in (fan_in, 1)
+        ]
+        # one flat tensor of all weights and one of all slopes: the optimizer takes a single step over them
+        flat = torch.cat([w.flatten() for w in start])
+        flat.grad = torch.zeros_like(flat)
+        weights = _views(flat, start)
+        optimizer = torch.optim.Adam([flat], lr=self.learning_rate, fused=True)
+        x = torch.from_numpy(inputs).float().expand(self.members, -1, -1).contiguous()
+        with torch.no_grad():
+            step = _Slopes(x, torch.from_numpy(targets).float(), weights, _views(flat.grad, start))
+            for _ in range(self.epochs):
+                step.update()
+                optimizer.step()
+        return FittedNetworks(tuple(weights))
+
+
+def _views(flat: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    import torch
+
+    parts = torch.split(flat, [w.numel() for w in like])
+    return [part.view(w.shape) for part, w in zip(parts, like, strict=True)]
+
+
+class _Slopes:
+    """Gradients of each member's mean squared error, by the chain rule, into tensors made once.
+
+    The same numbers as autograd gives, in about three quarters of its time: in networks as small as these,
+    making tensors costs as much as filling them.
+    """
+
+    def __init__(
+        self, x: torch.Tensor, y: torch.Tensor, weights: list[torch.Tensor], slopes: list[torch.Tensor]
+    ) -> None:
+        self.x, self.y, self.weights, self.slopes = x, y[:, None], weights, slopes
+        shape = (*x.shape[:2], weights[0].shape[2])
+        self.h1, self.h2, self.d1, self.d2 = (x.new_empty(shape) for _ in range(4))
+        self.out = x.new_empty((*x.shape[:2], 1))
+
+    def update(self) -> None:
+        import torch
+
+        through_relu = torch.ops.aten.threshold_backward.grad_input
+        w1, b1, w2, b2, w3, b3 = self.weights
+        g1, c1, g2, c2, g3, c3 = self.slopes
+        torch.baddbmm(b1, self.x, w1, out=self.h1).relu_()
+        torch.baddbmm(b2, self.h1, w2, out=self.h2).relu_()
+        torch.baddbmm(b3, self.h2, w3, out=self.out).sub_(self.y).mul_(2 / len(self.y))
+        torch.bmm(self.h2.mT, self.out, out=g3)
+        torch.sum(self.out, 1, keepdim=True, out=c3)
+        torch.mul(self.out, w3.mT, out=self.d2)
+        through_relu(self.d2, self.h2, 0, grad_input=self.d2)
+        torch.bmm(self.h1.mT, self.d2, out=g2)
+        torch.sum(self.d2, 1, keepdim=True, out=c2)
+        torch.bmm(self.d2, w2.mT, out=self.d1)
+        through_relu(self.d1, self.h1, 0, grad_input=self.d1)
+        torch.bmm(self.x.mT, self.d1, out=g1)
+        torch.sum(self.d1, 1, keepdim=True, out=c1)
 
 
 def outputs(weights: Sequence[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
