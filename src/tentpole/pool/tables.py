@@ -100,6 +100,12 @@ def probability(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
+def relation(p: float) -> str:
+    """As `probability`, with its sign: "= 0.0312", "< 0.0001"."""
+    text = probability(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
 def sentences(results: Results, rows: Sequence[Comparison]) -> list[str]:
     """Three sentences: what was compared, what differs from random, and what that means in labels."""
     base = rows[0]
@@ -113,7 +119,7 @@ def sentences(results: Results, rows: Sequence[Comparison]) -> list[str]:
     )
 
     def named(found: Sequence[Comparison]) -> str:
-        each = (f"{c.rule} ({100 * c.difference / base.final_mean:+.1f} %, p = {probability(c.p_holm)})" for c in found)
+        each = (f"{c.rule} ({100 * c.difference / base.final_mean:+.1f} %, p {relation(c.p_holm)})" for c in found)
         return ", ".join(each)
 
     tried = len(rows) - 1
