@@ -100,7 +100,7 @@ def test_a_warm_start_begins_with_the_last_weights_and_keeps_e0s_and_scale(train
     job = TrainingJob(
         member=0, seed=9, train=train, valid=valid, folder=tmp_path, out=tmp_path / "m", warm_start=jobs[0].out
     )
-    still = replace(SMALL, epochs=1, lr=1e-30, lr_end=1e-30, E0s="average")  # E0s of the first round stay
+    still = replace(SMALL, epochs=1, lr_warm=1e-30, lr_end=1e-30, E0s="average")  # E0s of the first round stay
     report = train_member(job, still)
     assert report.warm_start
     before, after = weights(jobs[0].out), weights(job.out)

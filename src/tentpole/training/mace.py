@@ -34,7 +34,8 @@ class MACESettings:
 
     channels, max_L, max_ell, correlation, interactions, radial_basis, cutoff_basis, r_max (Å) : the model.
     updates : gradient steps; the epochs follow from the size of the training set. epochs : instead of updates.
-    batch_size : configurations per step. lr, lr_end : learning rate at the start and, falling exponentially, at
+    batch_size : configurations per step. lr, lr_warm : learning rate at the start from random weights and from the
+    last round's, which the higher one would undo. lr_end : the rate it falls to, exponentially, at
     the end. ema_decay : of the running mean of the weights that is kept.
     energy_weight, forces_weight, stress_weight : of MACE's loss; stress counts where REF_stress is given.
     patience : evaluations without a better one (of about 16 in all) before a training stops early.
@@ -55,6 +56,7 @@ class MACESettings:
     epochs: int | None = None
     batch_size: int = 5
     lr: float = 0.04
+    lr_warm: float = 0.01
     lr_end: float = 0.001
     ema_decay: float = 0.99
     energy_weight: float = 10.0
@@ -74,7 +76,7 @@ class MACESettings:
         for name in ("channels", "interactions", "updates", "batch_size", "threads", "correlation"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} must be at least 1")
-        for name in ("r_max", "lr", "lr_end"):
+        for name in ("r_max", "lr", "lr_warm", "lr_end"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} = {getattr(self, name)} must be positive")
 
@@ -146,7 +148,8 @@ def arguments(
     valid = labelled_frames(job.valid)
     batch, epochs, interval = schedule(settings, len(frames) * job.heads)
     stress = any("REF_stress" in atoms.info and atoms.pbc.any() for atoms in frames)
-    decay = (settings.lr_end / settings.lr) ** (1.0 / max(1, epochs - 1))
+    lr = settings.lr if job.warm_start is None else settings.lr_warm
+    decay = (settings.lr_end / lr) ** (1.0 / max(1, epochs - 1))
     isolated = str({z: energies[z] for z in sorted(energies)})
     given: dict[str, Any] = {
         "name": "member",
@@ -173,7 +176,7 @@ def arguments(
         "max_num_epochs": epochs,
         "eval_interval": interval,
         "patience": settings.patience,
-        "lr": settings.lr,
+        "lr": lr,
         "scheduler": "ExponentialLR",
         "lr_scheduler_gamma": decay,
         "ema_decay": settings.ema_decay,
