@@ -21,8 +21,21 @@ _FASTMATH = {"reassoc", "contract", "nsz"}
 
 def compiled(function: F) -> F:
     """`function` as machine code."""
+    return _machine_code(function, _FASTMATH)
+
+
+def ordered(function: F) -> F:
+    """`function` as machine code whose sums run in the order they are written.
+
+    A loop that the compiler gives vector units only where arrays do not overlap in memory, which it looks up
+    at run time, adds in another order where it cannot tell: the last bit then depends on where arrays lie.
+    """
+    return _machine_code(function, set())
+
+
+def _machine_code(function: F, fastmath: set[str]) -> F:
     try:
-        kernel = njit(nogil=True, cache=True, fastmath=_FASTMATH)(function)
+        kernel = njit(nogil=True, cache=True, fastmath=fastmath)(function)
     except RuntimeError:  # numba: "no locator available", nowhere to keep the machine code
-        kernel = njit(nogil=True, fastmath=_FASTMATH)(function)
+        kernel = njit(nogil=True, fastmath=fastmath)(function)
     return cast(F, kernel)

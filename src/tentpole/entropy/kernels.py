@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tentpole.entropy.compiled import compiled
+from tentpole.entropy.compiled import compiled, ordered
 
 DEGENERATE = 1e-9
 """Neighbouring eigenvalues closer than this, relative to their size, form one cluster..."""
@@ -91,6 +91,15 @@ def _averaged(values: Any, weights: Any, kept: int, w: Any) -> None:
         i = end
 
 
+@ordered
+def _in_order(a: Any, b: Any, n: int) -> float:
+    """Σ a_k b_k over 1 <= k < n, one after the other."""
+    total = 0.0
+    for k in range(1, n):
+        total += a[k] * b[k]
+    return total
+
+
 @compiled
 def pull(
     low: int, high: int, start: Any, vector: Any, width: Any, amplitude: Any, cutoff: float,
@@ -155,20 +164,14 @@ def pull(
             gy[k] -= sum_y
             gz[k] -= sum_z
             slope[k] += sum_f
-        cx = 0.0
-        cy = 0.0
-        cz = 0.0
         for k in range(1, n):
-            t = -8.0 / (cutoff * cutoff) * math.sqrt(amplitude[first + k] * f[k]) * slope[k]
-            gx[k] += t * x[k]
-            gy[k] += t * y[k]
-            gz[k] += t * z[k]
-            cx -= t * x[k]
-            cy -= t * y[k]
-            cz -= t * z[k]
-        gx[0] += cx
-        gy[0] += cy
-        gz[0] += cz
+            slope[k] *= -8.0 / (cutoff * cutoff) * math.sqrt(amplitude[first + k] * f[k])
+            gx[k] += slope[k] * x[k]
+            gy[k] += slope[k] * y[k]
+            gz[k] += slope[k] * z[k]
+        gx[0] -= _in_order(slope, x, n)
+        gy[0] -= _in_order(slope, y, n)
+        gz[0] -= _in_order(slope, z, n)
         for i in range(3):
             for j in range(3):
                 strain[c, i, j] = 0.0
