@@ -134,17 +134,20 @@ class Rounds:
         return [label for round in range(last + 1) for label in batches.labels_of(self.root, round)]
 
     def _decide(self, name: int | str) -> None:
+        facts: dict[str, Any] = {}
         if name == 0:
             requests = phases.initial_requests(self.work)
-            batches.write_batch(self.root, 0, requests, {})
         elif name == VALIDATION:
             requests = phases.validation_requests(self.work)
-            batches.write_batch(self.root, VALIDATION, requests, {})
         else:
-            requests = self._choose(int(name))
-        self.work.journal.append("batch", round=name, asked=len(requests))
+            requests, facts = self._choose(int(name))
+        batches.write_batch(self.root, name, requests, facts)
+        strength = facts.get("bias_strength_eV", {})
+        self.work.journal.append("batch", round=name, asked=len(requests), bias_strength_eV=strength)
 
-    def _choose(self, round: int) -> list[Request]:
+    def _choose(self, round: int) -> tuple[list[Request], dict[str, Any]]:
+        """Explore with the committee in force, then let the rule choose; and what the round's report needs."""
+        self.work.watch.progress(f"round {round}: fingerprints", 0, 1)  # compiles once per machine: seconds
         labels = self._labels(round - 1)
         fingerprint, covariance = phases.dataset_covariance(self.config, labels)
         phases.explore(self.work, round, covariance)
@@ -166,18 +169,17 @@ class Rounds:
         reference = self.work.reference.hash
         requests = requests_of(chosen, reference, self.config.charge, self.config.multiplicity)
         facts |= phases.exploration_facts(shards, walkers)
-        batches.write_batch(self.root, round, requests, facts)
         self.work.watch.note(
             f"round {round}: {facts['candidates']} candidates, {len(requests)} worth a label, "
             f"{facts['unhealthy']} mishaps"
         )
-        return requests
+        return requests, facts
 
     def _conditions(self, last: int) -> list[str]:
-        """The condition of each label up to round `last`; the initial ones are named by structure."""
+        """The condition of each label up to round `last`; "initial" for those from before any exploration."""
         found = []
         for round in range(last + 1):
-            of = {q.name: str(q.condition) for q in self.requests(round)}
+            of = {q.name: str(q.condition or "initial") for q in self.requests(round)}
             found += [of[name] for name in batches.read_closed(self.root, round)["accepted"]]
         return found
 
