@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def vasp(machine: Machine) -> Machine:
             "   LULTRA =        F    use ultrasoft PP ?\n   IUNSCR =        1\n   RPACOR =    0.000\n"
             f"   POMASS =    1.000; ZVAL   =    {valence}.000    mass and valenz\n  End of Dataset\n"
         )
-    command = f"{sys.executable} {PROGRAMS / 'vasp.py'}"
+    command = shlex.join([sys.executable, str(PROGRAMS / "vasp.py")])
     machine.configure(f"[environment]\nVASP_COMMAND = {command}\nVASP_PP_PATH = {machine.folder}\n")
     return machine
 
@@ -81,6 +82,6 @@ def aims(machine: Machine) -> Machine:
             number = atomic_numbers[symbol]
             text = f"  species        {symbol}\n    nucleus             {number}\n#   {level}\n"
             (defaults / level / f"{number:02}_{symbol}_default").write_text(text)
-    command = f"{sys.executable} {PROGRAMS / 'aims.py'}"
+    command = shlex.join([sys.executable, str(PROGRAMS / "aims.py")])
     machine.configure(f"[aims]\ncommand = {command}\ndefault_species_directory = {defaults / 'light'}\n")
     return machine
