@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ase import Atoms
 
+from tentpole import batches
 from tentpole.config import CampaignConfig, LocalSection, ParslSection, starting_structures
+from tentpole.errors import InputError
 from tentpole.folder import CAMPAIGN_FILE
 from tentpole.journal import Journal
 from tentpole.labeling import queues, references
@@ -39,7 +41,20 @@ def open_context(config: CampaignConfig, root: Path, journal: Journal, watch: Wa
     starts = starting_structures(config, root / CAMPAIGN_FILE)
     elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
     reference = references.load(config.reference, elements)
+    _refuse_other_physics(root, reference)
     return Context(config, root, journal, watch, reference, starts, workers_of(config, root))
+
+
+def _refuse_other_physics(root: Path, reference: Reference) -> None:
+    """Raises InputError where the folder's labels are of another reference hash: they would mix with new ones."""
+    accepted = batches.read_closed(root, 0)["accepted"] if batches.is_closed(root, 0) else []
+    before = {name.partition("-")[2] for name in accepted}
+    if before - {reference.hash}:
+        raise InputError(
+            f"{root}: its labels are of reference {', '.join(sorted(before))}, but \"{reference.name}\" is "
+            f"{reference.hash} now: its parameters, potentials or program version have changed. Labels of different "
+            "physics never train one model: restore what changed, or start another campaign with another --dir."
+        )
 
 
 def workers_of(config: CampaignConfig, root: Path) -> Workers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,10 +239,12 @@ class Rounds:
 
     def _coverage(self, round: int, errors: FrameErrors) -> float | None:
         """Share of new frames whose largest error is within what round `round`'s calibration promised for them."""
-        scale = read_json(done_path(self.root, round)).get("calibration", {}).get("scale")
-        if scale is None or not len(errors.names):
+        from tentpole.committee.calibration import Calibration
+
+        promised = read_json(done_path(self.root, round)).get("calibration", {}).get("fit")
+        if promised is None or promised["scale"] is None or not len(errors.names):
             return None
-        return float(np.mean(errors.max_force_error <= scale * errors.max_force_std))
+        return Calibration(**promised).coverage(errors.max_force_std, errors.max_force_error)
 
     def judge(self) -> Verdict | None:
         """The verdict on the rounds that are done, or None: go on."""
@@ -270,7 +273,7 @@ def calibration_facts(errors: FrameErrors, target_eV_per_A: float) -> dict[str, 
 
     found = calibrate(errors.max_force_std, errors.max_force_error)
     threshold = None if found.scale is None else found.threshold(target_eV_per_A)
-    return {"scale": found.scale, "alpha": found.alpha, "threshold_eV_per_A": threshold, "words": found.words}
+    return {"fit": asdict(found), "threshold_eV_per_A": threshold, "words": found.words}
 
 
 def _none(value: float) -> float | None:

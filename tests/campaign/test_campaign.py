@@ -190,3 +190,16 @@ def test_a_label_of_other_physics_is_a_failed_label_and_the_campaign_ends(campai
     assert closed["failed"]
     reasons = [json.loads(path.read_text())["reason"] for path in (tmp_path / "run/quarantine").glob("*/reason.json")]
     assert reasons == ["other_physics"] * len(closed["failed"])
+
+
+def test_a_reference_that_changed_is_refused_before_its_labels_mix(campaign_file: Make, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('parent = "emt"\ncode_version = "1"\n')
+    path = campaign_file(reference="mine.toml")
+    with Campaign(path, tmp_path / "run") as campaign:
+        batch = campaign.ask()
+        campaign.tell([request.label(0.0, np.zeros((4, 3))) for request in batch])
+        batches.close(tmp_path / "run", 0, batch, {})
+    mine.write_text('parent = "emt"\ncode_version = "2"\n')
+    with pytest.raises(InputError, match="different physics"):
+        Campaign(path, tmp_path / "run")
