@@ -11,7 +11,9 @@ from tentpole.errors import InputError, StateError
 from tentpole.qbc import QBCSettings, compare, learning_curves, read_labelled, run, run_one, stop_suggestion
 from tentpole.qbc.curves import Curve, histories
 from tentpole.qbc.figures import draw
-from tentpole.qbc.study import prepare_split, rounds, run_folder, settings_from_json, settings_to_json
+from tentpole.qbc.study import chooser_of, prepare_split, rounds, run_folder, settings_from_json, settings_to_json
+from tentpole.selection import TwoKey
+from tentpole.store import read_json
 from tentpole.training import MACESettings
 
 E0S = {"H": -13.0, "O": -2040.0}
@@ -97,14 +99,23 @@ def test_a_study_goes_on_where_it_stopped_with_the_same_end(study):
     settings, folder, _, _ = study
     place = run_folder(folder, "uncertainty", 0)
     last = rounds(place)[-1]
-    before, kept = last.read_text(), rounds(place)[0].stat().st_mtime_ns
+    before, kept = read_json(last), rounds(place)[0].stat().st_mtime_ns
     last.unlink()
     (last.parent / "models" / "member-1.json").unlink()
     run_one(settings, folder, "uncertainty", 0)
-    assert last.read_text() == before
+    assert read_json(last) | {"training_seconds": before["training_seconds"]} == before
     assert rounds(place)[0].stat().st_mtime_ns == kept
     with pytest.raises(StateError, match="batch differ"):
         run(replace(settings, batch=2), folder)
+
+
+def test_a_variant_of_a_rule_has_a_name_of_its_own():
+    settings = QBCSettings(data="none", rules={"short": {"rule": "two_key", "shortlist": 3}})
+    assert chooser_of(settings, "short") == TwoKey(shortlist=3)
+    with pytest.raises(InputError, match="common start"):
+        QBCSettings(data="none", rules={"initial": {"rule": "random"}})
+    with pytest.raises(InputError, match='did you mean "two_key"'):
+        QBCSettings(data="none", rules={"two_kye": {}})
 
 
 def test_curves_and_ratios(study):

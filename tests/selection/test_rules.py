@@ -173,3 +173,13 @@ def test_a_misspelt_rule_or_setting_is_answered_with_the_right_one():
         rule("logdet", quota=0)
     with pytest.raises(InputError, match="quota"):
         rule("two_key", quota="evn")
+
+
+def test_a_shortlist_keeps_the_first_key_to_the_highest_sigma():
+    candidates = table()
+    picks = TwoKey(sigma=0.0, shortlist=2, gain=-np.inf, quota="none").select(candidates, known(), 5, rng())
+    best = set(np.argsort(-candidates.sigma)[:10].tolist())
+    assert len(picks) == 5
+    assert {p.index for p in picks} <= best
+    with pytest.raises(InputError, match="shortlist must be at least 1"):
+        TwoKey(shortlist=0.5)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from tentpole.committee import Committee
-from tentpole.committee.calibration import atom_cases, likeness, structure_cases
+from tentpole.committee.calibration import atom_cases, calibrate, likeness, structure_cases
 
 FloatArray = NDArray[np.float64]
 
@@ -25,12 +25,16 @@ class Measured:
     pool_sigma: FloatArray
 
 
-def measure(committee: Committee, test: Sequence[Atoms], pool: Sequence[Atoms]) -> Measured:
+def measure(
+    committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms], pool: Sequence[Atoms]
+) -> Measured:
     """Errors of the committee's mean on `test`, its σ against them, and σ over `pool`.
 
     force_rmse over components; force_p95, the 95th percentile of |error of the force vector| over atoms;
     energy_rmse per atom, the mean error over the set included; spearman of σ and error over structures (largest
-    of the atoms) and over atoms; spread_ratio as `likeness` defines it.
+    of the atoms) and over atoms; spread_ratio as `likeness` defines it; scale and coverage: of the conformal
+    calibration of a frame's largest error on `valid`, and the share of `test` within it (promised: 95 %), None
+    where `valid` is too small.
     """
     forces = [atoms.arrays["REF_forces"] for atoms in test]
     found = committee.evaluate(test)
@@ -43,6 +47,8 @@ def measure(committee: Committee, test: Sequence[Atoms], pool: Sequence[Atoms]) 
     atom_sigma, atom_error = atom_cases(found, forces)
     sigma, error = structure_cases(found, forces)
     alike = likeness(found, forces)
+    held = committee.evaluate(valid)
+    fit = calibrate(*structure_cases(held, [atoms.arrays["REF_forces"] for atoms in valid]), minimum=0)
     pool_sigma = np.array([d.force_std for d in committee.evaluate(pool).disagreements()])
     summary = {
         "force_rmse": _rms(errors),
@@ -54,6 +60,8 @@ def measure(committee: Committee, test: Sequence[Atoms], pool: Sequence[Atoms]) 
         "spearman_atoms": float(spearmanr(atom_sigma, atom_error).statistic),
         "spread_ratio": alike.spread_ratio,
         "alike": alike.alike,
+        "scale": fit.scale,
+        "coverage": None if fit.scale is None else fit.coverage(sigma, error),
         "sigma": sigma.tolist(),
         "error": error.tolist(),
     }

@@ -21,11 +21,13 @@ from tentpole.entropy import GOM, Covariance
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.qbc.data import Split, read_labelled, split
 from tentpole.qbc.measures import measure
-from tentpole.selection import Candidates, Labelled, rule
+from tentpole.selection import Candidates, Labelled, SelectionRule, rule
 from tentpole.store import read_json, write_json
-from tentpole.training import MACESettings, TrainingJob, train_committee
+from tentpole.training import MACESettings, TrainingJob, TrainingReport, train_committee
 
 VERSION = 1
+INITIAL = "initial"
+"""The run that trains what all rules of a seed start from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,10 @@ class QBCSettings:
 
     data : labelled extended XYZ; energy_key, forces_key, missing : as read_labelled takes them.
     initial, test, valid : frames to start from, to test on, and to validate trainings on. batch : labels per
-    round. maximum : training frames to end at. rules : selection rules with their settings. seeds : one run each
-    per rule; the initial frames depend on the seed and on nothing else, so that rules start alike, and the test
-    and validation frames on `test_seed`, so that all runs are judged alike.
+    round. maximum : training frames to end at. rules : selection rules with their settings; a variant under a name
+    of its own says which by `rule`. seeds : one run each per rule; the initial frames depend on the seed and on
+    nothing else, so that rules start alike, and the test and validation frames on `test_seed`, so that all runs are
+    judged alike.
     members, committee : deep (that many networks) or shallow (that many heads). warm_start : go on from the last
     round's weights (deep only). cutoff : Å, of the fingerprint that gains are computed with. training : of members.
     """
@@ -47,7 +50,7 @@ class QBCSettings:
     missing: Literal["refuse", "skip"] = "refuse"
     initial: int = 20
     test: int = 50
-    valid: int = 10
+    valid: int = 20
     batch: int = 10
     maximum: int = 120
     rules: Mapping[str, Mapping[str, Any]] = field(
@@ -62,8 +65,8 @@ class QBCSettings:
     training: MACESettings = field(default_factory=MACESettings)
 
     def __post_init__(self) -> None:
-        for name, settings in self.rules.items():
-            rule(name, **settings)
+        for name in self.rules:
+            chooser_of(self, name)
         if self.members < 2:
             raise InputError(f"members = {self.members}: a committee needs at least two")
         if self.maximum <= self.initial:
@@ -95,7 +98,8 @@ def run(
     else:
         prepare_split(settings)  # refuses bad data before anything is written
         write_json(stored, content)
-    waiting = [(name, seed) for seed in settings.seeds for name in settings.rules]
+    waiting = [(INITIAL, seed) for seed in settings.seeds]
+    waiting += [(name, seed) for seed in settings.seeds for name in settings.rules]
     cores = os.cpu_count() or 1
     limit = parallel or max(1, cores // 2)
     running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
@@ -104,6 +108,8 @@ def run(
     try:
         while waiting or running:
             while waiting and len(running) < limit:
+                if waiting[0][0] != INITIAL and any(name == INITIAL for name, _ in running):
+                    break  # the others start from what these train
                 name, seed = waiting.pop(0)
                 place = run_folder(folder, name, seed)
                 place.mkdir(parents=True, exist_ok=True)
@@ -136,7 +142,11 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
     """One rule, one seed, in this process: rounds until `maximum` frames or nothing is worth a label."""
     frames, parts = prepare_split(settings, seed)
     place = run_folder(folder, name, seed)
-    chooser = rule(name, **settings.rules[name])
+    initial = run_folder(folder, INITIAL, seed)
+    start = _train(settings, initial, frames, parts.initial, parts, seed, 0, workers, None)
+    if name == INITIAL:
+        return []
+    chooser = chooser_of(settings, name)
     gom = GOM(settings.cutoff)
     rows = [gom.fingerprints(atoms) for atoms in frames]
     training, pool = list(parts.initial), list(parts.pool)
@@ -145,11 +155,13 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
     for number in range(1 + -(-(settings.maximum - settings.initial) // settings.batch)):
         here = place / f"round-{number:02d}"
         done = here / "round.json"
-        members = _stems(here, settings)
+        models = here if number else initial
         if not done.is_file():
-            _train(settings, here, frames, training, parts, seed, number, workers, previous)
-            committee = Committee.load(here / "models", dtype=settings.training.dtype)
-            result = measure(committee, [frames[k] for k in parts.test], [frames[k] for k in pool])
+            reports = start
+            if number:
+                reports = _train(settings, here, frames, training, parts, seed, number, workers, previous)
+            committee = Committee.load(models / "models", dtype=settings.training.dtype)
+            result = measure(committee, *([frames[k] for k in part] for part in (parts.test, parts.valid, pool)))
             room = min(settings.batch, settings.maximum - len(training))
             picks = []
             if room > 0:
@@ -176,6 +188,7 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
                 "seed": seed,
                 "round": number,
                 "n": len(training),
+                "training_seconds": sum(report.seconds for report in reports),
                 "picked": chosen,
                 "reasons": [p.reason for p in picks],
                 "sigma_selected": _mean(result.pool_sigma[[p.index for p in picks]]),
@@ -189,8 +202,16 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
             break
         training += chosen
         pool = [k for k in pool if k not in set(chosen)]
-        previous = members
+        previous = _stems(models, settings)
     return results
+
+
+def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:
+    """The selection rule that the study calls `name`. Raises InputError."""
+    if name == INITIAL:
+        raise InputError(f'no rule may be called "{INITIAL}": the common start of all rules is')
+    given = dict(settings.rules[name])
+    return rule(given.pop("rule", name), **given)
 
 
 def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Split]:
@@ -242,7 +263,7 @@ def _train(
     number: int,
     workers: int,
     previous: Sequence[Path] | None,
-) -> None:
+) -> list[TrainingReport]:
     here.mkdir(parents=True, exist_ok=True)
     write(here / "train.xyz", [frames[k] for k in training], format="extxyz")
     write(here / "valid.xyz", [frames[k] for k in parts.valid], format="extxyz")
@@ -260,7 +281,7 @@ def _train(
         )
         for k, stem in enumerate(stems)
     ]
-    train_committee(jobs, settings.training, workers)
+    return train_committee(jobs, settings.training, workers)
 
 
 def _mean(values: Any) -> float | None:
