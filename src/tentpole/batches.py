@@ -171,6 +171,12 @@ def read_closed(root: Path, round: int | str) -> dict[str, Any]:
     return read_json(closed_path(root, round))
 
 
+def lost(root: Path, round: int | str) -> bool:
+    """Whether a label that a closed round brought is no longer there."""
+    names = read_closed(root, round)["accepted"]
+    return not all(label_path(root, *name.split("-")).exists() for name in names)
+
+
 def labels_of(root: Path, round: int | str) -> list[Label]:
     """The labels that a closed round brought, in batch order."""
     names = read_closed(root, round)["accepted"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from typing import Any
 from tentpole.batches import Failure, Request, failure_of
 from tentpole.config import CampaignConfig
 from tentpole.context import open_context
-from tentpole.folder import open_folder
+from tentpole.folder import locate, settle
 from tentpole.journal import Journal
 from tentpole.lock import Lock
 from tentpole.rounds import Rounds, criteria
@@ -45,14 +46,19 @@ class Campaign:
         *,
         watch: Watcher | None = None,
     ) -> None:
-        self.config, self.folder = open_folder(source, folder)
+        given, self.folder = locate(source, folder)
         self._lock = Lock(self.folder)
-        self._journal = Journal(self.folder / "journal.jsonl")
-        self._journal.append("opened", version=1)
-        self._work = open_context(self.config, self.folder, self._journal, watch or Silent())
-        self._rounds = Rounds(self._work)
-        self._asked_at: float | None = None
-        self._reconsider()
+        try:
+            self.config = settle(given, self.folder)
+            self._journal = Journal(self.folder / "journal.jsonl")
+            self._journal.append("opened", version=1)
+            self._work = open_context(self.config, self.folder, self._journal, watch or Silent())
+            self._rounds = Rounds(self._work)
+            self._asked_at: float | None = None
+            self._reconsider()
+        except BaseException:
+            self._lock.release()
+            raise
 
     @property
     def verdict(self) -> Verdict | None:
@@ -71,15 +77,18 @@ class Campaign:
         Trains and explores first where that is what comes next. Asking again without telling gives what is
         still without an answer.
         """
-        while self.verdict is None:
+        while True:
             waiting = self._rounds.waiting()
             if waiting:
                 self._asked_at = time.monotonic()
                 return waiting
+            if self._rounds.mend():
+                continue
+            if self.verdict is not None:
+                return []
             verdict = self._rounds.step()
             if verdict is not None:
                 self._conclude(verdict)
-        return []
 
     def tell(self, answers: Iterable[Label | Failure]) -> None:
         """Take answers, in any order and portions. A label is durable when this returns.
@@ -149,7 +158,8 @@ class Campaign:
     def close(self, *, at_once: bool = False) -> None:
         """End the workers and give the folder back. Everything is on disk already."""
         self._work.workers.close(at_once=at_once)
-        self._journal.append("closed")
+        with suppress(OSError):  # a full disk has been told of already, and a missing "closed" is a crash's
+            self._journal.append("closed")
         self._journal.close()
         self._lock.release()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -39,6 +40,11 @@ CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a
 Folder = Annotated[Path, typer.Argument(help="A campaign folder.")]
 
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_ROOM = (
+    "Make room there, or mend the disk or its permissions; then the same command goes on: what was written so far "
+    "is whole."
+)
 STOPPED = "\nStopped. Everything so far is saved; the same command goes on."
 
 
@@ -59,6 +65,12 @@ def main() -> None:
     except TentpoleError as error:
         _say(error)
         sys.exit(3)
+    except OSError as error:
+        if error.errno not in _DISK:
+            err.print_exception()
+            sys.exit(3)
+        _say(StateError(f"{error.filename or 'a file'}: {error.strerror}. {_ROOM}"))
+        sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         err.print(STOPPED)
         sys.exit(130)

@@ -6,12 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ase.io import write as ase_write
-
 from tentpole import config as config_module
 from tentpole.config import CampaignConfig
 from tentpole.errors import InputError, StateError
-from tentpole.store import atomic_write
+from tentpole.lock import LOCK_FILE
+from tentpole.store import atomic_write, write_frames
 
 CAMPAIGN_FILE = "campaign.toml"
 
@@ -19,18 +18,41 @@ MAY_CHANGE = ("stop", "target", "executor")
 """Tables of the campaign file that may differ when a campaign goes on; anything else is another campaign."""
 
 
-def open_folder(source: CampaignConfig | Path | str, folder: Path | str | None) -> tuple[CampaignConfig, Path]:
-    """The configuration and the folder of a campaign, both ready to use.
+def locate(
+    source: CampaignConfig | Path | str, folder: Path | str | None
+) -> tuple[CampaignConfig | None, Path]:
+    """The configuration that was given (None: the folder's own) and the campaign's folder; writes nothing.
 
-    A new folder gets the resolved configuration and copies of the structures, so that it depends on
-    nothing outside. An old one must have been started with the same configuration, but for MAY_CHANGE.
+    Raises InputError and StateError for what can never be a campaign.
     """
     if not isinstance(source, CampaignConfig):
         source = Path(source)
         if source.is_dir():
-            return stored_config(source), source
+            stored_config(source)
+            return None, source
         source = open_config(source)
     root = Path(folder) if folder is not None else Path("runs") / source.name
+    if not (root / CAMPAIGN_FILE).exists() and root.exists() and not _was_beginning(root):
+        raise StateError(
+            f"{root}: has files in it, but no {CAMPAIGN_FILE}: not a campaign folder. Choose another --dir."
+        )
+    return source, root
+
+
+def open_folder(source: CampaignConfig | Path | str, folder: Path | str | None) -> tuple[CampaignConfig, Path]:
+    """The configuration and the folder of a campaign, both ready to use: `locate`, then `settle`."""
+    given, root = locate(source, folder)
+    return settle(given, root), root
+
+
+def settle(source: CampaignConfig | None, root: Path) -> CampaignConfig:
+    """The configuration of the campaign in `root`, both ready to use, for the driver that holds its lock.
+
+    A new folder gets the resolved configuration and copies of the structures, so that it depends on
+    nothing outside. An old one must have been started with the same configuration, but for MAY_CHANGE.
+    """
+    if source is None:
+        return stored_config(root)
     if (root / CAMPAIGN_FILE).exists():
         old = stored_config(root)
         differing = _differing(old, source)
@@ -40,14 +62,18 @@ def open_folder(source: CampaignConfig | Path | str, folder: Path | str | None) 
                 f"Choose another --dir or name, or undo the change. ({', '.join(MAY_CHANGE)} may change.)"
             )
         config = old.model_copy(update={name: getattr(source, name) for name in MAY_CHANGE})
-    elif root.exists() and any(p.name != "lock" for p in root.iterdir()):
-        raise StateError(
-            f"{root}: has files in it, but no {CAMPAIGN_FILE}: not a campaign folder. Choose another --dir."
-        )
     else:
         config = _with_copies(source, root)
-    atomic_write(root / CAMPAIGN_FILE, config_module.dump(_relative(config, root)).encode())
-    return config, root
+    content = config_module.dump(_relative(config, root)).encode()
+    if not (root / CAMPAIGN_FILE).exists() or (root / CAMPAIGN_FILE).read_bytes() != content:
+        atomic_write(root / CAMPAIGN_FILE, content)
+    return config
+
+
+def _was_beginning(root: Path) -> bool:
+    """Whether all that is in `root` is what a driver leaves that was stopped before the campaign file was there."""
+    names = {p.name for p in root.iterdir() if not (p.name.startswith(".") and p.name.endswith(".part"))}
+    return names <= ({LOCK_FILE, "structures"} if LOCK_FILE in names else set())
 
 
 def open_config(source: Path) -> CampaignConfig:
@@ -74,11 +100,10 @@ def _with_copies(config: CampaignConfig, root: Path) -> CampaignConfig:
     """The configuration with its structures copied to `root`/structures."""
     starts = config_module.starting_structures(config, root / CAMPAIGN_FILE)
     home = root.resolve() / "structures"
-    home.mkdir(parents=True, exist_ok=True)
     structures = []
     for structure in config.structures:
         copy = home / f"{structure.name}.extxyz"
-        ase_write(copy, starts[structure.name], format="extxyz")
+        write_frames(copy, starts[structure.name])
         structures.append(structure.model_copy(update={"file": str(copy), "index": -1}))
     update: dict[str, Any] = {"structures": tuple(structures)}
     for table in ("initial", "validation"):
@@ -87,7 +112,7 @@ def _with_copies(config: CampaignConfig, root: Path) -> CampaignConfig:
             where = f"{table}.file"
             frames = config_module.read_structures(Path(section.file), section.index, where)
             copy = home / f"{table}-frames.extxyz"
-            ase_write(copy, frames, format="extxyz")
+            write_frames(copy, frames)
             update[table] = section.model_copy(update={"file": str(copy), "index": ":"})
     return config.model_copy(update=update)
 

@@ -13,6 +13,9 @@ from tentpole.phases import group_errors
 from tentpole.store import read_json
 from tentpole.verdict import Round
 
+VALIDATION = "validation"
+"""Name of the fixed set's batch, which belongs to round 0."""
+
 
 def done_path(root: Path, round: int) -> Path:
     """The file that ends a round."""
@@ -20,11 +23,18 @@ def done_path(root: Path, round: int) -> Path:
 
 
 def rounds_done(root: Path) -> int:
-    """How many rounds are done, which is the number of the one under way."""
+    """How many rounds are done, which is the number of the one under way: all three files of a done one are there."""
     round = 0
-    while done_path(root, round).exists():
+    while all(path.exists() for path in (*_decided_and_closed(root, round), done_path(root, round))):
         round += 1
     return round
+
+
+def _decided_and_closed(root: Path, round: int) -> list[Path]:
+    names: list[int | str] = [round]
+    if round == 0 and any(path(root, VALIDATION).exists() for path in (batches.batch_path, batches.closed_path)):
+        names.append(VALIDATION)
+    return [path(root, name) for name in names for path in (batches.batch_path, batches.closed_path)]
 
 
 def validation_error(root: Path, round: int) -> float:

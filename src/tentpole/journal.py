@@ -6,6 +6,7 @@ A bad line anywhere else means that the file was damaged, and is refused with it
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -48,7 +49,8 @@ class Journal:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def append(self, event: str, **facts: Any) -> None:
-        """Write one event and make it durable before returning."""
+        """Write one event and make it durable before returning. Raises OSError, the journal as it was before,
+        where the disk does not take it."""
         content = {
             "v": VERSION,
             "event": event,
@@ -56,8 +58,15 @@ class Journal:
             "elapsed_s": round(time.monotonic() - self._start, 3),
             **facts,
         }
-        os.write(self._descriptor, _format(content))
-        os.fsync(self._descriptor)
+        line, end = _format(content), os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) < len(line):  # the last bytes of a disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._descriptor)
+        except OSError as error:
+            os.ftruncate(self._descriptor, end)  # a torn line may only be the last one
+            error.filename = error.filename or str(self._path)
+            raise
 
     def close(self) -> None:
         os.close(self._descriptor)

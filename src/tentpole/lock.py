@@ -7,21 +7,25 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from tentpole.errors import StateError
+
+LOCK_FILE = "lock"
 
 
 class Lock:
     """Holds `folder`/lock while a driver works there.
 
     The kernel's lock on the file ends with its process however that dies, so a crash on this machine
-    leaves nothing to clean up. Another machine's lock cannot be asked: the host and pid in the file speak.
+    leaves nothing to clean up, whatever process has that pid today. Another machine's lock cannot be asked: the
+    host and pid in the file speak.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
+        self._path = folder / LOCK_FILE
         folder.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("a+")
         try:
@@ -38,12 +42,19 @@ class Lock:
                 f"{folder}: another driver works here, or died: {self._owner()}. That is another machine, "
                 f"which cannot be asked from here: make sure that it has stopped, then delete {self._path}"
             )
-        self._file.truncate(0)
-        json.dump({"host": socket.gethostname(), "pid": os.getpid(), "since": time.ctime()}, self._file)
-        self._file.flush()
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.ctime()}
+        try:
+            os.ftruncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), json.dumps(owner).encode())
+        except OSError as error:  # a full disk
+            self._file.close()
+            error.filename = str(self._path)
+            raise
 
     def release(self) -> None:
-        self._file.truncate(0)
+        """Give the folder back. A lock that names nobody is nobody's."""
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), 0)
         self._file.close()
 
     def _owner(self) -> str:
@@ -61,7 +72,7 @@ class Lock:
 
 def owner(folder: Path) -> dict[str, object] | None:
     """Host, pid and start of the driver that holds `folder`, or of one that died there; None for nobody."""
-    return _read(folder / "lock") or None
+    return _read(folder / LOCK_FILE) or None
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import write as ase_write
 
 from tentpole.batches import Request
 from tentpole.config import FramesSection, RattleSection, ReferenceMDSection, read_structures
@@ -20,6 +19,7 @@ from tentpole.exploration import WalkerJob, run_walker
 from tentpole.initial import ReferenceMD, rattled, reference_md
 from tentpole.shards import read_exploration
 from tentpole.state import Condition, Label
+from tentpole.store import write_frames
 
 if TYPE_CHECKING:
     from tentpole.config import CampaignConfig
@@ -189,10 +189,9 @@ def models_folder(root: Path, round: int) -> Path:
 def is_trained(root: Path, round: int) -> bool:
     """Whether this round has no need of training: its committee is whole, or it brought no labels."""
     from tentpole.batches import read_closed
-    from tentpole.committee.committee import COMMITTEE_FILE
+    from tentpole.committee.committee import is_whole
 
-    whole = (models_folder(root, round) / COMMITTEE_FILE).exists()
-    return whole or not read_closed(root, round)["accepted"]
+    return is_whole(models_folder(root, round)) or not read_closed(root, round)["accepted"]
 
 
 def newest_models(root: Path, round: int) -> Path:
@@ -209,11 +208,10 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
     from tentpole.training import TrainingJob, train_committee
 
     config, folder = work.config, models_folder(work.root, round)
-    folder.mkdir(parents=True, exist_ok=True)
     held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
     parts = {"train": [i for i in range(len(labels)) if i not in set(held)], "valid": held}
     for part, indices in parts.items():
-        ase_write(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices], format="extxyz")
+        write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
     warm = newest_models(work.root, round - 1) if round and config.training.warm_start and not shallow else None
     names = [f"member-{m}" for m in range(1 if shallow else config.committee.members)]

@@ -23,7 +23,7 @@ from tentpole.context import Context
 from tentpole.errors import InputError, StateError
 from tentpole.evaluation import FrameErrors, frame_errors
 from tentpole.exploration import shard_path
-from tentpole.history import done_path, history, rounds_done, validation_error
+from tentpole.history import VALIDATION, done_path, history, rounds_done, validation_error
 from tentpole.journal import read
 from tentpole.selection import rule
 from tentpole.selection.base import Labelled
@@ -36,7 +36,6 @@ from tentpole.verdict import Criteria, Verdict, judge
 if TYPE_CHECKING:
     from tentpole.labeling import Outcome
 
-VALIDATION = "validation"
 _SELECTION = 3  # purpose of random numbers; phases.py has the others
 
 
@@ -52,13 +51,9 @@ class Rounds:
         return rounds_done(self.root)
 
     def waiting(self) -> list[Request]:
-        """The structures of the current round that have no outcome yet; [] also where none are decided."""
-        return [
-            request
-            for name in self._names(self.current)
-            if batches.batch_path(self.root, name).exists()
-            for request in batches.pending(self.root, self.requests(name))
-        ]
+        """The structures of the current round that have no outcome yet, and those of earlier rounds whose labels
+        are gone; [] also where none are decided."""
+        return [q for name in self._open() for q in batches.pending(self.root, self.requests(name))]
 
     def requests(self, name: int | str) -> list[Request]:
         """The batch of a round, or the validation set's."""
@@ -85,8 +80,23 @@ class Rounds:
 
     def asked(self) -> dict[str, Request]:
         """All that the current round asks for, answered or not, by name."""
-        decided = [name for name in self._names(self.current) if batches.batch_path(self.root, name).exists()]
-        return {request.name: request for name in decided for request in self.requests(name)}
+        return {request.name: request for name in self._open() for request in self.requests(name)}
+
+    def mend(self) -> bool:
+        """Make anew, with the same result, what is missing of the rounds that are done; True where something was.
+
+        Files that were found damaged are deleted to that end.
+        """
+        for round in range(self.current):
+            walkers = phases.walker_conditions(self.work) if round else []
+            if not all(shard_path(self.root, round, id).exists() for id, _, _ in walkers):
+                _, covariance = phases.dataset_covariance(self.config, self._labels(round - 1))
+                phases.explore(self.work, round, covariance)
+                return True
+            if not phases.is_trained(self.root, round):
+                self._train(round)
+                return True
+        return False
 
     def check_answer(self, answer: Label | batches.Failure, asked: dict[str, Request]) -> None:
         """Raises InputError for an answer nobody asked for, of another reference, or of the wrong shape."""
@@ -125,6 +135,13 @@ class Rounds:
             for q in requests
         ]
         return label_all(tasks, self.work.workers.labels, attempts=limits.attempts)
+
+    def _open(self) -> list[int | str]:
+        """The batches that may lack a label: what is decided of this round, and of others where a file is gone."""
+        current = self.current
+        decided = [name for name in self._names(current) if batches.batch_path(self.root, name).exists()]
+        before = [name for round in range(current) for name in self._names(round)]
+        return [name for name in before if batches.lost(self.root, name)] + decided
 
     def _names(self, round: int) -> list[int | str]:
         wanted = round == 0 and self.config.validation.kind != "none"

@@ -7,10 +7,12 @@ format version and a checksum of its content. Readers refuse what does not match
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,11 @@ _MEND = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part.
+
+    Raises OSError, with the file's name in it, where the disk does not take it.
+    """
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
@@ -35,10 +40,29 @@ def atomic_write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # writing and syncing name none
         raise
     sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and what is above it, so that a power cut does not take it away again."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def write_frames(path: Path, frames: Atoms | Sequence[Atoms]) -> None:
+    """Write extended XYZ, whole or not at all."""
+    text = io.StringIO()
+    ase_write(text, frames, format="extxyz")
+    atomic_write(path, text.getvalue().encode())
 
 
 def sync_folder(folder: Path) -> None:
@@ -153,10 +177,9 @@ def quarantine(
 ) -> Path:
     """Keep what failed in `root`/quarantine/`name`: reason.json, the structure, and the code's own output."""
     folder = root / "quarantine" / name
-    folder.mkdir(parents=True, exist_ok=True)
     for file, data in (output or {}).items():
         atomic_write(folder / Path(file).name, data)
-    ase_write(folder / "structure.xyz", bare(atoms), format="extxyz")
+    write_frames(folder / "structure.xyz", bare(atoms))
     write_json(folder / "reason.json", {"version": 1, "name": name, "reason": reason, "message": message})
     return folder
 

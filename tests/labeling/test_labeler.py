@@ -17,7 +17,7 @@ from tentpole import store
 from tentpole.errors import InputError, StateError
 from tentpole.labeling import Reference, Task, compute, load
 from tentpole.labeling.mock import morse
-from tentpole.labeling.scratch import lives, work_folder
+from tentpole.labeling.scratch import lives, own_folder
 
 WATER = molecule("H2O")
 COPPER = bulk("Cu", cubic=True)
@@ -171,7 +171,7 @@ def test_a_file_in_the_way_stops_the_campaign(tmp_path: Path) -> None:
 
 
 def working_elsewhere(task: Task, process: subprocess.Popen[bytes]) -> Path:
-    folder = task.root / "work" / work_folder(task).name.replace(str(os.getpid()), str(process.pid))
+    folder = own_folder(task.root / "work", task.name, process.pid)
     folder.mkdir(parents=True)
     return folder
 
@@ -199,6 +199,16 @@ def test_a_label_whose_worker_died_is_computed_here(tmp_path: Path) -> None:
         outcome = compute(task)
     assert (outcome.ok, outcome.computed) == (True, True)
     assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_a_pid_that_another_process_has_today_is_no_sign_of_life(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        folder = own_folder(tmp_path, "label", other.pid)
+        folder.mkdir()
+        assert lives(folder)
+        host, _, rest = folder.name.partition(".")
+        assert not lives(folder.rename(folder.with_name(f"{host}.1{rest}")))
+        other.kill()
 
 
 def test_a_worker_on_another_host_is_known_by_its_beat(tmp_path: Path) -> None:

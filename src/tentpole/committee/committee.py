@@ -256,6 +256,13 @@ def read_committee_file(path: Path) -> list[str]:
     return [str(name) for name in content["members"]]
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether `folder` has a committee.json and all the files of the members that it lists."""
+    listed = folder / COMMITTEE_FILE
+    stems = [folder / name for name in read_committee_file(listed)] if listed.is_file() else []
+    return bool(stems) and all(s.with_suffix(e).is_file() for s in stems for e in (".safetensors", ".json"))
+
+
 def _check_energies(tables: Sequence[tuple[tuple[int, ...], FloatArray]], tolerance_eV: float = 1e-3) -> None:
     """Raises InputError where members differ in the energy of an isolated atom that they share."""
     first = dict(zip(*tables[0], strict=True))

@@ -10,6 +10,7 @@ Reading either executes nothing. The JSON carries
                         the model's own stand among the weights
     sha256              of NAME.safetensors
     training            provenance: whatever the trainer recorded
+    checksum            SHA-256 of the rest; older members have none
 
 and is written last: a member whose JSON is there is whole.
 """
@@ -31,6 +32,10 @@ from tentpole.store import atomic_write
 
 FORMAT = "tentpole-member"
 VERSION = 1
+_MEND = (
+    "Restore it from a copy, or delete the member's two files, .json and .safetensors: `tentpole run` trains what is "
+    "missing of a campaign anew, with the same result."
+)
 _PICKLES = (".model", ".pt", ".pth", ".pkl", ".pickle")
 
 
@@ -79,6 +84,7 @@ def write_member(
         "training": dict(training or {}),
     }
     atomic_write(weights_file(stem), blob)
+    description["checksum"] = _checksum(json.loads(json.dumps(description)))
     atomic_write(description_file(stem), (json.dumps(description, indent=1, sort_keys=True) + "\n").encode())
     return description_file(stem)
 
@@ -92,12 +98,20 @@ def read_description(stem: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"no model at {path}: a member is NAME.safetensors and NAME.json") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StateError(f"{path} is damaged ({error}). Restore it from a copy, or train it anew.") from error
+        raise StateError(f"{path}: damaged ({error}). {_MEND}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no member of a committee: its format is not {FORMAT}")
     if content.get("version") != VERSION:
         raise StateError(f"{path} has version {content.get('version')}; this Tentpole reads {VERSION}")
+    if content.pop("checksum", checksum := _checksum(content)) != checksum:
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
     return content
+
+
+def _checksum(description: Mapping[str, Any]) -> str:
+    """SHA-256 of a description without its own checksum."""
+    body = {key: value for key, value in description.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str, Any]]:
@@ -111,12 +125,10 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
     content = read_description(stem)
     path = weights_file(stem)
     if not path.is_file():
-        raise StateError(f"{path} is missing. Restore it from a copy, or train the member anew.")
+        raise StateError(f"{path}: missing. {_MEND}")
     blob = path.read_bytes()
     if hashlib.sha256(blob).hexdigest() != content["sha256"]:
-        raise StateError(
-            f"{path} does not match its checksum. Restore it from a copy, or train the member anew."
-        )
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
     model = build(content["model"], content["hyperparameters"], load(blob), content["dtype"])
     if dtype is not None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):

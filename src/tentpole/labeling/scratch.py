@@ -25,9 +25,13 @@ def work_folder(task: Task) -> Path:
     return own_folder(task.root / "work", task.name)
 
 
-def own_folder(place: Path, name: str) -> Path:
-    """A folder in `place` that is removed by `clear_stale` once this process is no more."""
-    return place / f"tmp-{name}-{_host()}-{os.getpid()}"
+def own_folder(place: Path, name: str, pid: int | None = None) -> Path:
+    """A folder in `place` that is removed by `clear_stale` once process `pid` (None: this one) is no more.
+
+    Its name tells the host, when the process began, and its pid: a pid alone is given to another sooner or later.
+    """
+    pid = pid or os.getpid()
+    return place / f"tmp-{name}-{_host()}.{_birth(pid)}-{pid}"
 
 
 def fail(task: Task, reason: str, message: str) -> None:
@@ -56,9 +60,10 @@ def clear(task: Task) -> None:
 
 def lives(folder: Path) -> bool:
     """Whether the process that made this folder in work/ is still at it: here by pid, elsewhere by its beat."""
-    _, host, pid = folder.name.rsplit("-", 2)
+    _, place, pid = folder.name.rsplit("-", 2)
+    host, _, birth = place.rpartition(".")
     if host == _host():
-        return _runs(int(pid))
+        return _runs(int(pid)) and _birth(int(pid)) == birth
     for sign in (folder / "alive", folder):
         with contextlib.suppress(OSError):
             return time.time() - sign.stat().st_mtime < SILENT_S
@@ -73,6 +78,14 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _birth(pid: int) -> str:
+    """When a process began, in clock ticks since the machine did; "0" where there is no /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "0"
 
 
 def _host() -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +61,8 @@ def watched(
         beaten = 0.0
         while not done.wait(period):
             if beat and time.monotonic() - beaten > BEAT_S:
-                (folder / "alive").touch()
+                with suppress(OSError):  # a full disk is for the label to tell of
+                    (folder / "alive").touch()
                 beaten = time.monotonic()
             if _driver and os.getppid() != _driver:
                 end_session()
