@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
+from tentpole.committee.architecture import mace
+from tentpole.committee.foundations import check_species
 from tentpole.config import CampaignConfig, LocalSection, starting_structures
-from tentpole.errors import TentpoleError
+from tentpole.errors import InputError, TentpoleError
 from tentpole.folder import open_config
 
 ENOUGH_GB = 1.0
@@ -35,6 +38,8 @@ def check_campaign(source: Path) -> Iterator[Line]:
     yield _reference(config, source)
     yield _workers(config)
     yield _models(config)
+    for name in config.committee.foundations:
+        yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
 
 
 def _disk(source: Path) -> Line:
@@ -98,14 +103,24 @@ def _workers(config: CampaignConfig) -> Line:
 def _models(config: CampaignConfig) -> Line:
     began = time.perf_counter()
     try:
-        import mace
         import torch
+
+        mace("modules")
     except ImportError as error:
         return Line("models", False, f'{error}. Install it: pip install "tentpole"')
     device = "GPU" if torch.cuda.is_available() else "CPU"
     seconds = time.perf_counter() - began
-    versions = f"mace {mace.__version__}, torch {torch.__version__} on {device}"
+    versions = f"mace {metadata.version('mace-torch')}, torch {torch.__version__} on {device}"
     return Line("models", True, f"{versions}, imported in {seconds:.1f} s")
+
+
+def _foundation(name: str, numbers: Sequence[int]) -> Line:
+    began = time.perf_counter()
+    try:
+        check_species(name, numbers)
+    except InputError as error:
+        return Line(f'foundation model "{name}"', False, str(error))
+    return Line(f'foundation model "{name}"', True, f"loaded in {time.perf_counter() - began:.1f} s")
 
 
 def _duration(seconds: float) -> str:

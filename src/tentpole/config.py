@@ -13,6 +13,7 @@ from ase.io import read as ase_read
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tentpole import selection
+from tentpole.committee.foundations import check_name
 from tentpole.dynamics.health import HealthLimits
 from tentpole.dynamics.walker import Langevin
 from tentpole.errors import InputError, StateError
@@ -152,18 +153,32 @@ class ExploreSection(Section):
 
 class CommitteeSection(Section):
     """The committee: "deep", `members` networks, or "shallow", one network with that many readout heads, each
-    trained on its own resample, from scratch every round. `driver`: the member whose forces move the walkers, or
-    "mean" (for a deep committee M times the cost)."""
+    trained on its own resample, from scratch every round. `driver`: the member whose forces move the walkers, "mean"
+    (for a deep committee M times the cost), or a foundation model: "chgnet", "mace-mp:medium", "nequip:FILE", or any
+    ASE calculator as "package.module:name" (it is imported). `voters`: foundation models that are never trained and
+    vote on σ beside the members."""
 
     kind: Literal["deep", "shallow"] = "deep"
     members: Annotated[int, Field(ge=2)] = 4
-    driver: Annotated[int, Field(ge=0)] | Literal["mean"] = 0
+    driver: Annotated[int, Field(ge=0)] | str = 0
+    voters: tuple[str, ...] = ()
     dtype: Literal["float32", "float64"] = "float64"
+
+    @property
+    def foundations(self) -> tuple[str, ...]:
+        """The foundation models that drive or vote."""
+        drives = isinstance(self.driver, str) and self.driver != "mean"
+        return (*([str(self.driver)] if drives else []), *self.voters)
 
     @model_validator(mode="after")
     def _driver_exists(self) -> CommitteeSection:
         if isinstance(self.driver, int) and self.driver >= self.members:
-            raise ValueError(f'driver {self.driver}: legal are 0 to {self.members - 1}, and "mean"')
+            raise ValueError(f'driver {self.driver}: legal are 0 to {self.members - 1}, "mean", or a foundation model')
+        for name in self.foundations:
+            try:
+                check_name(name)
+            except InputError as error:
+                raise ValueError(str(error)) from None
         return self
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ase import Atoms
 
 from tentpole import batches
+from tentpole.committee.foundations import check_species
 from tentpole.config import CampaignConfig, LocalSection, ParslSection, starting_structures
 from tentpole.errors import InputError
 from tentpole.folder import CAMPAIGN_FILE
@@ -40,6 +41,8 @@ def open_context(config: CampaignConfig, root: Path, journal: Journal, watch: Wa
     """The context of a campaign whose configuration has been checked."""
     starts = starting_structures(config, root / CAMPAIGN_FILE)
     elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
+    for name in config.committee.foundations:
+        check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
     reference = references.load(config.reference, elements)
     _refuse_other_physics(root, reference)
     return Context(config, root, journal, watch, reference, starts, workers_of(config, root))

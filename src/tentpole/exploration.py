@@ -16,14 +16,19 @@ from tentpole.shards import read_exploration, write_exploration
 from tentpole.state import Condition
 
 if TYPE_CHECKING:
-    from tentpole.committee import Committee
+    from tentpole.committee import Committee, CommitteeCalculator
+    from tentpole.committee.committee import Voter
     from tentpole.entropy import Covariance
+
+ALIGN_ON = 50
+"""Labels on which the energies of foundation models that vote are brought to the committee's scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class WalkerJob:
-    """All that one walker's round depends on. `models` is the committee's folder, `index` the walker's
-    place among all: with seed and round it fixes the random numbers."""
+    """All that one walker's round depends on. `models` is the committee's folder, `driver` a member of it, "mean" or
+    a foundation model, `voters` foundation models that vote too; `index` is the walker's place among all: with seed
+    and round it fixes the random numbers."""
 
     root: Path
     round: int
@@ -33,7 +38,8 @@ class WalkerJob:
     condition: Condition
     start: Atoms
     models: Path
-    driver: int | Literal["mean"]
+    driver: int | str
+    voters: tuple[str, ...]
     dtype: str
     ratio: float
     entropy: Literal["logdet", "nearest"]
@@ -74,12 +80,10 @@ def run_walker(job: WalkerJob) -> Path:
     if job.shard.exists():
         read_exploration(job.shard)  # refuses a damaged one by name
         return job.shard
-    from tentpole.committee import CommitteeCalculator
     from tentpole.entropy import GOM, EntropyBias
     from tentpole.scoring import FrameScorer
 
-    committee = committee_in(job.models, job.dtype)
-    physical = CommitteeCalculator(committee, driver=job.driver)
+    physical = _calculator(job)
     fingerprint = GOM(job.cutoff, n_max=job.n_max)
     driver: Any = physical
     if job.ratio > 0:
@@ -103,6 +107,21 @@ def run_walker(job: WalkerJob) -> Path:
     job.checkpoint.unlink(missing_ok=True)
     job.progress.unlink(missing_ok=True)
     return job.shard
+
+
+def _calculator(job: WalkerJob) -> CommitteeCalculator:
+    """The committee of the round, with the foundation models that vote or drive."""
+    from tentpole.committee import Committee, CommitteeCalculator, aligned
+    from tentpole.training.mace import labelled_frames
+
+    committee = committee_in(job.models, job.dtype)
+    if job.voters:
+        known = labelled_frames(job.models / "train.extxyz")[:ALIGN_ON]
+        energies = [atoms.info["REF_energy"] for atoms in known]
+        more = [aligned(foundation_in(name, job.dtype), known, energies) for name in job.voters]
+        committee = Committee([*committee.voters, *more])
+    outside = isinstance(job.driver, str) and job.driver != "mean"
+    return CommitteeCalculator(committee, foundation_in(str(job.driver), job.dtype) if outside else job.driver)
 
 
 def _state(job: WalkerJob) -> Exploration:
@@ -142,3 +161,11 @@ def committee_in(models: Path, dtype: str) -> Committee:
     torch.set_num_threads(1)
 
     return Committee.load(models, dtype=dtype)
+
+
+@lru_cache(maxsize=4)
+def foundation_in(name: str, dtype: str) -> Voter:
+    """A foundation model, kept for the next job of this process."""
+    from tentpole.committee import foundation
+
+    return foundation(name, dtype=dtype)

@@ -133,6 +133,7 @@ def explore(work: Context, round: int, covariance: Covariance) -> None:
             start=work.starts[condition.structure],
             models=newest_models(work.root, round - 1),
             driver=config.committee.driver,
+            voters=config.committee.voters,
             dtype=config.committee.dtype,
             ratio=ratio,
             entropy=section.bias.entropy,

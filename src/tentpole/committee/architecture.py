@@ -63,6 +63,7 @@ def mace(module: str) -> Any:
     put back to what it was once the import is done.
     """
     before = os.environ.get(_WEIGHTS_ONLY)
+    os.environ[_WEIGHTS_ONLY] = "1"  # mace does it on its first import alone, e3nn needs it on its own
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # mace prints what accelerators it lacks, e3nn how it reads constants

@@ -18,7 +18,8 @@ FloatArray = NDArray[np.float64]
 
 class AseVoter:
     """One vote of any ASE calculator. It finds its own neighbours, so the committee's list is none of its
-    business (cutoff 0). numbers : the species it may be asked about; all of them where None."""
+    business (cutoff 0). It is reset before each structure: what it was asked before (a list with a skin, a density to
+    start from) changes no bit of its answer. numbers : the species it may be asked about; all of them where None."""
 
     cutoff = 0.0
     votes = 1
@@ -40,6 +41,8 @@ class AseVoter:
                 cell=graph.cells[k] if graph.pbc[k].any() else None,
                 pbc=graph.pbc[k],
             )
+            if hasattr(self.calculator, "reset"):
+                self.calculator.reset()
             energies[0, k] = self.calculator.get_property("energy", atoms)
             forces[0, start:end] = self.calculator.get_property("forces", atoms)
             if stresses is not None and graph.pbc[k].any():

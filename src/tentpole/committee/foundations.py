@@ -7,8 +7,10 @@ import importlib
 import importlib.util
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from ase.data import chemical_symbols
 
 from tentpole.committee.architecture import mace
 from tentpole.committee.committee import Voter, choose_device
@@ -37,8 +39,24 @@ def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Vo
     raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
 
 
+def check_name(name: str) -> None:
+    """Raises InputError for what cannot be the name of a foundation model, or where its package is missing."""
+    kind, _, rest = name.partition(":")
+    if kind not in _KINDS and not rest:
+        raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
+    if kind in _PACKAGES:
+        _require(kind, _PACKAGES[kind])
+
+
+def check_species(name: str, numbers: Iterable[int]) -> None:
+    """Load the model. Raises InputError where that fails or where it does not know one of the atomic numbers."""
+    strangers = sorted(set(numbers) - set(foundation(name).numbers))
+    if strangers:
+        raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in strangers)}')
+
+
 def _chgnet(variant: str, device: str, dtype: str) -> Voter:
-    _require("chgnet", "pip install 'tentpole[chgnet]'")
+    _require("chgnet", _PACKAGES["chgnet"])
     dynamics = importlib.import_module("chgnet.model.dynamics")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its device
         calculator = dynamics.CHGNetCalculator(use_device=device, on_isolated_atoms="ignore")
@@ -69,7 +87,7 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
 
 
 def _nequip(file: str, device: str, dtype: str) -> Voter:
-    _require("nequip", "pip install nequip")
+    _require("nequip", _PACKAGES["nequip"])
     if not os.path.isfile(file):
         raise InputError(f"no compiled model {file!r}: make it with `nequip-compile MODEL {file} --target ase`")
     calculator = importlib.import_module("nequip.ase").NequIPCalculator
@@ -89,6 +107,7 @@ def _require(package: str, command: str) -> None:
         raise InputError(f"{package} is not installed: {command}")
 
 
+_PACKAGES = {"chgnet": "pip install 'tentpole[chgnet]'", "nequip": "pip install nequip"}
 _FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _KINDS: dict[str, Callable[[str, str, str], Voter]] = {
     "chgnet": _chgnet,
