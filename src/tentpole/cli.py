@@ -272,6 +272,8 @@ def _print_status(folder: Path) -> None:
     calibration = facts["rounds"][-1]["calibration"] if facts["rounds"] else {}
     if calibration:
         out.print(f"Calibration of the largest atomic σ_F: {calibration['words']}", highlight=False)
+        if words := calibration.get("frames", {}).get("words"):
+            out.print(f"Calibration of a frame's mean σ_F: {words}", highlight=False)
     covered = [f"{r['coverage']:.0%}" for r in facts["rounds"] if r["coverage"] is not None]
     if covered:
         out.print(f"New frames within the error promised a round before: {', '.join(covered)}", highlight=False)

@@ -75,12 +75,15 @@ class TargetSection(Section):
     force_error_eV_per_A : bound on the force RMSE of the committee, made before retraining, on newly
         labelled frames, and on the upper confidence bound of the audit frames (drawn at random in time).
     labels_needed : fewest new labels that a judgement may rest on.
+    miss_rate : how often the error of a frame may exceed what its calibrated disagreement promises; with it the
+        target becomes the σ_F below which two_key asks for no label.
     outliers : largest share of new labels whose force RMSE exceeds three times the target.
     stalled_rounds : rounds without a better validation error after which the campaign is STALLED.
     """
 
     force_error_eV_per_A: Positive = 0.05
     rounds: Count = 2
+    miss_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     labels_needed: Count = 50
     outliers: Share = 0.05
     stalled_rounds: Count = 5

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,11 @@ from tentpole.evaluation import FrameErrors, frame_errors
 from tentpole.exploration import shard_path
 from tentpole.history import VALIDATION, done_path, history, rounds_done, validation_error
 from tentpole.journal import read
-from tentpole.selection import rule
 from tentpole.selection.base import Labelled
 from tentpole.shards import read_exploration
 from tentpole.state import Label
 from tentpole.store import label_path, read_json, write_json
+from tentpole.thresholds import calibration_facts, chooser, coverage
 from tentpole.times import hours_used
 from tentpole.verdict import Criteria, Verdict, judge
 
@@ -176,9 +175,10 @@ class Rounds:
         if self.config.stop.labels is not None:
             k = min(k, self.config.stop.labels - len(labels))
         candidates = candidates_of(shards, fingerprint)
+        chosen_by, first_key = chooser(self.config, self._calibration(round - 1))
         chosen, facts = choose(
             candidates,
-            rule(self.config.selection.rule, **self.config.selection.settings),
+            chosen_by,
             Labelled(features, self._conditions(round - 1), covariance),
             k,
             self.config.selection.audit,
@@ -186,10 +186,10 @@ class Rounds:
         )
         reference = self.work.reference.hash
         requests = requests_of(chosen, reference, self.config.charge, self.config.multiplicity)
-        facts |= phases.exploration_facts(shards, walkers)
+        facts |= phases.exploration_facts(shards, walkers) | {"first_key": first_key}
         self.work.watch.note(
             f"round {round}: {facts['candidates']} candidates, {len(requests)} worth a label, "
-            f"{facts['unhealthy']} mishaps"
+            f"{facts['unhealthy']} mishaps" + (f"; {first_key}" if first_key else "")
         )
         return requests, facts
 
@@ -208,7 +208,7 @@ class Rounds:
             names = dict.fromkeys(q.name for q in requests)
             known = [n for n in names if label_path(self.root, *n.split("-")).exists()]
             errors = self._errors(phases.newest_models(self.root, name - 1), known)
-            facts = errors.to_json() | {"coverage": self._coverage(name - 1, errors)}
+            facts = errors.to_json() | {"coverage": coverage(self._calibration(name - 1), errors)}
         batches.close(self.root, name, requests, facts)
         closed = batches.read_closed(self.root, name)
         self.work.journal.append(
@@ -239,7 +239,9 @@ class Rounds:
             names = batches.read_closed(self.root, VALIDATION)["accepted"]
             errors = self._errors(phases.newest_models(self.root, round), names)
             facts["validation"] = errors.to_json()
-            facts["calibration"] = calibration_facts(errors, self.config.target.force_error_eV_per_A)
+            facts["calibration"] = calibration_facts(
+                errors, self.config.target.force_error_eV_per_A, self.config.target.miss_rate
+            )
             before = validation_error(self.root, round - 1) if round else math.nan
             self.work.journal.append(
                 "validation", round=round, force_rmse_eV_per_A=errors.force_rmse, before=_none(before)
@@ -254,14 +256,9 @@ class Rounds:
         write_json(done_path(self.root, round), facts)
         self.work.journal.append("round done", round=round)
 
-    def _coverage(self, round: int, errors: FrameErrors) -> float | None:
-        """Share of new frames whose largest error is within what round `round`'s calibration promised for them."""
-        from tentpole.committee.calibration import Calibration
-
-        promised = read_json(done_path(self.root, round)).get("calibration", {}).get("fit")
-        if promised is None or promised["scale"] is None or not len(errors.names):
-            return None
-        return Calibration(**promised).coverage(errors.max_force_std, errors.max_force_error)
+    def _calibration(self, round: int) -> dict[str, Any]:
+        """How the committee made after `round` is calibrated; {} where there is no validation set."""
+        return dict(read_json(done_path(self.root, round)).get("calibration", {}))
 
     def judge(self) -> Verdict | None:
         """The verdict on the rounds that are done, or None: go on."""
@@ -282,15 +279,6 @@ def criteria(config: CampaignConfig) -> Criteria:
         max_rounds=stop.rounds,
         max_hours=stop.hours,
     )
-
-
-def calibration_facts(errors: FrameErrors, target_eV_per_A: float) -> dict[str, Any]:
-    """Conformal scale of the largest atomic σ_F on the validation set, and the σ_F that the error target is."""
-    from tentpole.committee.calibration import calibrate
-
-    found = calibrate(errors.max_force_std, errors.max_force_error)
-    threshold = None if found.scale is None else found.threshold(target_eV_per_A)
-    return {"fit": asdict(found), "threshold_eV_per_A": threshold, "words": found.words}
 
 
 def _none(value: float) -> float | None:
