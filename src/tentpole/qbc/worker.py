@@ -10,6 +10,9 @@ from tentpole.store import read_json
 
 
 def main(folder: str, name: str, seed: str, workers: str) -> None:
+    import torch
+
+    torch.set_num_threads(int(workers))  # runs beside this one want their cores
     settings = settings_from_json(read_json(Path(folder) / "settings.json"))
     run_one(settings, Path(folder), name, int(seed), workers=int(workers))
 
