@@ -4,7 +4,8 @@
 
 Models are untrained MACE of the demonstration's size (16 channels, max_L 1, r_max 5 Å, float32): what they cost
 does not depend on what they have learnt. Time per MD step is the median over blocks of 25 steps; the blocks of the
-calculators compared alternate, so that a disturbance of the machine meets all of them.
+calculators compared alternate, so that a disturbance of the machine meets all of them, and ratios are medians of
+blocks' ratios. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import argparse
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -100,8 +100,8 @@ def block(atoms: Atoms, calculator: Calculator, ask: Callable[[Atoms], object]) 
     return (time.perf_counter() - started) / EVERY
 
 
-def md(make: Callable[[], Atoms], numbers: list[int], blocks: int, folder: Path) -> dict[str, float]:
-    """Milliseconds per step of each calculator."""
+def md(make: Callable[[], Atoms], numbers: list[int], blocks: int, folder: Path) -> dict[str, list[float]]:
+    """Milliseconds per step of each calculator, block by block."""
     from tentpole.committee import Committee, CommitteeCalculator, write_member
     from tentpole.committee.architecture import mace
 
@@ -130,8 +130,13 @@ def md(make: Callable[[], Atoms], numbers: list[int], blocks: int, folder: Path)
         for name, (calculator, ask) in runs.items():
             taken = block(atoms[name], calculator, ask)
             if k:
-                times[name].append(taken)
-    return {name: 1e3 * float(np.median(values)) for name, values in times.items()}
+                times[name].append(1e3 * taken)
+    return times
+
+
+def ratio(times: dict[str, list[float]], one: str, other: str) -> float:
+    """Median over blocks of one over the other: both of a block ran within the same seconds."""
+    return float(np.median(np.array(times[one]) / np.array(times[other])))
 
 
 def scoring(folder: Path, snapshots: int) -> dict[str, float]:
@@ -178,13 +183,20 @@ def main() -> None:
         for system, make, numbers in (("zundel", zundel, [1, 8]), ("Si64", silicon, [14])):
             folder = Path(name) / system
             times = md(make, numbers, given.blocks, folder)
-            found[f"{system} ms per step"] = times
+            found[f"{system} ms per step"] = {label: float(np.median(values)) for label, values in times.items()}
+            found[f"{system} ratios"] = ratios = {
+                "deep / single": ratio(times, "deep", "single"),
+                "shallow / its single": ratio(times, "shallow", "shallow single"),
+                "MACECalculator committee / its single": ratio(
+                    times, "MACECalculator committee", "MACECalculator single"
+                ),
+            }
             found["memory_MB"][f"after MD of {system}"] = peak_MB()
             print(f"\n{system}: ms per MD step, sigma every {EVERY} steps")
-            for label, value in times.items():
-                print(f"  {label:26s} {value:8.2f}")
-            print(f"  deep / single              {times['deep'] / times['single']:8.3f}")
-            print(f"  shallow / its single       {times['shallow'] / times['shallow single']:8.3f}", flush=True)
+            for label, value in found[f"{system} ms per step"].items():
+                print(f"  {label:38s} {value:8.2f}")
+            for label, value in ratios.items():
+                print(f"  {label:38s} {value:8.3f}", flush=True)
         scored = scoring(Path(name) / "Si64", given.snapshots)
     found[f"scoring {given.snapshots} snapshots of 64 atoms, s"] = scored
     found["memory_MB"]["after scoring"] = peak_MB()
@@ -193,7 +205,8 @@ def main() -> None:
     print("peak memory, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in found["memory_MB"].items()))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
