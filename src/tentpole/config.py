@@ -39,12 +39,14 @@ if TYPE_CHECKING:  # made at run time from the physics' own settings
     HealthSection: TypeAlias = Any
     LangevinSection: TypeAlias = Any
     QueueSection: TypeAlias = Any
+    TrainingQueueSection: TypeAlias = Any
     MACESection: TypeAlias = Any
 else:
     HealthSection = section(HealthLimits)
     LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
     MACESection = section(MACESettings, kind=(Literal["mace"], "mace"), warm_start=(bool, True))
     QueueSection = section(Queue, base=LabelLimits, kind=(Literal[KINDS], ...))
+    TrainingQueueSection = section(Queue, kind=(Literal[KINDS], ...))
 
 
 class StructureSection(Section):
@@ -212,11 +214,27 @@ class LocalSection(LabelLimits):
     workers: Annotated[int, Field(ge=0)] = 0
 
 
-class ParslSection(LabelLimits):
-    """Labels by a Parsl configuration of the user's own, "module:name" or "file.py:name" (it is imported)."""
+class LocalTrainingSection(Section):
+    """Training on this machine, as many members at a time as the campaign has local workers."""
+
+    kind: Literal["local"] = "local"
+
+
+class ParslTrainingSection(Section):
+    """A Parsl configuration of the user's own, "module:name" or "file.py:name" (it is imported). `label` is the one
+    of its executors that is meant."""
 
     kind: Literal["parsl"] = "parsl"
     config: str
+    label: str = "all"
+
+
+class ParslSection(LabelLimits):
+    """As for training; labels have limits."""
+
+    kind: Literal["parsl"] = "parsl"
+    config: str
+    label: str = "all"
 
 
 class CampaignConfig(Section):
@@ -241,11 +259,14 @@ class CampaignConfig(Section):
     training: MACESection = Field(default_factory=MACESection)
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LocalSection | ParslSection | QueueSection, Field(discriminator="kind")] = LocalSection()
+    training_executor: Annotated[
+        LocalTrainingSection | ParslTrainingSection | TrainingQueueSection, Field(discriminator="kind")
+    ] = LocalTrainingSection()
 
-    @field_validator("initial", "executor", mode="before")
+    @field_validator("initial", "executor", "training_executor", mode="before")
     @classmethod
     def _usual_unless_said(cls, given: Any, info: ValidationInfo) -> Any:
-        usual = {"initial": "rattle", "executor": "local"}
+        usual = {"initial": "rattle", "executor": "local", "training_executor": "local"}
         return {"kind": usual[str(info.field_name)], **given} if isinstance(given, dict) else given
 
     @field_validator("structures")
@@ -296,6 +317,10 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
         update[name] = part.model_copy(update={"file": str(anchor / Path(part.file).expanduser())})
     if config.reference.endswith(".toml"):
         update["reference"] = str(anchor / Path(config.reference).expanduser())
+    for name in ("executor", "training_executor"):
+        part = getattr(config, name)
+        if part.kind == "parsl" and part.config.rpartition(":")[0].endswith(".py"):
+            update[name] = part.model_copy(update={"config": str(anchor / Path(part.config).expanduser())})
     config = config.model_copy(update=update)
     starts = starting_structures(config, path)
     for name in frames:

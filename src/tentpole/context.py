@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
 from tentpole import batches
 from tentpole.committee.foundations import check_species
-from tentpole.config import CampaignConfig, LocalSection, ParslSection, starting_structures
+from tentpole.config import CampaignConfig, LocalSection, LocalTrainingSection, starting_structures
 from tentpole.errors import InputError
 from tentpole.folder import CAMPAIGN_FILE
 from tentpole.journal import Journal
@@ -61,14 +63,16 @@ def _refuse_other_physics(root: Path, reference: Reference) -> None:
 
 
 def workers_of(config: CampaignConfig, root: Path) -> Workers:
-    """Local processes for MD and models, and the campaign's own place for labels."""
-    section = config.executor
-    if isinstance(section, LocalSection):
-        return Workers(section.workers)
+    """Local processes for MD and models, and the campaign's own places for labels and for training."""
+    labels, training = config.executor, config.training_executor
+    return Workers(
+        labels.workers if isinstance(labels, LocalSection) else 0,
+        None if isinstance(labels, LocalSection) else partial(_elsewhere, labels, root, "labels"),
+        None if isinstance(training, LocalTrainingSection) else partial(_elsewhere, training, root, "training"),
+    )
 
-    def elsewhere() -> Executor:
-        if isinstance(section, ParslSection):
-            return queues.ClusterExecutor(queues.load_config(section.config))
-        return queues.cluster(section.build(), root)
 
-    return Workers(elsewhere=elsewhere)
+def _elsewhere(section: Any, root: Path, what: str) -> Executor:
+    if section.kind == "parsl":
+        return queues.ClusterExecutor(queues.load_config(section.config), section.label)
+    return queues.cluster(section.build(), root.resolve() / "parsl" / what, what)

@@ -14,7 +14,7 @@ from tentpole.store import atomic_write, write_frames
 
 CAMPAIGN_FILE = "campaign.toml"
 
-MAY_CHANGE = ("stop", "target", "executor")
+MAY_CHANGE = ("stop", "target", "executor", "training_executor")
 """Tables of the campaign file that may differ when a campaign goes on; anything else is another campaign."""
 
 

@@ -235,7 +235,7 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
         epochs[member] = min(1.0, epoch / max(of, 1))
         work.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
 
-    train_committee(jobs, config.training.build(), work.workers.processes, on_progress)
+    train_committee(jobs, config.training.build(), work.workers.processes, on_progress, work.workers.training)
 
 
 def labelled_atoms(label: Label) -> Atoms:

@@ -13,23 +13,36 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Local processes that start on first use (0: as many as this process may use cores), and, where
-    `elsewhere` makes one, another executor for labels: a queue's."""
+    """Local processes that start on first use (0: as many as this process may use cores), and other executors,
+    a queue's, for labels and for training, where `label_elsewhere` and `train_elsewhere` make one."""
 
-    def __init__(self, processes: int = 0, elsewhere: Callable[[], Executor] | None = None) -> None:
+    def __init__(
+        self,
+        processes: int = 0,
+        label_elsewhere: Callable[[], Executor] | None = None,
+        train_elsewhere: Callable[[], Executor] | None = None,
+    ) -> None:
         self.processes = processes or len(os.sched_getaffinity(0))
         self._executor: Executor | None = None
-        self._elsewhere = elsewhere
+        self._label_elsewhere, self._train_elsewhere = label_elsewhere, train_elsewhere
         self._labels: Executor | None = None
+        self._training: Executor | None = None
 
     @property
     def labels(self) -> Executor:
         """Where labels are computed."""
-        if self._elsewhere is None:
+        if self._label_elsewhere is None:
             return self.executor
         if self._labels is None:
-            self._labels = self._elsewhere()
+            self._labels = self._label_elsewhere()
         return self._labels
+
+    @property
+    def training(self) -> Executor | None:
+        """Where members are trained; None is here, by the training process."""
+        if self._training is None and self._train_elsewhere is not None:
+            self._training = self._train_elsewhere()
+        return self._training
 
     @property
     def executor(self) -> Executor:
@@ -55,10 +68,10 @@ class Workers:
 
     def close(self, *, at_once: bool = False) -> None:
         """Let the workers end; at once, in the middle of their jobs: the next driver does those again."""
-        for executor in (self._executor, self._labels):
+        for executor in (self._executor, self._labels, self._training):
             if executor is not None:
                 executor.shutdown(wait=True, cancel_futures=at_once)
-        self._executor = self._labels = None
+        self._executor = self._labels = self._training = None
 
 
 def guarded(root: Path, function: Callable[..., T], *arguments: Any) -> T:

@@ -10,6 +10,7 @@ from training_data import E0S, files, labelled
 from tentpole.committee import Committee, read_member
 from tentpole.committee.graph import collate, edges_within, graph_of
 from tentpole.errors import InputError
+from tentpole.labeling.executors import local
 from tentpole.training import (
     MACESettings,
     TrainingError,
@@ -75,10 +76,13 @@ def test_log_and_curve_stay_and_scratch_goes(trained):
     assert training["warm_start"] is None
 
 
-def test_the_same_job_gives_the_same_weights_bit_for_bit(trained, tmp_path):
+def test_the_same_job_by_an_executor_gives_the_same_weights_bit_for_bit(trained, tmp_path):
     _, jobs, _, _ = trained
     again = replace(jobs[1], out=tmp_path / "again", folder=tmp_path)
-    train_member(again, SMALL)
+    with local(1) as executor:
+        (report,) = train_committee([again], SMALL, executor=executor)
+    assert not report.skipped
+    assert not list(tmp_path.glob("tmp-*"))
     first, second = weights(jobs[1].out), weights(again.out)
     assert first.keys() == second.keys()
     for name in first:

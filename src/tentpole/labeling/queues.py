@@ -99,22 +99,28 @@ class ClusterExecutor(Executor):
     """Parsl's pool as an executor that can be left: on cancellation its jobs are taken back from the queue."""
 
     def __init__(self, config: Any, label: str = "all") -> None:
-        _parsl()
+        parsl = _parsl()
         from parsl.concurrent import ParslPoolExecutor
 
-        self._pool = ParslPoolExecutor(config, executors="all" if label == "all" else [label])
+        if label != "all":
+            known = {executor.label: executor for executor in config.executors}
+            if label not in known:
+                raise unknown("executor", label, known, where="Parsl's configuration")
+            config._executors = (known[label],)  # none of the others is started
+        self._kernel: Any = parsl.DataFlowKernel(config)  # one of its own: labels and training may each have one
+        self._pool = ParslPoolExecutor(dfk=self._kernel)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = self._pool.submit(fn, *args, **kwargs)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        kernel = self._pool._dfk  # ParslPoolExecutor itself can only wait
-        if cancel_futures and kernel is not None:
-            kernel.cleanup()
-            self._pool._dfk = None
+        kernel, self._kernel = self._kernel, None
+        if kernel is None:
             return
-        self._pool.shutdown(wait=wait)
+        if wait and not cancel_futures:
+            kernel.wait_for_current_tasks()
+        kernel.cleanup()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from tentpole.training.mace import (
     schedule,
     scratch_folder,
 )
+from tentpole.training.node import train_all
 
 Progress = Callable[[int, int, int], None]
 
@@ -44,8 +46,10 @@ def train_committee(
     settings: MACESettings,
     workers: int | None = None,
     on_progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> list[TrainingReport]:
-    """Train all `jobs`, `workers` at a time (None: one per core), and report in the order of the jobs.
+    """Train all `jobs` and report in their order: here, `workers` at a time (None: one per core), or all at once
+    by `executor`, whose workers see the same files.
 
     A job whose member is there is not run again. on_progress(member, epoch, epochs) is called from this thread
     as the logs grow. When all members are there and share a folder, its committee.json says so. Raises
@@ -59,7 +63,14 @@ def train_committee(
     if waiting:
         energies = common_energies(jobs, settings)
         orders = [_order(number, job, settings, energies) for number, job in enumerate(waiting)]
-        _run(waiting, orders, settings, workers or os.cpu_count() or 1, on_progress)
+        tell = _teller(waiting, settings, on_progress)
+        if executor is None:
+            _run(waiting, orders, workers or os.cpu_count() or 1, tell)
+        else:
+            for answer in train_all(orders, executor, pause_s=1.0):
+                if answer is not None and answer[1] != 0:
+                    raise _failure(waiting[answer[0]], answer[1])
+                tell()
     folders = {job.out.parent for job in jobs}
     if len(folders) == 1:
         write_committee_file(folders.pop(), [job.out.name for job in jobs])
@@ -107,16 +118,32 @@ def _order(
     }
 
 
+def _teller(
+    jobs: Sequence[TrainingJob], settings: MACESettings, on_progress: Progress | None
+) -> Callable[[], None]:
+    """What tells on_progress how far the logs have come since it was last called."""
+    if on_progress is None:
+        return lambda: None
+    epochs = {job.member: schedule(settings, len(labelled_frames(job.train)) * job.heads)[1] for job in jobs}
+    told = {job.member: -1 for job in jobs}
+
+    def tell() -> None:
+        for job in jobs:
+            curve = read_curve(job.log)
+            if curve and curve[-1][0] + 1 != told[job.member]:
+                told[job.member] = curve[-1][0] + 1
+                on_progress(job.member, told[job.member], epochs[job.member])
+
+    return tell
+
+
 def _run(
     jobs: Sequence[TrainingJob],
     orders: Sequence[dict[str, Any]],
-    settings: MACESettings,
     workers: int,
-    on_progress: Progress | None,
+    tell: Callable[[], None],
 ) -> None:
     server = the_server()
-    epochs = {job.member: schedule(settings, len(labelled_frames(job.train)) * job.heads)[1] for job in jobs}
-    told = {job.member: -1 for job in jobs}
     waiting, running = list(orders), set[int]()
     try:
         while waiting or running:
@@ -128,12 +155,7 @@ def _run(
                 running.discard(answer["id"])
                 if answer["status"] != 0:
                     raise _failure(jobs[answer["id"]], answer["status"])
-            if on_progress is not None:
-                for job in jobs:
-                    curve = read_curve(job.log)
-                    if curve and curve[-1][0] + 1 != told[job.member]:
-                        told[job.member] = curve[-1][0] + 1
-                        on_progress(job.member, told[job.member], epochs[job.member])
+            tell()
     finally:
         for number in running if server.alive else ():
             server.send({"kill": number})

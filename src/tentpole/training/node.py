@@ -1,0 +1,88 @@
+"""One training in a worker anywhere that shares the campaign's folder: a node of a queue, or this machine."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
+from typing import Any
+
+from tentpole.committee.members import description_file
+from tentpole.errors import TentpoleError
+from tentpole.labeling.scratch import lives, own_folder
+from tentpole.labeling.worker import watched
+from tentpole.training.base import TrainingError
+from tentpole.training.client import Server
+
+ATTEMPTS = 3  # of a training whose node was lost
+POLL_S = 0.5
+
+
+def train_on_node(order: dict[str, Any]) -> int:
+    """Train the member that `order` (as the training process takes it) asks for, and write it here, atomically.
+
+    A member that is there is not trained again, and one that a worker of an earlier driver is still at is waited
+    for. Returns the training's exit status, 0 when the member is there.
+    """
+    out, place = Path(order["job"]["out"]), Path(order["job"]["folder"])
+    while not description_file(out).is_file() and any(map(lives, place.glob(f"tmp-{out.name}-*"))):
+        time.sleep(POLL_S)
+    if description_file(out).is_file():
+        return 0
+    for left in place.glob(f"tmp-{out.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = own_folder(place, out.name)
+    folder.mkdir(parents=True)
+    try:
+        with watched(folder, None, None, beat=True):
+            return _train(order)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _train(order: dict[str, Any]) -> int:
+    server = Server()
+    try:
+        server.send(order)
+        while not (answers := server.answers(timeout_s=POLL_S)):
+            continue
+        return int(answers[0]["status"])
+    finally:
+        server.close()
+
+
+def train_all(orders: list[dict[str, Any]], executor: Executor, pause_s: float) -> Iterator[tuple[int, int] | None]:
+    """Have `executor` train all orders: the id and exit status of each as it ends, None after each pause without.
+
+    A training whose worker is lost is tried again, ATTEMPTS times in all. Leaving the iteration cancels what has
+    not begun.
+    """
+    running: dict[Future[int], tuple[dict[str, Any], int]] = {}
+    try:
+        for order in orders:
+            running[executor.submit(train_on_node, order)] = (order, 1)
+        while running:
+            finished, _ = wait(running, timeout=pause_s, return_when=FIRST_COMPLETED)
+            if not finished:
+                yield None
+            for future in finished:
+                order, attempt = running.pop(future)
+                try:
+                    yield order["id"], future.result()
+                except TentpoleError:
+                    raise
+                except Exception as error:  # each executor has its own way to say that a worker is gone
+                    if isinstance(error, OSError) and error.filename:  # the disk's word, not the executor's
+                        raise
+                    if attempt == ATTEMPTS:
+                        raise TrainingError(
+                            f"{order['job']['out']}: {ATTEMPTS} workers in a row were lost while they trained it, the "
+                            f"last by {type(error).__name__}: {error}. Mend the queue or its limits "
+                            "([training_executor] walltime, memory_GB), then run the same again to go on."
+                        ) from None
+                    running[executor.submit(train_on_node, order)] = (order, attempt + 1)
+    finally:
+        for future in running:
+            future.cancel()
