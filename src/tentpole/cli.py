@@ -202,10 +202,12 @@ def qbc(
     parallel: Annotated[int | None, typer.Option(help="Runs at a time. Default: one per two cores.")] = None,
 ) -> None:
     """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
-    from tentpole.qbc import compare, learning_curves, run
+    from tentpole.qbc import run
     from tentpole.qbc.config import read_study
     from tentpole.qbc.figures import draw
+    from tentpole.qbc.summary import summarise
     from tentpole.screen import Screen
+    from tentpole.store import write_json
 
     settings, folder = read_study(study), dir or Path("runs") / study.stem
     rounds = -(-(settings.maximum - settings.initial) // settings.batch) + 1
@@ -219,13 +221,11 @@ def qbc(
             screen.progress("rounds", done, total)
 
         run(settings, folder, parallel=parallel, on_round=told)
-    curves = learning_curves(folder)
-    for name, curve in curves.items():
-        out.print(f"{name}: {1000 * curve.mean[-1]:.1f} meV/Å at {int(curve.n[-1])} frames", highlight=False)
-    for ratio in compare(curves) if "random" in curves else []:
-        bounds = f"{ratio.low:.2f} to {ratio.high:.2f}, {ratio.seeds} seeds"
-        out.print(f"{ratio.rule} / random, {ratio.what}: {ratio.ratio:.2f} ({bounds})", highlight=False)
-    out.print(f"{draw(folder, folder / 'curves.png')}", highlight=False, soft_wrap=True)
+    facts = summarise(folder)
+    write_json(folder / "summary.json", facts)
+    _print_study(facts)
+    for path in (draw(folder, folder / "curves.png"), folder / "summary.json"):
+        out.print(f"{path}", highlight=False, soft_wrap=True)
 
 
 @models_app.command("import")
@@ -248,6 +248,28 @@ def _on_interrupt(command: str) -> Iterator[None]:
     except (KeyboardInterrupt, Stopped):
         out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
         raise
+
+
+def _print_study(facts: dict[str, Any]) -> None:
+    table = Table(title="at the end of the curves, means over seeds", title_justify="left")
+    for heading in ("rule", "frames", "seeds", "force RMSE", "95th perc.", "rank corr.", "coverage", "training"):
+        table.add_column(heading, justify="left" if heading == "rule" else "right")
+    for name, r in facts["rules"].items():
+        share = "" if r["coverage"] is None else f"{r['coverage']:.0%}"
+        seconds = "" if r["training_seconds"] is None else f"{r['training_seconds']:.0f} s"
+        errors = (_meV(r["force_rmse"]), _meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
+        table.add_row(name, str(r["n"]), str(r["seeds"]), *errors, share, seconds)
+    out.print(table)
+    out.print("meV/Å; rank correlation of σ and error over atoms; coverage: promised 95 %.", style="dim")
+    for r in facts["ratios"]:
+        bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
+        words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
+        out.print(words, highlight=False)
+    for name, sizes in facts["stop"].items():
+        found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
+        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
+    if any(r["alike"] for r in facts["rules"].values()):
+        out.print("In some rounds the members had become alike: see summary.json. Train from scratch.")
 
 
 def _print_status(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A small study end to end: rounds, resuming, curves, ratios."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from tentpole.qbc import QBCSettings, compare, learning_curves, read_labelled, r
 from tentpole.qbc.curves import Curve, histories
 from tentpole.qbc.figures import draw
 from tentpole.qbc.study import chooser_of, prepare_split, rounds, run_folder, settings_from_json, settings_to_json
+from tentpole.qbc.summary import summarise
 from tentpole.selection import TwoKey
 from tentpole.store import read_json
 from tentpole.training import MACESettings
@@ -125,6 +127,22 @@ def test_curves_and_ratios(study):
     ratios = compare(curves)
     assert {r.what for r in ratios} == {"area", "N = 8"}
     assert all(r.ratio > 0 and np.isnan(r.low) for r in ratios)
+
+
+def test_the_summary_has_the_figures_of_the_last_rounds(study):
+    _, folder, _, _ = study
+    facts = summarise(folder)
+    last = histories(folder)["uncertainty", 0][-1]
+    found = facts["rules"]["uncertainty"]
+    assert (found["n"], found["seeds"]) == (8, 1)
+    assert found["force_rmse"] == last["force_rmse"]
+    assert found["training_seconds"] == last["training_seconds"]
+    assert {r["measure"] for r in facts["ratios"]} == {"force_rmse", "force_p95"}
+    base = facts["rules"]["random"]["force_p95"]
+    end = next(r for r in facts["ratios"] if r["measure"] == "force_p95" and r["what"] == "N = 8")
+    assert end["ratio"] == pytest.approx(found["force_p95"] / base)
+    assert facts["stop"] == {"random": {"0": None}, "uncertainty": {"0": None}}
+    json.dumps(facts)
 
 
 def test_the_figures_are_drawn(study, tmp_path):
