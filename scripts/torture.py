@@ -1,213 +1,488 @@
 #!/usr/bin/env python
-"""Kill a campaign again and again, resume it each time, and compare its end with an undisturbed one's.
+"""Kill and break a campaign in every way a long one meets, go on each time, and compare its end with a calm one's.
 
-Runs a small campaign (four copper atoms, a cheap reference that counts how often it is called, two tiny MACE
-members) once in peace and once with SIGKILLs to the driver at random instants, the workers left to notice by
-themselves. Afterwards the labels, the models and the batches must be the same to the last bit, and no structure
-may have been computed twice.
+A small campaign (four copper atoms, a cheap reference, two tiny MACE members, really trained) runs once in peace.
+Then the faults: SIGKILL at random instants, SIGTERM, Ctrl-C, a full disk, a read-only folder, a torn journal,
+truncated files, an empty label, flipped bits, a clock set back, two drivers, and a stop before any kind of write.
+After each the same command goes on. Its end must have the same labels, models and batches to the last bit, with no
+label lost and none written twice; or the command must refuse clearly, naming the file and the remedy. The remedy is
+then applied, and the end compared.
 
-    python scripts/torture.py --kills 10 --seed 0 --folder build/torture
+    python scripts/torture.py                        all faults, 200 kills: about half an hour
+    python scripts/torture.py --short                a bit of every kind: about two minutes
+    python scripts/torture.py --faults disk,flip     some of them
 
-Prints a table and, as its last line, JSON. Exit status 1 where anything differs.
+Prints what happens, a table, and JSON as its last line. Exit status 1 where one fails. The faults of the disk need
+root for a small tmpfs; elsewhere the largest file is limited instead, and the read-only folder is counted as skipped.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-CAMPAIGN = """\
-name = "torture"
-seed = 11
-reference = "counted.toml"
-[[structures]]
-file = "copper.xyz"
-[stop]
-rounds = 2
-[initial]
-kind = "rattle"
-count = 8
-stdev_A = [0.05, 0.1]
-[explore]
-temperatures_K = [600.0]
-steps = 60
-snapshot_every = 5
-checkpoint_seconds = 0.2
-[explore.bias]
-ratios = [0.0, 0.3]
-[committee]
-members = 2
-[training]
-kind = "mace"
-channels = 4
-max_L = 0
-r_max = 4.0
-updates = 20
-batch_size = 4
-[selection]
-rule = "uncertainty"
-batch = 6
-audit = 0.2
-[executor]
-workers = 2
-"""
+from torture_bench import Bench, Target, flip, gone
+from torture_hook.sitecustomize import stop_name
 
-STAGES = ("exploring", "labelling", "training")
-ROUNDS = 2
-
-REFERENCE = """\
-calculator = "counted:Counted"
-code_version = "1"
-properties = ["energy", "forces"]
-[parameters]
-epsilon = 0.4
-sigma = 2.3
-"""
-
-COUNTED = '''\
-"""Lennard-Jones that takes its time and writes down each structure it is asked for."""
-import hashlib
-import os
-import time
-
-from ase.calculators.lj import LennardJones
+Remedy = Callable[[], None]
 
 
-class Counted(LennardJones):
-    def calculate(self, atoms=None, properties=None, system_changes=()):
-        super().calculate(atoms, properties, system_changes)
-        time.sleep(0.05)
-        with open(os.environ["COUNTED_LOG"], "a") as log:
-            log.write(hashlib.sha256(atoms.positions.tobytes()).hexdigest() + "\\n")
-'''
+class Torture:
+    """All that the faults share: the bench, how much of each, and the counts."""
+
+    def __init__(self, bench: Bench, kills: int, seed: int, short: bool) -> None:
+        self.bench, self.kills, self.short = bench, kills, short
+        self.rng = random.Random(seed)
+        self.counts: dict[str, Counter[str]] = {}
+        self.failures: list[str] = []
+        self.notes: dict[str, str] = {}
+        self.began = time.monotonic()
+        self.planned: list[str] = []
+        self.weight = {"kill": kills * 6.0} | dict.fromkeys(FAULTS, 60.0) if not short else {}
+
+    def add(self, fault: str, what: str, number: int = 1) -> None:
+        self.counts.setdefault(fault, Counter())[what] += number
+
+    def tell(self, fault: str, text: str) -> None:
+        spent = time.monotonic() - self.began
+        place = self.planned.index(fault) + 1 if fault in self.planned else 0
+        print(f"[{spent:5.0f} s, {place}/{len(self.planned)}] {fault}: {text}", flush=True)
+
+    def fail(self, fault: str, text: str) -> None:
+        self.add(fault, "failed")
+        self.failures.append(f"{fault}: {text}")
+        self.tell(fault, f"FAILED {text}")
+
+    def finish(self, fault: str, target: Target, survived: int = 1) -> None:
+        """Go on to the end and compare it; `survived` is how many injections that end speaks for."""
+        ended = self.bench.run(target)
+        found = self.bench.compare(target)
+        self.add(fault, "lost", int(found["lost"]))
+        self.add(fault, "recomputed", int(found["recomputed"]))
+        if ended.status != 0:
+            self.fail(fault, f"{target.root.name} ended with status {ended.status}: {ended.said[-1500:]}")
+        elif found["differing"] or found["lost"] or found["recomputed"]:
+            self.fail(fault, f"{target.root.name}: {found}")
+        else:
+            self.add(fault, "survived", survived)
+            self.tell(fault, f"{target.root.name}: the same end")
+
+    def refused(self, fault: str, target: Target, what: str, *names: str, **settings: str) -> bool:
+        """The command must end by itself, saying what is wrong with which file, and what to do."""
+        ended = self.bench.run(target, 120, **settings)
+        if ended.refused(*names):
+            self.add(fault, "refused")
+            self.tell(fault, f"{what}: refused by name")
+            return True
+        self.fail(fault, f"{what}: status {ended.status}, {names} or the remedy not named: {ended.said[-1500:]}")
+        return False
+
+
+def kill(t: Torture) -> None:
+    """SIGKILL to the driver at random instants, its workers left to notice by themselves."""
+    left, number = t.kills, 0
+    while left > 0:
+        number += 1
+        target = Target(t.bench.folder / f"killed-{number}")
+        span, here = 4.0, 0
+        while left > 0:
+            before = target.size()
+            driver = t.bench.under_way(target)
+            try:
+                driver.wait(timeout=t.rng.uniform(0.0, span))
+                break  # it came to its end
+            except subprocess.TimeoutExpired:
+                driver.kill()
+                driver.wait()
+            left, here = left - 1, here + 1
+            t.add("kill", "injected")
+            span = span * 1.4 if target.size() == before else 4.0  # imports alone take seconds
+        t.tell("kill", f"{target.root.name}: {here} kills, {t.kills - left} of {t.kills}")
+        t.finish("kill", target, here)
+
+
+def stopped(fault: str, number: signal.Signals, status: int) -> Callable[[Torture], None]:
+    """A signal that asks to stop: state saved, the command to go on said, no process left."""
+
+    def inject(t: Torture) -> None:
+        target = Target(t.bench.folder / fault)
+        times = 1 if t.short else 6
+        for k in range(times):
+            driver = t.bench.under_way(target)
+            time.sleep(t.rng.uniform(0.0, 2.0 + 2.0 * k))
+            before = target.log.stat().st_size
+            (os.killpg if number == signal.SIGINT else os.kill)(driver.pid, number)  # a terminal tells the group
+            t.add(fault, "injected")
+            try:
+                ended = driver.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                driver.kill()
+                ended = driver.wait()
+            said = target.log.read_bytes()[before:].decode()
+            if ended == 0:
+                break
+            clean = "To go on: tentpole run" in said and "Traceback" not in said
+            if ended != status or not clean or target.events()[-1]["event"] != "closed" or not gone(target):
+                t.fail(fault, f"status {ended}, said {said!r}")
+        t.finish(fault, target, times)
+
+    return inject
+
+
+@contextmanager
+def small_disk(folder: Path, kB: int) -> Iterator[Path | None]:
+    """A tmpfs of that size, or None where this user may not mount one."""
+    place = folder / "disk"
+    place.mkdir(exist_ok=True)
+    size = f"size={kB}k"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tentpole-torture", place], capture_output=True)
+    try:
+        yield place if done.returncode == 0 else None
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+
+def disk(t: Torture) -> None:
+    """A disk that is full sooner or later; then there is room again."""
+    for k, spare in enumerate([24] if t.short else [0, 4, 24, 80, 200, 1000]):
+        stage = ("exploring", "labelling", "closing")[k % 3]
+        with small_disk(t.bench.folder, 64_000) as place:
+            if place is None:
+                t.notes["disk"] = "no tmpfs: RLIMIT_FSIZE was used"
+                target = t.bench.copy(f"disk-{k}", stage)
+                limit = (target.root / "journal.jsonl").stat().st_size + 40 * spare
+                if t.refused("disk", target, f"largest file {limit} B", str(target.root), TORTURE_FSIZE=str(limit)):
+                    t.finish("disk", target)
+                t.add("disk", "injected")
+                continue
+            t.notes["disk"] = "a tmpfs"
+            target = t.bench.copy(f"disk-{k}", stage, place)
+            used = shutil.disk_usage(place).used
+            remount(place, f"size={used // 1024 + spare}k")
+            t.add("disk", "injected")
+            good = t.refused("disk", target, f"{stage}, {spare} kB free", str(place))
+            good &= gone(target)
+            remount(place, "size=64000k")
+            if good:
+                t.finish("disk", target)
+
+
+def read_only(t: Torture) -> None:
+    """A folder that may not be written, until it may."""
+    with small_disk(t.bench.folder, 64_000) as place:
+        if place is None:
+            t.add("read-only", "skipped")
+            t.notes["read-only"] = "skipped: no tmpfs may be mounted here"
+            return
+        target = t.bench.copy("read-only", "labelling", place)
+        remount(place, "ro")
+        t.add("read-only", "injected")
+        good = t.refused("read-only", target, "mounted read-only", str(place))
+        remount(place, "rw")
+        if good:
+            t.finish("read-only", target)
+
+
+def journal(t: Torture) -> None:
+    """A last line that was torn, and a damaged one in the middle."""
+    target = t.bench.copy("journal", "closing")
+    path = target.root / "journal.jsonl"
+    torn = path.read_bytes()
+    path.write_bytes(torn[: -t.rng.randrange(2, 30)])
+    t.add("journal", "injected", 2)
+    lines = (torn := path.read_bytes()).split(b"\n")
+    middle = t.rng.randrange(1, len(lines) - 2)
+    path.write_bytes(b"\n".join([*lines[:middle], lines[middle].replace(b'"', b"'", 1), *lines[middle + 1 :]]))
+    if t.refused("journal", target, f"line {middle + 1} damaged", str(path), f"line {middle + 1}"):
+        kept = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join(kept[:middle] + kept[middle + 1 :]))
+    t.finish("journal", target, 2)
+
+
+def damages(t: Torture, fault: str, cases: Sequence[tuple[str, str, Callable[[Path], None]]], stage: str) -> None:
+    """Damage a file, be refused by its name, delete what the message names, go on. Short: one end for all."""
+    shared = t.bench.copy(fault, stage) if t.short else None
+    done = 0
+    for k, (what, pattern, damage) in enumerate(cases):
+        target = shared or t.bench.copy(f"{fault}-{k}", stage)
+        path = sorted(target.root.glob(pattern))[0]
+        damage(path)
+        t.add(fault, "injected")
+        if t.refused(fault, target, what, str(path)):
+            for file in {path, path.with_suffix(".json")} if path.suffix == ".safetensors" else {path}:
+                target.remove(file)
+            if path.name.startswith("member") and path.suffix == ".json":
+                target.remove(path.with_suffix(".safetensors"))
+            done += 1
+            if shared is None:
+                t.finish(fault, target)
+    if shared is not None:
+        t.finish(fault, shared, done)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def checkpoint(path: Path) -> None:
+    """A walker's checkpoint that lacks its half, made from the shard `path`, which goes: MD was under way."""
+    walkers = path.parent.parent / "walkers"
+    walkers.mkdir(exist_ok=True)
+    data = path.read_bytes()
+    (walkers / f"{path.stem.split('-')[1]}.h5").write_bytes(data[: len(data) // 2])
+
+
+def truncated(t: Torture) -> None:
+    """HDF5 files that lack their second half: a shard of the round before, this round's, a checkpoint."""
+    target = t.bench.copy("truncated-checkpoint", "exploring")
+    before = sorted(target.root.glob("snapshots/*.h5"))
+    source = before[0] if before else sorted(t.bench.calm.root.glob("snapshots/*.h5"))[0]
+    walkers = target.root / "walkers"
+    walkers.mkdir(exist_ok=True)
+    damaged = walkers / f"{source.stem.split('-')[1]}.h5"
+    shutil.copy(source, damaged)
+    cut(damaged)
+    last = f"r{t.bench.rounds:03d}"
+    whole = sorted(t.bench.calm.root.glob(f"snapshots/{last}-*.h5"))[-1]
+    shard = Path(shutil.copy(whole, target.root / "snapshots"))
+    cut(shard)
+    t.add("truncated", "injected", 2)
+    for file in (damaged, shard):  # both are read at once: whichever is met first is told of
+        ended = t.bench.run(target, 120)
+        named = next((f for f in (damaged, shard) if ended.refused(str(f))), None)
+        if named is None:
+            t.fail("truncated", f"{file}: status {ended.status}: {ended.said[-1500:]}")
+            return
+        t.add("truncated", "refused")
+        t.tell("truncated", f"{named.name}: refused by name")
+        target.remove(named)
+    if t.bench.rounds > 1:
+        old = sorted(target.root.glob("snapshots/r001-*.h5"))[0]
+        cut(old)
+        t.add("truncated", "injected")
+        if t.refused("truncated", target, "a shard of the round before", str(old)):
+            target.remove(old)
+    t.finish("truncated", target, 3 if t.bench.rounds > 1 else 2)
+
+
+def zero(t: Torture) -> None:
+    """A label of no length: one of the round under way, and one of a round that is closed."""
+    batch = json.loads((t.bench.calm.root / f"rounds/r{t.bench.rounds:03d}/labels.json").read_text())["accepted"]
+    now = f"labels/*/{batch[0]}.json"
+    first = json.loads((t.bench.calm.root / "rounds/r000/labels.json").read_text())["accepted"][0]
+    cases = [("this round's label", now, empty), ("an earlier label", f"labels/*/{first}.json", empty)]
+    damages(t, "empty", cases, "closing")
+
+
+def flipped(t: Torture) -> None:
+    """One bit in a label, a model's weights, its description, a list of members, a batch, an outcome."""
+
+    def one(path: Path) -> None:
+        flip(path, t.rng)
+
+    first = json.loads((t.bench.calm.root / "rounds/r000/labels.json").read_text())["accepted"][1]
+    models = f"models/r{t.bench.rounds - 1:03d}"
+    cases = [
+        ("label", f"labels/*/{first}.json", one),
+        ("weights", f"{models}/member-1.safetensors", one),
+        ("description", f"{models}/member-0.json", one),
+        ("committee", f"{models}/committee.json", one),
+        ("batch", f"rounds/r{t.bench.rounds:03d}/batch.json", one),
+        ("outcome", "rounds/r000/labels.json", one),
+    ]
+    damages(t, "flip", cases[:3] if t.short else cases, "closing")
+
+
+def clock(t: Torture) -> None:
+    """A clock that goes back a day in the middle of the work, and is a day late from then on."""
+    target = t.bench.copy("clock", "exploring" if not t.short else "labelling")
+    t.add("clock", "injected")
+    driver = t.bench.under_way(target, TORTURE_CLOCK=f"86400,{t.rng.uniform(1.5, 6.0):.2f}")
+    try:
+        driver.wait(timeout=t.rng.uniform(2.0, 8.0))
+    except subprocess.TimeoutExpired:
+        driver.kill()
+        driver.wait()
+    os.environ["TORTURE_CLOCK"] = "86400,0"
+    try:
+        t.finish("clock", target)
+    finally:
+        del os.environ["TORTURE_CLOCK"]
+
+
+def drivers(t: Torture) -> None:
+    """Two at once, also from the first moment; locks of the dead, of another host, of a pid that lives again."""
+    fault = "drivers"
+    target = Target(t.bench.folder / "drivers")
+    for _ in range(1 if t.short else 4):
+        pair = [t.bench.start(target) for _ in range(2)]
+        t.add(fault, "injected")
+        until = time.monotonic() + 60
+        while all(driver.poll() is None for driver in pair) and time.monotonic() < until:
+            time.sleep(0.02)
+        lost = [driver for driver in pair if driver.poll() is not None]
+        words = " ".join(target.log.read_text().split())
+        if len(lost) == 1 and lost[0].returncode == 2 and "another driver works here" in words:
+            t.add(fault, "refused")
+        else:
+            t.fail(fault, f"two at once: {[driver.poll() for driver in pair]}: {words[-800:]}")
+        target.log.unlink()
+        for driver in pair:
+            driver.kill()
+            driver.wait()
+        if not t.short:
+            gone(target)
+            shutil.rmtree(target.root)
+    first = t.bench.under_way(target)
+    toml = (target.root / "campaign.toml").read_bytes()
+    t.add(fault, "injected", 4)
+    t.refused(fault, target, "a second driver", socket.gethostname(), f"pid {first.pid}")
+    if (target.root / "campaign.toml").read_bytes() != toml:
+        t.fail(fault, "the refused driver wrote campaign.toml")
+    first.kill()
+    first.wait()
+    second = t.bench.under_way(target)  # at once after the crash
+    if second.poll() is not None:
+        t.fail(fault, f"after a crash: status {second.returncode}: {target.log.read_text()[-800:]}")
+    second.kill()
+    second.wait()
+    lock = target.root / "lock"
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": "yesterday"}))
+    if t.refused(fault, target, "a lock of another host", str(lock), "elsewhere", "pid 1"):
+        lock.unlink()
+    with subprocess.Popen(["sleep", "600"]) as other:  # has the pid of a dead driver, and of a dead worker
+        lock.write_text(json.dumps({"host": socket.gethostname(), "pid": other.pid, "since": "yesterday"}))
+        for name in json.loads((t.bench.calm.root / "rounds/r000/labels.json").read_text())["accepted"]:
+            stale = target.root / "work" / f"tmp-{name}-{socket.gethostname().replace('-', '_')}.1-{other.pid}"
+            stale.mkdir(parents=True, exist_ok=True)
+        t.finish(fault, target, 3)
+        other.kill()
+
+
+def write(t: Torture) -> None:
+    """A stop before each kind of write, rename or removal that the undisturbed campaign was seen to do."""
+    kinds = sorted(set(t.bench.calm.beside("seen").read_text().splitlines()))
+    chosen = t.rng.sample(kinds, 5) if t.short else kinds
+    stops = t.bench.folder / "stops"
+    stops.mkdir()
+    for what in chosen:
+        (stops / stop_name(what)).write_text(what)
+    target = Target(t.bench.folder / "writes")
+    number = 0
+    while len(list(stops.iterdir())):
+        number += 1
+        before = len(list(stops.iterdir()))
+        driver = t.bench.start(target, TORTURE_STOPS=str(stops))
+        status = driver.wait(timeout=600)
+        done = before - len(list(stops.iterdir()))
+        t.add("write", "injected", done)
+        if status == 0:
+            break
+        if status != -signal.SIGKILL and not done:
+            t.fail("write", f"status {status}: {target.log.read_text()[-1500:]}")
+            break
+        if number % 10 == 0:
+            t.tell("write", f"{len(chosen) - before + done} of {len(chosen)} kinds of writes")
+    left = [path.read_text() for path in stops.iterdir()]
+    t.notes["write"] = f"{len(chosen) - len(left)} of {len(kinds)} kinds"
+    if left and not t.short:
+        t.notes["write"] += f"; not met again: {', '.join(left)}"
+    t.finish("write", target, t.counts["write"]["injected"])
+
+
+FAULTS: dict[str, Callable[[Torture], None]] = {
+    "kill": kill,
+    "term": stopped("term", signal.SIGTERM, 3),
+    "interrupt": stopped("interrupt", signal.SIGINT, 130),
+    "disk": disk,
+    "read-only": read_only,
+    "journal": journal,
+    "truncated": truncated,
+    "empty": zero,
+    "flip": flipped,
+    "clock": clock,
+    "drivers": drivers,
+    "write": write,
+}
+COLUMNS = ("injected", "survived", "refused", "skipped", "failed", "lost", "recomputed")
 
 
 def main() -> int:
     """Run, compare, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=10, help="how many SIGKILLs (default 10)")
-    parser.add_argument("--seed", type=int, default=0, help="of the instants")
+    parser.add_argument("--faults", default=",".join(FAULTS), help=f"some of {', '.join(FAULTS)}")
+    parser.add_argument("--kills", type=int, help="how many SIGKILLs (default 200; 3 where short)")
+    parser.add_argument("--seed", type=int, default=0, help="of the instants and places")
+    parser.add_argument("--short", action="store_true", help="a bit of every kind")
     parser.add_argument("--folder", type=Path, default=Path("build/torture"), help="emptied first")
     given = parser.parse_args()
-    folder = given.folder.resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    prepare(folder)
-    calm, kills = folder / "calm", folder / "killed"
-    began = time.monotonic()
-    if run(folder, calm) != 0:
-        print(f"the undisturbed campaign failed: see {folder}/calm.log")
+    names = given.faults.split(",")
+    if unknown := [name for name in names if name not in FAULTS]:
+        parser.error(f"unknown fault {unknown[0]!r}: legal are {', '.join(FAULTS)}")
+    kills = given.kills if given.kills is not None else 3 if given.short else 200
+    bench = Bench(given.folder.resolve(), 1 if given.short else 2)
+    torture = Torture(bench, kills, given.seed, given.short)
+    torture.planned = names
+    calm = bench.run(bench.calm, TORTURE_SEEN=str(bench.calm.beside("seen")))
+    if calm.status != 0:
+        print(f"the undisturbed campaign failed:\n{calm.said}")
         return 1
-    length = time.monotonic() - began
-    print(f"undisturbed: {length:.1f} s")
-    where = disturb(folder, kills, given.kills, random.Random(given.seed))
-    status = run(folder, kills)
-    facts = compare(calm, kills, folder) | {"kills": sum(where.values()), "killed_during": dict(where)}
-    good = status == 0 and not facts["differing"] and not facts["computed_twice"]
-    print(json.dumps({"ok": good, "undisturbed_s": round(length, 1), "final_status": status, **facts}))
+    length = time.monotonic() - torture.began
+    torture.tell("calm", f"the undisturbed campaign took {length:.1f} s")
+    for name in names:
+        try:
+            FAULTS[name](torture)
+        except Exception as error:  # a fault that could not be put in is a failure of its own
+            torture.fail(name, f"{type(error).__name__}: {error}")
+    show(torture)
+    seconds = round(time.monotonic() - torture.began, 1)
+    counts = {name: {column: torture.counts.get(name, Counter())[column] for column in COLUMNS} for name in names}
+    good = not torture.failures and all(c["injected"] or c["skipped"] for c in counts.values())
+    print(
+        json.dumps(
+            {
+                "ok": good,
+                "seconds": seconds,
+                "undisturbed_s": round(length, 1),
+                "seed": given.seed,
+                "labels": len(bench.calm.labels()),
+                "faults": counts,
+                "notes": torture.notes,
+                "failures": torture.failures,
+            }
+        )
+    )
     return 0 if good else 1
 
 
-def prepare(folder: Path) -> None:
-    """The campaign's files."""
-    from ase.build import bulk
-    from ase.io import write
-
-    write(folder / "copper.xyz", bulk("Cu", cubic=True), format="extxyz")
-    (folder / "campaign.toml").write_text(CAMPAIGN)
-    (folder / "counted.toml").write_text(REFERENCE)
-    (folder / "counted.py").write_text(COUNTED)
-
-
-def start(folder: Path, target: Path) -> subprocess.Popen[bytes]:
-    """The driver, in a session of its own so that only it is hit by the kill."""
-    environment = os.environ | {
-        "COUNTED_LOG": str(folder / f"{target.name}.calls"),
-        "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
-    }
-    log = (folder / f"{target.name}.log").open("ab")
-    command = [sys.executable, "-m", "tentpole", "run", str(folder / "campaign.toml"), "--dir", str(target)]
-    return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-
-
-def run(folder: Path, target: Path) -> int:
-    """A campaign to its end."""
-    return start(folder, target).wait(timeout=600)
-
-
-def disturb(folder: Path, target: Path, kills: int, rng: random.Random) -> Counter[str]:
-    """Kill the driver `kills` times, spread over the stages of the campaign in their order, each time a random
-    moment after its stage began; returns what was under way."""
-    where: Counter[str] = Counter()
-    stages = [number for number in range(3 * ROUNDS + 3) if number > 0]  # stage 0 would explore without models
-    for kill in range(kills):
-        driver = start(folder, target)
-        wanted = stages[kill * len(stages) // kills]
-        while stage(target) < wanted and driver.poll() is None:
-            time.sleep(0.005)
-        delay = rng.uniform(0.0, 0.4 if wanted % 3 == 1 else 3.0)  # labelling is over in a moment
-        try:
-            driver.wait(timeout=delay)
-        except subprocess.TimeoutExpired:
-            driver.send_signal(signal.SIGKILL)
-            driver.wait()
-        else:
-            print(f"the campaign ended before kill {kill + 1}")
-            break
-        name = f"round {stage(target) // 3}, {STAGES[stage(target) % 3]}"
-        where[name] += 1
-        print(f"kill {kill + 1}: {name}, {delay:.2f} s after stage {wanted} was reached", flush=True)
-    return where
-
-
-def stage(target: Path) -> int:
-    """How far a campaign is, from its journal: 3 stages a round, in the order of STAGES."""
-    path = target / "journal.jsonl"
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    events = [json.loads(line.split(b" ", 1)[1])["event"] for line in lines]
-    done = events.count("round done")
-    since = events[len(events) - events[::-1].index("round done") :] if done else events
-    closed = "closed round" in since
-    return 3 * done + (2 if closed else 1 if "batch" in since else 0)
-
-
-def compare(calm: Path, killed: Path, folder: Path) -> dict[str, object]:
-    """What differs between the two ends, and what was computed more than once."""
-    patterns = ("labels/*/*.json", "models/*/*.safetensors", "rounds/*/batch.json", "rounds/*/labels.json")
-    differing = []
-    for pattern in patterns:
-        names = {str(p.relative_to(calm)) for p in calm.glob(pattern)}
-        names |= {str(p.relative_to(killed)) for p in killed.glob(pattern)}
-        differing += [name for name in sorted(names) if content(calm / name) != content(killed / name)]
-    calls = Counter((folder / "killed.calls").read_text().split())
-    labels = len(list(killed.glob("labels/*/*.json")))
-    return {
-        "labels": labels,
-        "models": len(list(killed.glob("models/*/*.safetensors"))),
-        "differing": differing,
-        "computed_twice": sum(1 for count in calls.values() if count > 1),
-        "computed": len(calls),
-    }
-
-
-def content(path: Path) -> str:
-    """A file's content, less the seconds that a label took."""
-    if not path.exists():
-        return "missing"
-    if path.parent.parent.name == "labels":
-        label = json.loads(path.read_text())
-        return json.dumps({key: label[key] for key in ("structure", "reference", "energy", "forces")})
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def show(t: Torture) -> None:
+    """The counts as a table."""
+    print(f"\n{'fault':12s}" + "".join(f"{column:>12s}" for column in COLUMNS))
+    for name in t.planned:
+        row = t.counts.get(name, Counter())
+        note = t.notes.get(name, "")
+        print(f"{name:12s}" + "".join(f"{row[column]:12d}" for column in COLUMNS) + (f"  {note}" if note else ""))
 
 
 if __name__ == "__main__":

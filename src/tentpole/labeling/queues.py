@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -16,6 +17,7 @@ from tentpole.errors import InputError, unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
+INTERCHANGE = "interchange.py"  # Parsl's own program between driver and jobs
 KINDS = ("slurm", "pbs", "lsf", "kubernetes")
 
 
@@ -51,6 +53,11 @@ class Queue:
         for name in ("nodes", "workers", "threads", "jobs", "lost_after_s"):
             if getattr(self, name) < 1:
                 raise InputError(f"executor: {name} = {getattr(self, name)}: 1 or more.")
+        if self.kind == "lsf" and self.memory_GB:
+            raise InputError(
+                f"executor: memory_GB = {self.memory_GB}: LSF sites count memory differently; write the line that "
+                f'yours wants: options = ["#BSUB -M {self.memory_GB}GB"].'
+            )
         if self.kind == "kubernetes" and not self.image:
             raise InputError("executor: kubernetes needs image, a container image that has Tentpole in it.")
 
@@ -102,6 +109,8 @@ class ClusterExecutor(Executor):
         parsl = _parsl()
         from parsl.concurrent import ParslPoolExecutor
 
+        if shutil.which(INTERCHANGE) is None:  # this Python's environment has not been activated
+            os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
         if label != "all":
             known = {executor.label: executor for executor in config.executors}
             if label not in known:
@@ -137,7 +146,7 @@ def _high_throughput(label: str, queue: Queue, folder: Path) -> Any:
         max_workers_per_node=queue.workers,
         cores_per_worker=queue.threads,
         working_dir=str(folder / "parsl"),
-        interchange_launch_cmd=[sys.executable, "-m", "tentpole.labeling.leash", "interchange.py"],
+        interchange_launch_cmd=[sys.executable, "-m", "tentpole.labeling.leash", INTERCHANGE],
         heartbeat_period=max(1, queue.lost_after_s // 4),
         heartbeat_threshold=queue.lost_after_s,
     )
