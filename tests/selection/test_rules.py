@@ -149,6 +149,15 @@ def test_two_keys_must_both_turn():
     assert TwoKey(sigma=0.0, gain=99.0).select(candidates, labelled, 5, rng()) == []
 
 
+def test_without_a_floor_as_many_are_chosen_as_are_wanted_whatever_they_gain():
+    candidates = table(atoms=4)
+    covariance = Covariance("per-atom", eps=1e-3)
+    covariance.add(np.random.default_rng(0).normal(size=(20, 5)) * 9)
+    labelled = Labelled(np.zeros((1, 5)), covariance=covariance)
+    assert covariance.gains(candidates.rows).max() < 0
+    assert len(TwoKey(sigma=0.0, gain=-np.inf, quota="none").select(candidates, labelled, 6, rng())) == 6
+
+
 def test_the_floor_can_follow_the_candidates_median_gain():
     candidates = table(atoms=4)
     covariance = Covariance("per-atom", eps=1e-3)

@@ -21,14 +21,15 @@ class TwoKey:
     shortlist : at most this many candidates per frame wanted, those of the highest σ, pass the first key; None: all
         that reach the threshold. With many candidates per label a median lets too much of what is known through.
     gain : floor of the gain. It tightens by itself as the dataset grows, gains going as 1/n.
-    gain_of_median : floor as a multiple of the candidates' median gain; the higher of both floors counts.
+    gain_of_median : floor as a multiple of the candidates' median gain; the higher of both floors counts. None: no
+        such floor.
     A frame chosen earlier can bring the gain of a later one below the floor: it is then not chosen.
     """
 
     sigma: float | None = None
     shortlist: float | None = None
     gain: float = 0.01
-    gain_of_median: float = 0.0
+    gain_of_median: float | None = None
     method: Method = "exact"
     quota: Quota = "even"
     eps: float = 1e-3
@@ -50,7 +51,9 @@ class TwoKey:
         if 0 < most < len(candidates):
             threshold = max(threshold, float(np.partition(candidates.sigma, -most)[-most]))
         gains = covariance.gains(batch)
-        floor = max(self.gain, self.gain_of_median * float(np.median(gains)))
+        floor = self.gain
+        if self.gain_of_median is not None:
+            floor = max(floor, self.gain_of_median * float(np.median(gains)))
         among = np.flatnonzero((candidates.sigma >= threshold) & (gains >= floor))
         why = f"σ at least {threshold:.4g}, gain at least {floor:.4g}: "
         picks = choose(candidates, covariance, batch, k, self.method, self.quota, floor, why, among.tolist())
