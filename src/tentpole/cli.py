@@ -117,10 +117,10 @@ def run(campaign: CampaignFile, dir: Dir = None) -> None:
     from tentpole.campaign import Campaign
     from tentpole.screen import Screen
 
-    with Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
+    again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
+    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
         folder = live.folder
-        with _on_interrupt(f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")):
-            live.run()
+        live.run()
     _print_status(folder)
     out.print(f"A page to look at: tentpole report {folder}", highlight=False)
 
