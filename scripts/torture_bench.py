@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -151,9 +152,16 @@ class Bench:
         target.runs += 1
         command = [sys.executable, "-m", "tentpole", *self.command(target)]
         with target.log.open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+            return subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+            )
 
-    def run(self, target: Target, seconds: float = 600, **settings: str) -> Run:
+    def run(self, target: Target, seconds: float = 3600, **settings: str) -> Run:
         """A driver to its end."""
         before = target.log.stat().st_size if target.log.exists() else 0
         driver = self.start(target, **settings)
@@ -245,7 +253,7 @@ def processes_of(target: Target) -> list[int]:
     return found
 
 
-def gone(target: Target, seconds: float = 15) -> bool:
+def gone(target: Target, seconds: float = 120) -> bool:
     """Whether all of a campaign's processes end by themselves within that time."""
     until = time.monotonic() + seconds
     while processes_of(target):

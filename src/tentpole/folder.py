@@ -73,6 +73,8 @@ def settle(source: CampaignConfig | None, root: Path) -> CampaignConfig:
 def _was_beginning(root: Path) -> bool:
     """Whether all that is in `root` is what a driver leaves that was stopped before the campaign file was there."""
     names = {p.name for p in root.iterdir() if not (p.name.startswith(".") and p.name.endswith(".part"))}
+    if CAMPAIGN_FILE in names:
+        return True  # there since a moment ago: another driver begins
     return names <= ({LOCK_FILE, "structures"} if LOCK_FILE in names else set())
 
 

@@ -99,12 +99,17 @@ def read_description(stem: Path) -> dict[str, Any]:
         raise InputError(f"no model at {path}: a member is NAME.safetensors and NAME.json") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise StateError(f"{path}: damaged ({error}). {_MEND}") from error
+    checksum = content.pop("checksum", None) if isinstance(content, dict) else None
+    damaged = checksum is not None and checksum != _checksum(content)
+    if damaged and content.get("version") == VERSION:
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no member of a committee: its format is not {FORMAT}")
     if content.get("version") != VERSION:
-        raise StateError(f"{path} has version {content.get('version')}; this Tentpole reads {VERSION}")
-    if content.pop("checksum", checksum := _checksum(content)) != checksum:
-        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
+        raise StateError(
+            f"{path} has version {content.get('version')}; this Tentpole reads {VERSION}. Use the version of Tentpole "
+            f"that wrote it{', or: ' + _MEND if damaged else '.'}"
+        )
     return content
 
 

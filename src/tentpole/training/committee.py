@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
@@ -12,7 +13,7 @@ from ase.data import chemical_symbols
 
 from tentpole.committee.committee import write_committee_file
 from tentpole.committee.members import description_file
-from tentpole.errors import InputError
+from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.training.base import TrainingError, TrainingJob, TrainingReport
 from tentpole.training.client import the_server
 from tentpole.training.mace import (
@@ -28,6 +29,7 @@ from tentpole.training.mace import (
 )
 from tentpole.training.node import train_all
 
+FULL_B = 1_000_000  # a training writes more than that: with less free, the disk is what stopped it
 Progress = Callable[[int, int, int], None]
 
 
@@ -163,7 +165,12 @@ def _run(
             running -= {answer["id"] for answer in server.answers(timeout_s=0.2)}
 
 
-def _failure(job: TrainingJob, status: int) -> TrainingError:
+def _failure(job: TrainingJob, status: int) -> TentpoleError:
+    if (free := shutil.disk_usage(job.folder).free) < FULL_B:
+        return StateError(
+            f"{job.folder}: member {job.member} could not be trained: {free} bytes are free there. Make room, then run "
+            "the same again to go on: members that are finished are kept."
+        )
     lines = job.log.read_text(errors="replace").splitlines() if job.log.is_file() else []
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     last = "\n    ".join(lines[-15:]) or "(empty)"
