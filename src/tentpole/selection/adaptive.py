@@ -56,23 +56,34 @@ class Adaptive:
         if len(among) > max(self.sample, k):
             among = np.sort(rng.choice(len(among), max(self.sample, k), replace=False))
         covariance = self._posterior(candidates.features[among], labelled.features)
-        beta = float(np.clip(1 - np.diag(covariance).mean(), 0, 1))
+        variance = np.diag(covariance).copy()
+        beta = float(np.clip(1 - variance.mean(), 0, 1))
         weights = np.maximum(candidates.sigma[among], 1e-12) ** beta
         weights /= weights.sum()
+        lowered = weights @ covariance**2  # of each candidate, Σ_i w_i C_ij²
+        chosen = np.empty((k, len(among)))  # row m: the column by which choice m changed C, over its root
         free = np.ones(len(among), dtype=bool)
         picks: list[Pick] = []
         while len(picks) < k:
-            gains = weights @ covariance**2 / (np.diag(covariance) + self.noise)
+            m = len(picks)
+            gains = lowered / (variance + self.noise)
             j = int(np.argmax(np.where(free, gains, -np.inf)))
             free[j] = False
             i = int(among[j])
             scores = {"sigma": float(candidates.sigma[i]), "gain": float(gains[j]), "beta": beta}
             reason = (
                 f"lowers the pool's weighted variance by {gains[j]:.3g}, most of what is left at choice "
-                f"{len(picks) + 1}; σ weighs with exponent {beta:.2f}, the share explained so far"
+                f"{m + 1}; σ weighs with exponent {beta:.2f}, the share explained so far"
             )
             picks.append(Pick(i, candidates.ids[i], scores, reason))
-            covariance -= np.outer(covariance[:, j], covariance[j]) / (covariance[j, j] + self.noise)
+            # C becomes C − u uᵀ; its squares' weighted sums follow from one product with the first C
+            before = chosen[:m]
+            u = (covariance[j] - before[:, j] @ before) / np.sqrt(variance[j] + self.noise)
+            weighted = weights * u
+            along = covariance @ weighted - (before @ weighted) @ before
+            lowered += u * (u * float(weighted @ u) - 2 * along)
+            variance -= u * u
+            chosen[m] = u
         return picks
 
     def _posterior(self, features: FloatArray, known: FloatArray) -> FloatArray:
@@ -89,7 +100,10 @@ class Adaptive:
 
 def matern(a: FloatArray, b: FloatArray) -> FloatArray:
     """Matérn-5/2 of lengths given in units of the kernel's: (1 + r + r²/3) exp(−r), r = √5 |a − b|."""
-    from scipy.spatial.distance import cdist
-
-    r = np.sqrt(5.0) * cdist(a, b)
-    return np.asarray((1 + r + r * r / 3) * np.exp(-r))
+    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
+    r = np.sqrt(5.0 * np.maximum(squared, 0.0))
+    decay = np.exp(-r)
+    r *= 1 + r / 3
+    r += 1
+    r *= decay
+    return np.asarray(r)
