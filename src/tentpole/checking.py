@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from tentpole.committee.architecture import mace
 from tentpole.committee.foundations import check_species
@@ -37,6 +38,9 @@ def check_campaign(source: Path) -> Iterator[Line]:
     yield _disk(source)
     yield _reference(config, source)
     yield _workers(config)
+    for name in ("executor", "training_executor"):
+        if getattr(config, name).kind != "local":
+            yield _queue(name, getattr(config, name), source)
     yield _models(config)
     for name in config.committee.foundations:
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
@@ -98,6 +102,24 @@ def _workers(config: CampaignConfig) -> Line:
         return Line("workers", False, f"{type(error).__name__}: {error}")
     finally:
         workers.close()
+
+
+def _queue(name: str, section: Any, source: Path) -> Line:
+    """Parsl's configuration can be made, and the program that takes jobs is there."""
+    from tentpole.labeling import queues
+
+    try:
+        if section.kind == "parsl":
+            made = queues.load_config(section.config)
+        else:
+            made = queues.parsl_config({name: section.build()}, source.resolve().parent)
+    except TentpoleError as error:
+        return Line(f"[{name}]", False, str(error))
+    labels = ", ".join(executor.label for executor in made.executors)
+    program = queues.PROGRAMS.get(section.kind)
+    if program is not None and shutil.which(program) is None:
+        return Line(f"[{name}]", False, f'kind = "{section.kind}" needs {program} here: run on a node that has it')
+    return Line(f"[{name}]", True, f"{section.kind}: {labels if section.kind == 'parsl' else program or 'Parsl'}")
 
 
 def _models(config: CampaignConfig) -> Line:

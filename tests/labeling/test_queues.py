@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tentpole.checking import _queue
+from tentpole.config import ParslTrainingSection, QueueSection
 from tentpole.errors import InputError
 from tentpole.labeling.queues import Queue, _provider, load_config, parsl_config, worker_init
 
@@ -145,3 +147,16 @@ def test_modules_come_before_the_python_that_is_to_be_used() -> None:
     lines = worker_init(SLURM).splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["module", "module", "export"]
     assert lines[2].startswith("export PATH=")
+
+
+def test_check_says_whether_jobs_can_be_handed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = ParslTrainingSection(config=f"{tmp_path}/site.py:config")
+    assert not _queue("training_executor", section, tmp_path).good
+    (tmp_path / "site.py").write_text("from parsl import Config\ndef config():\n    return Config()\n")
+    assert _queue("training_executor", section, tmp_path).good
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lacking = _queue("executor", QueueSection(kind="pbs"), tmp_path)
+    assert not lacking.good
+    assert "qsub" in lacking.found
+    (tmp_path / "qsub").touch(0o755)
+    assert _queue("executor", QueueSection(kind="pbs"), tmp_path).good

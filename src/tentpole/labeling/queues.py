@@ -17,6 +17,7 @@ from tentpole.errors import InputError, unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
+PROGRAMS = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub"}  # what takes jobs, by kind
 INTERCHANGE = "interchange.py"  # Parsl's own program between driver and jobs
 KINDS = ("slurm", "pbs", "lsf", "kubernetes")
 
