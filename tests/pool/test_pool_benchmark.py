@@ -14,6 +14,7 @@ from tentpole.pool import Protocol, Settings, Task, build, load, model, read, ru
 from tentpole.pool.benchmark import split
 from tentpole.pool.cli import pool_app
 from tentpole.selection import rule
+from tentpole.selection.base import Candidates, Labelled
 
 QUICK = Protocol(labels=60)
 FAST = {"random": rule("random"), "uncertainty": rule("uncertainty"), "hybrid": rule("hybrid")}
@@ -75,6 +76,18 @@ def test_seeds_reproduce_bit_for_bit_whatever_the_number_of_workers(tmp_path):
     one = run(table(), settings, tmp_path / "one", [0, 1, 2])
     two = run(table(), settings, tmp_path / "two", [0, 1, 2], workers=2)
     assert values(one) == values(two)
+
+
+def test_clusters_are_the_same_bits_on_any_number_of_threads():
+    limits = pytest.importorskip("threadpoolctl").threadpool_limits
+    x = np.random.default_rng(0).normal(size=(3000, 4))
+    table = Candidates([str(i) for i in range(len(x))], np.ones(len(x)), x, ["pool"] * len(x))
+    found = []
+    for threads in (1, 2, 2):
+        with limits(threads):
+            picks = rule("diversity").select(table, Labelled(x[:30]), 15, np.random.default_rng(1))
+        found.append([(p.index, p.scores["distance"]) for p in picks])
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_run_goes_on_where_it_stopped_and_takes_more_seeds(tmp_path):

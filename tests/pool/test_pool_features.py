@@ -110,22 +110,32 @@ def test_models_are_deterministic_and_beat_the_mean(name):
     assert np.abs(mean - truth).mean() < 0.6 * np.abs(truth).mean()
 
 
-def test_the_chain_rule_by_hand_is_autograds():
+def test_training_by_hand_is_autograd_and_torchs_adam():
     torch = pytest.importorskip("torch")
-    from tentpole.pool.models import Networks, _Slopes, _views, outputs
+    from tentpole.pool.models import Networks
 
     rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.normal(size=(5, 20, 4))).float()
-    y = torch.from_numpy(rng.normal(size=20)).float()
-    weights = [w.clone() for w in Networks(epochs=0).fit(x[0].double().numpy(), y.double().numpy(), 1).weights]
-    flat = torch.zeros(sum(w.numel() for w in weights))
-    slopes = _views(flat, weights)
-    _Slopes(x, y, weights, slopes).update()
-    for w in weights:
-        w.requires_grad_()
-    ((outputs(weights, x) - y) ** 2).mean(dim=1).sum().backward()
-    for w, slope in zip(weights, slopes, strict=True):
-        torch.testing.assert_close(slope, w.grad, rtol=1e-5, atol=1e-6)
+    inputs, targets = rng.normal(size=(20, 4)), rng.normal(size=20)
+    weights = [torch.from_numpy(w).requires_grad_() for w in Networks(epochs=0).fit(inputs, targets, 1).weights]
+    x, y = torch.from_numpy(inputs).float().expand(5, -1, -1), torch.from_numpy(targets).float()
+
+    def outputs(h):
+        for place, w in enumerate(weights):
+            h = (torch.relu(h) if place else h) @ w[:, :-1] + w[:, -1:]
+        return h[..., 0]
+
+    optimizer = torch.optim.Adam(weights, lr=1e-3)
+    for _ in range(10):
+        optimizer.zero_grad()
+        ((outputs(x) - y) ** 2).mean(dim=1).sum().backward()
+        optimizer.step()
+    fitted = Networks(epochs=10).fit(inputs, targets, 1)
+    for ours, theirs in zip(fitted.weights, weights, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-3, atol=1e-5)
+    mean, std = fitted.predict(inputs)
+    each = outputs(x).detach().double().numpy()
+    np.testing.assert_allclose(mean, each.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(std, each.std(axis=0), atol=1e-5)
 
 
 def test_networks_differ_by_seed_and_predict_rows_one_by_one():

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tentpole.pool.benchmark import Measurement, Protocol, Task, run_seed
     from tentpole.pool.features import describe
     from tentpole.pool.files import read, write
-    from tentpole.pool.models import Forest, GaussianProcess, Networks, model
+    from tentpole.pool.models import Forest, GaussianProcess, model
+    from tentpole.pool.networks import Networks
     from tentpole.pool.page import write_report
     from tentpole.pool.runner import Results, Settings, load, run
     from tentpole.pool.statistics import Comparison, compare
@@ -25,7 +26,8 @@ _HOMES = {
     "benchmark": ("Measurement", "Protocol", "Task", "run_seed"),
     "features": ("describe",),
     "files": ("read", "write"),
-    "models": ("Forest", "GaussianProcess", "Networks", "model"),
+    "models": ("Forest", "GaussianProcess", "model"),
+    "networks": ("Networks",),
     "page": ("write_report",),
     "runner": ("Results", "Settings", "load", "run"),
     "statistics": ("Comparison", "compare"),

@@ -247,14 +247,8 @@ def _one_seed(
 
 @contextmanager
 def one_thread() -> Any:
-    """Torch and BLAS on one thread inside: the arrays are small, and the sums have one order."""
-    import torch
+    """BLAS on one thread inside: the arrays are small, and the sums have one order."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with threadpool_limits(1):
+        yield

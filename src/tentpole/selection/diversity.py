@@ -48,9 +48,11 @@ def _clusters(features: FloatArray, k: int, starts: int, seed: int) -> tuple[Flo
 
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     kind = MiniBatchKMeans if len(features) > _MANY else KMeans
-    with warnings.catch_warnings():
+    # several threads add up their parts of a centre in the order in which they finish: its last bit is chance
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # doubled points: distinct ones are picked
         fitted = kind(n_clusters=k, n_init=starts, random_state=seed).fit(features)
     return fitted.cluster_centers_, np.bincount(fitted.labels_, minlength=k)
