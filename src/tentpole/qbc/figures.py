@@ -30,6 +30,8 @@ def draw(folder: Path, file: Path) -> Path:
             (line,) = axis.plot(curve.n, 1e3 * curve.mean, marker="o", markersize=3, label=name)
             axis.fill_between(curve.n, 1e3 * low, 1e3 * high, color=line.get_color(), alpha=0.15, linewidth=0)
         axis.set(xlabel="training frames", ylabel=label, yscale="log")
+        for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            ticks("{x:g}")
     axes[0, 0].legend(frameon=False, title="mean and range over seeds")
     _against_error(axes[1, 0], [content[-1] for content in study.values()])
     for name in dict.fromkeys(rule for rule, _ in study):
