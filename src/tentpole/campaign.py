@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,10 @@ from tentpole.context import open_context
 from tentpole.folder import locate, settle
 from tentpole.journal import Journal
 from tentpole.lock import Lock
+from tentpole.meter import metered
 from tentpole.rounds import Rounds, criteria
 from tentpole.state import Label
-from tentpole.store import quarantine, read_json, write_json, write_label
+from tentpole.store import label_path, quarantine, read_json, read_label, write_json, write_label
 from tentpole.verdict import Verdict
 from tentpole.watch import Silent, Watcher
 
@@ -48,15 +49,19 @@ class Campaign:
     ) -> None:
         given, self.folder = locate(source, folder)
         self._lock = Lock(self.folder)
+        self._life = ExitStack()
         try:
             self.config = settle(given, self.folder)
             self._journal = Journal(self.folder / "journal.jsonl")
             self._journal.append("opened", version=1)
             self._work = open_context(self.config, self.folder, self._journal, watch or Silent())
             self._rounds = Rounds(self._work)
+            self._life.enter_context(metered(self.folder, self._rounds.ledger.driver))
             self._asked_at: float | None = None
+            self._cut_short = False
             self._reconsider()
         except BaseException:
+            self._life.close()
             self._lock.release()
             raise
 
@@ -75,10 +80,19 @@ class Campaign:
         """The structures that want a label now, or [] when there is a verdict.
 
         Trains and explores first where that is what comes next. Asking again without telling gives what is
-        still without an answer.
+        still without an answer. Where [explore] ahead says so, walkers run on in the background meanwhile.
         """
+        requests = self._next()
+        if requests:
+            self._rounds.explore_ahead()
+        return requests
+
+    def _next(self) -> list[Request]:
         while True:
-            waiting = self._rounds.waiting()
+            waiting = self._rounds.waiting() if self.verdict is None else self._rounds.gone()
+            if waiting and self.verdict is None and (over := self._rounds.out_of_time()):
+                self._conclude(over)
+                continue
             if waiting:
                 self._asked_at = time.monotonic()
                 return waiting
@@ -104,17 +118,20 @@ class Campaign:
             else:
                 if answer.name in waiting:
                     write_label(self.folder, answer)
-                self._journal.append("label", name=answer.name)
+                self._rounds.ledger.label(answer)
         self._note_time()
 
     def run(self) -> Verdict:
         """Label with the campaign's own reference and workers until there is a verdict."""
-        while requests := self.ask():
+        while requests := self._next():
             for done, outcome in enumerate(self._rounds.label(requests), start=1):
-                if outcome.ok:
-                    self._journal.append("label", name=outcome.name, seconds=outcome.seconds)
+                if outcome.ok and outcome.computed:
+                    self._rounds.ledger.computed(outcome.name, outcome.seconds, outcome.core_seconds)
+                elif outcome.ok:
+                    self._rounds.ledger.label(read_label(label_path(self.folder, *outcome.name.split("-"))))
                 else:
-                    self._fail(requests, Failure(outcome.name, outcome.reason, outcome.message))
+                    failure = Failure(outcome.name, outcome.reason, outcome.message)
+                    self._fail(requests, failure, outcome.core_seconds)
                 self._work.watch.progress(f"round {self.round}: labels", done, len(requests))
             self._note_time()
         verdict = self.verdict
@@ -136,16 +153,18 @@ class Campaign:
     def _conclude(self, verdict: Verdict) -> None:
         write_json(self.folder / "verdict.json", {**verdict.to_json(), "criteria": self._criteria()})
         self._journal.append("verdict", kind=verdict.kind, reason=verdict.reason)
+        self._rounds.abandon()
+        self._cut_short = bool(self._rounds.waiting())  # what still runs is no longer wanted
 
     def _criteria(self) -> dict[str, Any]:
         return asdict(criteria(self.config))
 
-    def _fail(self, requests: list[Request], failure: Failure) -> None:
+    def _fail(self, requests: list[Request], failure: Failure, core_seconds: float = 0.0) -> None:
         """Put on record that a structure gets no label, where its worker has not done so."""
         for request in requests:
             if request.name == failure.name and failure_of(self.folder, request) is None:
                 quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
-        self._journal.append("label failed", name=failure.name, reason=failure.reason)
+        self._rounds.ledger.failed(failure.name, failure.reason, core_seconds)
         self._work.watch.note(f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}")
 
     def _note_time(self) -> None:
@@ -157,7 +176,10 @@ class Campaign:
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers and give the folder back. Everything is on disk already."""
-        self._work.workers.close(at_once=at_once)
+        self._work.workers.close(at_once=at_once or self._cut_short)
+        with suppress(OSError):
+            self._rounds.ledger.collect()
+        self._life.close()
         with suppress(OSError):  # a full disk has been told of already, and a missing "closed" is a crash's
             self._journal.append("closed")
         self._journal.close()

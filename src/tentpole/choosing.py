@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,13 @@ def table(candidates: Sequence[Candidate]) -> Candidates:
     )
 
 
+Chosen = tuple[Candidate, Pick, bool]
+"""A candidate, why it was picked, and whether it is an audit frame."""
+
+QUEUE = 2
+"""Frames queued per frame wanted, where the choice is looked at again before they are labelled."""
+
+
 def choose(
     candidates: Sequence[Candidate],
     rule: SelectionRule,
@@ -45,30 +53,104 @@ def choose(
     k: int,
     audit: float,
     rng: np.random.Generator,
-) -> tuple[list[tuple[Candidate, Pick, bool]], dict[str, Any]]:
+) -> tuple[list[Chosen], dict[str, Any]]:
     """At most k candidates with their picks; the last of each triple tells audit frames.
 
     A share `audit` of the k (at least one where the share is not zero) is drawn at random before the rule
     looks, whatever its scores: those frames judge the committee without bias.
     """
-    if not candidates:
-        return [], describe([], set())
-    n_audit = min(len(candidates), k, max(1, round(audit * k))) if audit > 0 else 0
-    drawn = sorted(rng.choice(len(candidates), n_audit, replace=False).tolist())
-    chosen: list[tuple[Candidate, Pick, bool]] = []
-    for index in drawn:
-        candidate = candidates[index]
-        reason = "audit: drawn at random in time, whatever its scores"
-        chosen.append((candidate, Pick(index, candidate.snapshot.id, _scores(candidate), reason), True))
-    rest = [c for i, c in enumerate(candidates) if i not in set(drawn)]
-    if rest and k > n_audit:
-        for pick in rule.select(table(rest), labelled, k - n_audit, rng):
-            chosen.append((rest[pick.index], pick, False))
+    audited, rest = draw_audit(candidates, k, audit, rng)
+    chosen = [_audited(c) for c in audited] + by_rule(rest, rule, labelled, k - len(audited), rng)
     return chosen, describe(candidates, {c.snapshot.id for c, _, _ in chosen})
 
 
+def draw_audit(
+    candidates: Sequence[Candidate], k: int, audit: float, rng: np.random.Generator
+) -> tuple[list[Candidate], list[Candidate]]:
+    """The audit frames among k, and the other candidates."""
+    if not candidates:
+        return [], []
+    n_audit = min(len(candidates), k, max(1, round(audit * k))) if audit > 0 else 0
+    drawn = set(rng.choice(len(candidates), n_audit, replace=False).tolist())
+    audited = [c for i, c in enumerate(candidates) if i in drawn]
+    return audited, [c for i, c in enumerate(candidates) if i not in drawn]
+
+
+def by_rule(
+    candidates: Sequence[Candidate], rule: SelectionRule, labelled: Labelled, k: int, rng: np.random.Generator
+) -> list[Chosen]:
+    """At most k that the rule picks."""
+    if not candidates or k <= 0:
+        return []
+    return [(candidates[pick.index], pick, False) for pick in rule.select(table(candidates), labelled, k, rng)]
+
+
+def choose_again(
+    audited: Sequence[tuple[Candidate, Candidate]],
+    queued: Sequence[tuple[Candidate, Candidate]],
+    rule: SelectionRule,
+    labelled: Labelled,
+    k: int,
+    rng: np.random.Generator,
+) -> tuple[list[Chosen], list[dict[str, Any]]]:
+    """From a queue, whose frames come as (as queued, as scored now), what is still worth a label; and what is dropped.
+
+    Audit frames stay, whatever their scores. A dropped frame has its id, its σ_F (eV/Å) and gain before and now, and
+    the reason in words.
+    """
+    stay = [_audited(now if now.scores.finite else old) for old, now in audited]
+    fit = [now for _, now in queued if not now.scores.failed and now.scores.finite]
+    chosen = by_rule(fit, rule, labelled, k - len(stay), rng)
+    kept = {c.snapshot.id for c, _, _ in chosen}
+    full = len(chosen) >= k - len(stay)
+    dropped = []
+    for old, now in queued:
+        if now.snapshot.id in kept:
+            continue
+        dropped.append(
+            {
+                "id": now.snapshot.id,
+                "force_std": [old.scores.force_std, _finite(now.scores.force_std)],
+                "gain": [old.scores.gain, _finite(now.scores.gain)],
+                "reason": _why_dropped(old, now, [c for c, _, _ in chosen], full),
+            }
+        )
+    return stay + chosen, dropped
+
+
+def _audited(candidate: Candidate) -> Chosen:
+    reason = "audit: drawn at random in time, whatever its scores"
+    return candidate, Pick(-1, candidate.snapshot.id, _scores(candidate), reason), True
+
+
+def _why_dropped(old: Candidate, now: Candidate, chosen: Sequence[Candidate], full: bool) -> str:
+    if now.scores.failed or not now.scores.finite:
+        return f"it can no longer be scored ({now.scores.failed or 'its scores are not finite'})"
+    was, new = old.scores, now.scores
+    said = (
+        f"σ_F {1e3 * was.force_std:.3g} -> {1e3 * new.force_std:.3g} meV/Å and gain {was.gain:.3g} -> {new.gain:.3g} "
+        "with the labels of the round before"
+    )
+    if not full:
+        return f"{said}: the rule no longer thinks it worth a label"
+    below = [
+        name
+        for name, value, others in (
+            ("σ_F", new.force_std, [c.scores.force_std for c in chosen]),
+            ("gain", new.gain, [c.scores.gain for c in chosen]),
+        )
+        if others and value < min(others)
+    ]
+    less = f", whose {' and '.join(below)} {'are all' if len(below) > 1 else 'is always'} higher" if below else ""
+    return f"{said}: the rule now prefers {len(chosen)} others of the queue{less}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def requests_of(
-    chosen: Sequence[tuple[Candidate, Pick, bool]], reference: str, charge: int | None, multiplicity: int | None
+    chosen: Sequence[Chosen], reference: str, charge: int | None, multiplicity: int | None
 ) -> list[Request]:
     """The batch: every pick with its scores and its reason."""
     return [

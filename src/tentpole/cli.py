@@ -303,6 +303,10 @@ def _print_status(folder: Path) -> None:
     total = sum(seconds.values()) or 1.0
     parts = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
     out.print(f"Time: {parts}", highlight=False)
+    spent = ", ".join(f"{name} {value:.0f}" for name, value in facts["budget"]["core_seconds"].items())
+    out.print(f"Core-seconds of workers: {spent}", highlight=False)
+    for line in facts["budget"]["words"]:
+        out.print(f"{line}.", highlight=False)
     first, last = first_and_last(facts)
     if last == last and last > 0 and len(facts["rounds"]) > 1:
         out.print(

@@ -58,16 +58,21 @@ class StructureSection(Section):
 
 
 class StopSection(Section):
-    """Hard limits. At least one is required: no campaign runs for ever."""
+    """Hard limits. At least one is required: no campaign runs for ever.
+
+    hours : of drivers at work. core_hours : seconds × cores of the workers, on labels, MD, scoring and training. Both
+    are kept across restarts and may pass in the middle of a round; where they do depends on the machine's speed.
+    """
 
     labels: Count | None = None
     rounds: Annotated[int, Field(ge=0)] | None = None
     hours: Positive | None = None
+    core_hours: Positive | None = None
 
     @model_validator(mode="after")
     def _one_at_least(self) -> StopSection:
-        if self.labels is None and self.rounds is None and self.hours is None:
-            raise ValueError("state at least one hard limit: labels, rounds or hours")
+        if all(limit is None for limit in (self.labels, self.rounds, self.hours, self.core_hours)):
+            raise ValueError("state at least one hard limit: labels, rounds, hours or core_hours")
         return self
 
 
@@ -144,6 +149,9 @@ class ExploreSection(Section):
     """MD between two labellings. `steps` per walker and round; every `snapshot_every` a frame is scored.
 
     max_force_std_eV_per_A : a frame whose largest atomic disagreement exceeds this sends its walker back.
+    ahead : walkers run one round ahead of the labels: while a batch is labelled, the next round is explored with what
+        was known before it. What the rule queues from that is scored again once the batch is trained on, and dropped
+        where it is no longer worth a label. Results do not depend on how fast labels come.
     """
 
     temperatures_K: tuple[Positive, ...] = (300.0,)
@@ -151,6 +159,7 @@ class ExploreSection(Section):
     snapshot_every: Count = 10
     max_force_std_eV_per_A: Positive = 5.0
     checkpoint_seconds: Positive = 60.0
+    ahead: bool = False
     ensemble: LangevinSection = Field(default_factory=LangevinSection)
     bias: BiasSection = BiasSection()
     health: HealthSection = Field(default_factory=HealthSection)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ase import Atoms
 
-from tentpole.dynamics import Exploration, ExploreSettings, begin, explore
+from tentpole.dynamics import Exploration, ExploreSettings, Mishap, back, begin, explore
+from tentpole.meter import Meter, metered
+from tentpole.returns import REASON, SentBack
 from tentpole.shards import read_exploration, write_exploration
-from tentpole.state import Condition
+from tentpole.state import Condition, Scores
 
 if TYPE_CHECKING:
-    from tentpole.committee import Committee, CommitteeCalculator
+    from tentpole.committee import Committee
     from tentpole.committee.committee import Voter
     from tentpole.entropy import Covariance
 
@@ -48,6 +50,12 @@ class WalkerJob:
     covariance: Covariance
     settings: ExploreSettings
     checkpoint_seconds: float
+    sent_back: SentBack | None = None
+
+    @property
+    def random(self) -> list[int]:
+        """What the walker's random numbers of this round are seeded by."""
+        return [self.seed, self.round, self.index]
 
     @property
     def shard(self) -> Path:
@@ -80,10 +88,18 @@ def run_walker(job: WalkerJob) -> Path:
     if job.shard.exists():
         read_exploration(job.shard)  # refuses a damaged one by name
         return job.shard
+    with metered(job.root, "md") as meter:
+        return _run(job, meter)
+
+
+def _run(job: WalkerJob, meter: Meter) -> Path:
+    from tentpole.committee import CommitteeCalculator
     from tentpole.entropy import GOM, EntropyBias
     from tentpole.scoring import FrameScorer
 
-    physical = _calculator(job)
+    outside = isinstance(job.driver, str) and job.driver != "mean"
+    driven_by = foundation_in(str(job.driver), job.dtype) if outside else job.driver
+    physical = CommitteeCalculator(_committee(job.models, job.voters, job.dtype), driven_by)
     fingerprint = GOM(job.cutoff, n_max=job.n_max)
     driver: Any = physical
     if job.ratio > 0:
@@ -100,8 +116,8 @@ def run_walker(job: WalkerJob) -> Path:
         FrameScorer(physical, fingerprint, job.covariance),
         job.start,
         job.settings,
-        [job.seed, job.round, job.index],
-        _checkpoints(job),
+        job.random,
+        _checkpoints(job, meter),
     )
     write_exploration(job.shard, result)
     job.checkpoint.unlink(missing_ok=True)
@@ -109,19 +125,41 @@ def run_walker(job: WalkerJob) -> Path:
     return job.shard
 
 
-def _calculator(job: WalkerJob) -> CommitteeCalculator:
-    """The committee of the round, with the foundation models that vote or drive."""
-    from tentpole.committee import Committee, CommitteeCalculator, aligned
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Frames to score again, with the committee of `models` and `voters` and the dataset of `covariance`."""
+
+    models: Path
+    voters: tuple[str, ...]
+    dtype: str
+    cutoff: float
+    n_max: int
+    covariance: Covariance
+    frames: tuple[Atoms, ...]
+
+
+def score_frames(job: ScoreJob) -> list[Scores]:
+    """Scores of frames one by one, as a walker would score them: the same whatever else is in the job."""
+    from tentpole.committee import CommitteeCalculator
+    from tentpole.entropy import GOM
+    from tentpole.scoring import FrameScorer
+
+    calculator = CommitteeCalculator(_committee(job.models, job.voters, job.dtype), 0)
+    scorer = FrameScorer(calculator, GOM(job.cutoff, n_max=job.n_max), job.covariance)
+    return [scorer(atoms) for atoms in job.frames]
+
+
+def _committee(models: Path, voters: tuple[str, ...], dtype: str) -> Committee:
+    """The committee of a round, with the foundation models that vote."""
+    from tentpole.committee import Committee, aligned
     from tentpole.training.mace import labelled_frames
 
-    committee = committee_in(job.models, job.dtype)
-    if job.voters:
-        known = labelled_frames(job.models / "train.extxyz")[:ALIGN_ON]
-        energies = [atoms.info["REF_energy"] for atoms in known]
-        more = [aligned(foundation_in(name, job.dtype), known, energies) for name in job.voters]
-        committee = Committee([*committee.voters, *more])
-    outside = isinstance(job.driver, str) and job.driver != "mean"
-    return CommitteeCalculator(committee, foundation_in(str(job.driver), job.dtype) if outside else job.driver)
+    committee = committee_in(models, dtype)
+    if not voters:
+        return committee
+    known = labelled_frames(models / "train.extxyz")[:ALIGN_ON]
+    energies = [atoms.info["REF_energy"] for atoms in known]
+    return Committee([*committee.voters, *(aligned(foundation_in(name, dtype), known, energies) for name in voters)])
 
 
 def _state(job: WalkerJob) -> Exploration:
@@ -131,18 +169,35 @@ def _state(job: WalkerJob) -> Exploration:
         if state.round == job.round:
             return state
     before = shard_path(job.root, job.round - 1, job.id)
-    if before.exists():
-        return Exploration(job.round, read_exploration(before).walker)
-    return begin(job.round, job.id, job.condition, job.start, [job.seed, job.round, job.index])
+    if not before.exists():
+        return begin(job.round, job.id, job.condition, job.start, job.random)
+    state = Exploration(job.round, read_exploration(before).walker)
+    if job.sent_back is None:
+        return state
+    walker = replace(state.walker, ring=_healthy_before(job, job.sent_back.before))
+    mishap = Mishap(walker.step, REASON, job.sent_back.message)
+    return back(replace(state, walker=walker), mishap, job.start, job.random)
 
 
-def _checkpoints(job: WalkerJob) -> Callable[[Exploration], None]:
+def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[str, Any]], ...]:
+    """The newest ring buffer of the walker, less what is not from before `step`; () where nothing is left."""
+    for round in range(job.round - 1, 0, -1):
+        path = shard_path(job.root, round, job.id)
+        ring = read_exploration(path).walker.ring if path.exists() else ()
+        healthy = tuple(entry for entry in ring if entry[0] < step)
+        if healthy:
+            return healthy
+    return ()
+
+
+def _checkpoints(job: WalkerJob, meter: Meter) -> Callable[[Exploration], None]:
     job.progress.parent.mkdir(parents=True, exist_ok=True)
     last = time.monotonic()
 
     def save(state: Exploration) -> None:
         nonlocal last
         job.progress.write_text(str(state.done))
+        meter.divide(md=state.md_seconds, scoring=state.scoring_seconds)
         if time.monotonic() - last >= job.checkpoint_seconds and state.done < job.settings.steps:
             write_exploration(job.checkpoint, state)
             last = time.monotonic()

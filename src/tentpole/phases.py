@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +18,12 @@ from tentpole.batches import Request
 from tentpole.config import FramesSection, RattleSection, ReferenceMDSection, read_structures
 from tentpole.context import Context
 from tentpole.dynamics import Exploration, ExploreSettings
-from tentpole.exploration import WalkerJob, run_walker
+from tentpole.exploration import ScoreJob, WalkerJob, run_walker, score_frames
 from tentpole.initial import ReferenceMD, rattled, reference_md
+from tentpole.meter import measured, metered
+from tentpole.returns import SentBack
 from tentpole.shards import read_exploration
-from tentpole.state import Condition, Label
+from tentpole.state import Candidate, Condition, FloatArray, Label
 from tentpole.store import write_frames
 
 if TYPE_CHECKING:
@@ -71,7 +76,8 @@ def validation_requests(work: Context) -> list[Request]:
                 )
             )
         began = time.monotonic()
-        for future in work.workers.submit(reference_md, jobs, work.root):
+        counted = partial(measured, work.root, "labelling", reference_md)
+        for future in work.workers.submit(counted, jobs, work.root):
             found += future.result()
         work.note_phase("labelling", time.monotonic() - began)
     reason = "validation: judges every committee, trains none"
@@ -88,16 +94,28 @@ def _request(work: Context, id: str, atoms: Atoms, reason: str) -> Request:
     return Request(id, atoms, work.reference.hash, config.charge, config.multiplicity, reason=reason)
 
 
+def fingerprint_rows(config: CampaignConfig, labels: Sequence[Label]) -> tuple[GOM, list[FloatArray]]:
+    """The fingerprint of the campaign, and its rows of each label."""
+    from tentpole.entropy import GOM
+
+    fingerprint = GOM(config.fingerprint.cutoff, n_max=config.fingerprint.n_max)
+    return fingerprint, [fingerprint.fingerprints(label.atoms) for label in labels]
+
+
+def covariance_of(config: CampaignConfig, rows: Sequence[FloatArray]) -> Covariance:
+    """The fingerprint covariance of a dataset, from the rows of its labels."""
+    from tentpole.entropy import Covariance
+
+    covariance = Covariance(config.fingerprint.mode, config.fingerprint.eps)
+    for block in rows:
+        covariance.add(block)
+    return covariance
+
+
 def dataset_covariance(config: CampaignConfig, labels: Sequence[Label]) -> tuple[GOM, Covariance]:
     """The fingerprint of the campaign, and the covariance of its dataset."""
-    from tentpole.entropy import GOM, Covariance
-
-    settings = config.fingerprint
-    fingerprint = GOM(settings.cutoff, n_max=settings.n_max)
-    covariance = Covariance(settings.mode, settings.eps)
-    for label in labels:
-        covariance.add(fingerprint.fingerprints(label.atoms))
-    return fingerprint, covariance
+    fingerprint, rows = fingerprint_rows(config, labels)
+    return fingerprint, covariance_of(config, rows)
 
 
 def walker_conditions(work: Context) -> list[tuple[str, Condition, float]]:
@@ -112,8 +130,10 @@ def walker_conditions(work: Context) -> list[tuple[str, Condition, float]]:
     return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(found)]
 
 
-def explore(work: Context, round: int, covariance: Covariance) -> None:
-    """Run every walker to the end of its round, several at a time."""
+def walker_jobs(
+    work: Context, round: int, models: Path, covariance: Covariance, sent_back: Sequence[SentBack] = ()
+) -> list[WalkerJob]:
+    """One job per walker: this round with that committee and dataset, from where the walker is or was sent back to."""
     config, section = work.config, work.config.explore
     settings = ExploreSettings(
         section.steps,
@@ -122,7 +142,8 @@ def explore(work: Context, round: int, covariance: Covariance) -> None:
         section.ensemble.build(),
         section.health.build(),
     )
-    jobs = [
+    back = {sent.walker: sent for sent in sent_back if sent.round == round}
+    return [
         WalkerJob(
             root=work.root,
             round=round,
@@ -131,7 +152,7 @@ def explore(work: Context, round: int, covariance: Covariance) -> None:
             seed=config.seed,
             condition=condition,
             start=work.starts[condition.structure],
-            models=newest_models(work.root, round - 1),
+            models=models,
             driver=config.committee.driver,
             voters=config.committee.voters,
             dtype=config.committee.dtype,
@@ -142,11 +163,21 @@ def explore(work: Context, round: int, covariance: Covariance) -> None:
             covariance=covariance,
             settings=settings,
             checkpoint_seconds=section.checkpoint_seconds,
+            sent_back=back.get(id),
         )
         for i, (id, condition, ratio) in enumerate(walker_conditions(work))
     ]
-    began, total = time.monotonic(), float(section.steps * len(jobs))
-    pending = work.workers.submit(run_walker, jobs, work.root)
+
+
+def set_going(work: Context, jobs: Sequence[WalkerJob]) -> list[Future[Path]]:
+    """Run walkers to the end of their round, several at a time, in the background."""
+    return work.workers.submit(run_walker, jobs, work.root)
+
+
+def await_walkers(work: Context, jobs: Sequence[WalkerJob], pending: Sequence[Future[Path]]) -> None:
+    """Wait for walkers that were set going. The time of the wait is what is noted: they may have run before."""
+    round, began = jobs[0].round, time.monotonic()
+    total = float(jobs[0].settings.steps * len(jobs))
     while not work.workers.wait(pending, 0.5):
         work.watch.progress(f"round {round}: MD", sum(job.steps_done() for job in jobs), total)
     results = [read_exploration(future.result()) for future in pending]
@@ -157,6 +188,30 @@ def explore(work: Context, round: int, covariance: Covariance) -> None:
     share = md / (md + scoring) if md + scoring else 1.0
     work.note_phase("md", wall * share, round)
     work.note_phase("scoring", wall * (1 - share), round)
+
+
+def rescored(
+    work: Context, models: Path, covariance: Covariance, candidates: Sequence[Candidate]
+) -> list[Candidate]:
+    """The candidates with the scores that another committee and dataset give them."""
+    config, shares = work.config, work.workers.processes
+    began = time.monotonic()
+    jobs = [
+        ScoreJob(
+            models=models,
+            voters=config.committee.voters,
+            dtype=config.committee.dtype,
+            cutoff=config.fingerprint.cutoff,
+            n_max=config.fingerprint.n_max,
+            covariance=covariance,
+            frames=tuple(c.snapshot.atoms for c in candidates[share::shares]),
+        )
+        for share in range(shares)
+    ]
+    counted = partial(measured, work.root, "scoring", score_frames)
+    parts = [future.result() for future in work.workers.submit(counted, jobs, work.root)]
+    work.note_phase("scoring", time.monotonic() - began)
+    return [replace(c, scores=parts[i % shares][i // shares]) for i, c in enumerate(candidates)]
 
 
 def exploration_facts(shards: Sequence[Exploration], ratios: dict[str, float]) -> dict[str, Any]:
@@ -235,7 +290,11 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
         epochs[member] = min(1.0, epoch / max(of, 1))
         work.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
 
-    train_committee(jobs, config.training.build(), work.workers.processes, on_progress, work.workers.training)
+    workers = work.workers
+    side_by_side = len(jobs) if workers.training else min(len(jobs), workers.processes)
+    with metered(work.root, "training", side_by_side) as meter:
+        reports = train_committee(jobs, config.training.build(), workers.processes, on_progress, workers.training)
+        meter.exactly = sum(report.seconds for report in reports if not report.skipped)
 
 
 def labelled_atoms(label: Label) -> Atoms:

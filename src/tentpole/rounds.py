@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +17,35 @@ import numpy as np
 
 from tentpole import batches, phases
 from tentpole.batches import Request
-from tentpole.choosing import candidates_of, choose, requests_of
+from tentpole.choosing import (
+    QUEUE,
+    Chosen,
+    by_rule,
+    candidates_of,
+    choose,
+    choose_again,
+    describe,
+    draw_audit,
+    requests_of,
+)
 from tentpole.config import CampaignConfig
 from tentpole.context import Context
 from tentpole.errors import InputError, StateError
 from tentpole.evaluation import FrameErrors, frame_errors
-from tentpole.exploration import shard_path
+from tentpole.exploration import WalkerJob, shard_path
 from tentpole.history import VALIDATION, done_path, history, rounds_done, validation_error
-from tentpole.journal import read
+from tentpole.ledger import Ledger
+from tentpole.meter import measured
+from tentpole.returns import sent_back
 from tentpole.selection.base import Labelled
 from tentpole.shards import read_exploration
-from tentpole.state import Label
+from tentpole.state import Candidate, FloatArray, Label
 from tentpole.store import label_path, read_json, write_json
 from tentpole.thresholds import calibration_facts, chooser, coverage
-from tentpole.times import hours_used
-from tentpole.verdict import Criteria, Verdict, judge
+from tentpole.verdict import Criteria, Verdict, evidence, judge, time_limit
 
 if TYPE_CHECKING:
+    from tentpole.entropy import Covariance
     from tentpole.labeling import Outcome
 
 _SELECTION = 3  # purpose of random numbers; phases.py has the others
@@ -43,6 +56,8 @@ class Rounds:
 
     def __init__(self, work: Context) -> None:
         self.work, self.root, self.config = work, work.root, work.config
+        self.ledger = Ledger(work.root, work.journal)
+        self._ahead: tuple[list[WalkerJob], list[Future[Path]]] | None = None
 
     @property
     def current(self) -> int:
@@ -54,6 +69,10 @@ class Rounds:
         are gone; [] also where none are decided."""
         return [q for name in self._open() for q in batches.pending(self.root, self.requests(name))]
 
+    def gone(self) -> list[Request]:
+        """The structures of the rounds that are done whose labels are gone."""
+        return [q for name in self._lost() for q in batches.pending(self.root, self.requests(name))]
+
     def requests(self, name: int | str) -> list[Request]:
         """The batch of a round, or the validation set's."""
         return batches.read_batch(
@@ -61,10 +80,13 @@ class Rounds:
         )
 
     def step(self) -> Verdict | None:
-        """Do the next thing that is not done. Returns the verdict where this ended the campaign."""
+        """Do the next thing that is not done. Returns the verdict where this ended the campaign: at the end of a
+        round, or where a limit of time has passed before something that takes long."""
         round = self.current
         for name in self._names(round):
             if not batches.batch_path(self.root, name).exists():
+                if over := self.out_of_time():
+                    return over
                 self._decide(name)
                 return None
         for name in self._names(round):
@@ -72,6 +94,8 @@ class Rounds:
                 self._close(name)
                 return None
         if self._labels(round) and not phases.is_trained(self.root, round):
+            if over := self.out_of_time():
+                return over
             self._train(round)
             return None
         self._finish(round)
@@ -89,13 +113,71 @@ class Rounds:
         for round in range(self.current):
             walkers = phases.walker_conditions(self.work) if round else []
             if not all(shard_path(self.root, round, id).exists() for id, _, _ in walkers):
-                _, covariance = phases.dataset_covariance(self.config, self._labels(round - 1))
-                phases.explore(self.work, round, covariance)
+                _, rows = phases.fingerprint_rows(self.config, self._labels(self._known_to(round)))
+                self._explore(round, phases.covariance_of(self.config, rows))
                 return True
             if not phases.is_trained(self.root, round):
                 self._train(round)
                 return True
         return False
+
+    def explore_ahead(self) -> None:
+        """Set the walkers of the next round going while labels of this one are waited for, where [explore] ahead.
+
+        They run with what was known before those labels, so that it makes no difference to any result whether
+        they run now or later. Nothing happens where that round may never come, or where files are missing.
+        """
+        round = self.current + 1
+        if not self.config.explore.ahead or self._ahead is not None or round < 2 or not self._is_coming(round):
+            return
+        _, rows = phases.fingerprint_rows(self.config, self._labels(self._known_to(round)))
+        jobs = self._jobs(round, phases.covariance_of(self.config, rows))
+        self._ahead = (jobs, phases.set_going(self.work, jobs))
+
+    def abandon(self) -> None:
+        """Stop walkers that run ahead: there is a verdict. Their checkpoints stay."""
+        for future in self._ahead[1] if self._ahead else ():
+            future.cancel()
+        self._ahead = None
+
+    def _is_coming(self, round: int) -> bool:
+        now, stop = round - 1, self.config.stop
+        if not batches.batch_path(self.root, now).exists() or batches.is_closed(self.root, now) or self._lost():
+            return False
+        if stop.rounds is not None and now >= stop.rounds:
+            return False
+        before = sum(len(batches.read_closed(self.root, q)["accepted"]) for q in range(now))
+        if stop.labels is not None and before + len(self.requests(now)) >= stop.labels:
+            return False
+        walkers = [id for id, _, _ in phases.walker_conditions(self.work)]
+        shards = [shard_path(self.root, q, id) for q in range(1, now + 1) for id in walkers]
+        return all(path.exists() for path in shards) and all(phases.is_trained(self.root, q) for q in range(now))
+
+    def _known_to(self, round: int) -> int:
+        """The last round whose labels the walkers of `round` know of."""
+        return max(0, round - self._lag)
+
+    @property
+    def _lag(self) -> int:
+        return 2 if self.config.explore.ahead else 1
+
+    def _jobs(self, round: int, covariance: Covariance) -> list[WalkerJob]:
+        known = self._known_to(round)
+        sent = sent_back(self.root, self._asked_in, known, self._lag)
+        return phases.walker_jobs(self.work, round, phases.newest_models(self.root, known), covariance, sent)
+
+    def _asked_in(self, round: int) -> list[Request]:
+        return self.requests(round)
+
+    def _explore(self, round: int, covariance: Covariance) -> None:
+        """Have the walkers' round run to its end, or await it where it runs ahead."""
+        if self._ahead is not None and self._ahead[0][0].round == round:
+            jobs, pending = self._ahead
+            self._ahead = None
+        else:
+            jobs = self._jobs(round, covariance)
+            pending = phases.set_going(self.work, jobs)
+        phases.await_walkers(self.work, jobs, pending)
 
     def check_answer(self, answer: Label | batches.Failure, asked: dict[str, Request]) -> None:
         """Raises InputError for an answer nobody asked for, of another reference, or of the wrong shape."""
@@ -117,7 +199,7 @@ class Rounds:
             )
 
     def label(self, requests: list[Request]) -> Iterator[Outcome]:
-        """Have the campaign's own workers label these; each outcome as it comes."""
+        """Have the campaign's own workers label these; each outcome as it comes, until a limit of time passes."""
         from tentpole.labeling import Task, label_all
 
         limits = self.config.executor
@@ -133,14 +215,26 @@ class Rounds:
             )
             for q in requests
         ]
-        return label_all(tasks, self.work.workers.labels, attempts=limits.attempts)
+
+        def enough() -> bool:
+            return self.out_of_time() is not None
+
+        return label_all(
+            tasks,
+            self.work.workers.labels,
+            attempts=limits.attempts,
+            submitted=self.explore_ahead,  # labels come first where both share the workers
+            enough=enough,
+        )
 
     def _open(self) -> list[int | str]:
         """The batches that may lack a label: what is decided of this round, and of others where a file is gone."""
-        current = self.current
-        decided = [name for name in self._names(current) if batches.batch_path(self.root, name).exists()]
-        before = [name for round in range(current) for name in self._names(round)]
-        return [name for name in before if batches.lost(self.root, name)] + decided
+        decided = [name for name in self._names(self.current) if batches.batch_path(self.root, name).exists()]
+        return self._lost() + decided
+
+    def _lost(self) -> list[int | str]:
+        before = [name for round in range(self.current) for name in self._names(round)]
+        return [name for name in before if batches.lost(self.root, name)]
 
     def _names(self, round: int) -> list[int | str]:
         wanted = round == 0 and self.config.validation.kind != "none"
@@ -166,32 +260,64 @@ class Rounds:
         """Explore with the committee in force, then let the rule choose; and what the round's report needs."""
         self.work.watch.progress(f"round {round}: fingerprints", 0, 1)  # compiles once per machine: seconds
         labels = self._labels(round - 1)
-        fingerprint, covariance = phases.dataset_covariance(self.config, labels)
-        phases.explore(self.work, round, covariance)
+        fingerprint, rows = phases.fingerprint_rows(self.config, labels)
+        known = self._known_to(round)
+        before = self._labelled(rows[: len(self._labels(known))], known)
+        assert before.covariance is not None
+        self._explore(round, before.covariance)
         walkers = {id: ratio for id, _, ratio in phases.walker_conditions(self.work)}
         shards = [read_exploration(shard_path(self.root, round, id)) for id in walkers]
-        features = np.array([fingerprint.fingerprints(label.atoms).mean(axis=0) for label in labels])
         k = self.config.selection.batch
         if self.config.stop.labels is not None:
             k = min(k, self.config.stop.labels - len(labels))
         candidates = candidates_of(shards, fingerprint)
-        chosen_by, first_key = chooser(self.config, self._calibration(round - 1))
-        chosen, facts = choose(
-            candidates,
-            chosen_by,
-            Labelled(features, self._conditions(round - 1), covariance),
-            k,
-            self.config.selection.audit,
-            np.random.default_rng([self.config.seed, _SELECTION, round]),
-        )
+        chosen_by, first_key = chooser(self.config, self._calibration(known))
+        rng = np.random.default_rng([self.config.seed, _SELECTION, round])
+        if known == round - 1:
+            chosen, facts = choose(candidates, chosen_by, before, k, self.config.selection.audit, rng)
+        else:
+            audited, rest = draw_audit(candidates, k, self.config.selection.audit, rng)
+            wanted = QUEUE * self.config.selection.batch - len(audited)
+            queued = [c for c, _, _ in by_rule(rest, chosen_by, before, wanted, rng)]
+            now = self._labelled(rows, round - 1)
+            chosen, facts, first_key = self._choose_again(round, audited, queued, now, k, rng)
+            facts |= describe(candidates, {c.snapshot.id for c, _, _ in chosen})
         reference = self.work.reference.hash
         requests = requests_of(chosen, reference, self.config.charge, self.config.multiplicity)
         facts |= phases.exploration_facts(shards, walkers) | {"first_key": first_key}
+        dropped = f", {len(facts['dropped'])} dropped from the queue" if facts.get("dropped") else ""
         self.work.watch.note(
-            f"round {round}: {facts['candidates']} candidates, {len(requests)} worth a label, "
+            f"round {round}: {facts['candidates']} candidates, {len(requests)} worth a label{dropped}, "
             f"{facts['unhealthy']} mishaps" + (f"; {first_key}" if first_key else "")
         )
         return requests, facts
+
+    def _choose_again(
+        self,
+        round: int,
+        audited: list[Candidate],
+        queued: list[Candidate],
+        labelled: Labelled,
+        k: int,
+        rng: np.random.Generator,
+    ) -> tuple[list[Chosen], dict[str, Any], str]:
+        """Score a queue with what the labels of the round before have taught, and drop what they made superfluous."""
+        assert labelled.covariance is not None
+        old = [*audited, *queued]
+        models = phases.newest_models(self.root, round - 1)
+        now = phases.rescored(self.work, models, labelled.covariance, old)
+        pairs = list(zip(old, now, strict=True))
+        chosen_by, first_key = chooser(self.config, self._calibration(round - 1))
+        here = len(audited)
+        chosen, dropped = choose_again(pairs[:here], pairs[here:], chosen_by, labelled, k, rng)
+        for frame in dropped:
+            self.work.journal.append("dropped", round=round, **frame)
+        return chosen, {"queued": len(queued), "dropped": dropped}, first_key
+
+    def _labelled(self, rows: list[FloatArray], last: int) -> Labelled:
+        """The dataset after round `last` as rules see it, from the fingerprint rows of its labels."""
+        features = np.array([block.mean(axis=0) for block in rows])
+        return Labelled(features, self._conditions(last), phases.covariance_of(self.config, rows))
 
     def _conditions(self, last: int) -> list[str]:
         """The condition of each label up to round `last`; "initial" for those from before any exploration."""
@@ -214,6 +340,8 @@ class Rounds:
         self.work.journal.append(
             "closed round", round=name, accepted=len(closed["accepted"]), failed=len(closed["failed"])
         )
+        if isinstance(name, int) and name > 0:
+            self._tell_sent_back(name)
         if name == 0 and len(closed["accepted"]) < 2:
             raise StateError(
                 f"{self.root}: {len(closed['accepted'])} of {len(requests)} initial labels were accepted, and a "
@@ -221,10 +349,20 @@ class Rounds:
                 "then start again in another folder."
             )
 
+    def _tell_sent_back(self, round: int) -> None:
+        for sent in sent_back(self.root, self._asked_in, round, self._lag):
+            if sent.after == round:
+                self.work.journal.append("walker sent back", walker=sent.walker, round=sent.round, reason=sent.message)
+                self.work.watch.note(
+                    f"round {round}: walker {sent.walker} goes back to before step {sent.before} with new velocities, "
+                    f"from round {sent.round} on: {sent.message}"
+                )
+
     def _errors(self, models: Path, names: list[str]) -> FrameErrors:
         began = time.monotonic()
         paths = [label_path(self.root, *name.split("-")) for name in names]
-        errors = self.work.workers.run(frame_errors, models, self.config.committee.dtype, paths, root=self.root)
+        job = (self.root, "scoring", frame_errors, models, self.config.committee.dtype, paths)
+        errors: FrameErrors = self.work.workers.run(measured, *job, root=self.root)
         self.work.note_phase("scoring", time.monotonic() - began)
         return errors
 
@@ -262,8 +400,19 @@ class Rounds:
 
     def judge(self) -> Verdict | None:
         """The verdict on the rounds that are done, or None: go on."""
-        hours = hours_used(read(self.root / "journal.jsonl"))
-        return judge(history(self.root, self.config), hours, criteria(self.config))
+        ledger = self.ledger
+        return judge(history(self.root, self.config), ledger.hours, criteria(self.config), ledger.core_hours)
+
+    def out_of_time(self) -> Verdict | None:
+        """BUDGET where a limit of time has passed in the middle of a round, with what the rounds before have shown."""
+        limits = criteria(self.config)
+        core_hours = self.ledger.core_hours if limits.max_core_hours is not None else 0.0
+        limit = time_limit(self.ledger.hours, core_hours, limits)
+        if not limit:
+            return None
+        round, open = self.current, self.waiting()
+        at = f"round {round} waits for {len(open)} labels" if open else f"round {round} is not done"
+        return Verdict("BUDGET", f"{limit}; {at}", evidence(history(self.root, self.config), limits))
 
 
 def criteria(config: CampaignConfig) -> Criteria:
@@ -278,6 +427,7 @@ def criteria(config: CampaignConfig) -> Criteria:
         max_labels=stop.labels,
         max_rounds=stop.rounds,
         max_hours=stop.hours,
+        max_core_hours=stop.core_hours,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tentpole import batches
+from tentpole.budget import budget
 from tentpole.folder import stored_config
 from tentpole.journal import read
 from tentpole.lock import owner
@@ -39,6 +40,7 @@ def summarize(root: Path) -> dict[str, Any]:
         "limits": config.stop.model_dump(exclude_none=True),
         "target_force_error_eV_per_A": config.target.force_error_eV_per_A,
         "hours": hours_used(events),
+        "budget": budget(root, config, rounds, events),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "engine_share": seconds["engine"] / total if total else 0.0,
         "driver": owner(root),

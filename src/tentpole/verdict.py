@@ -82,9 +82,12 @@ class Criteria:
     max_labels: int | None
     max_rounds: int | None
     max_hours: float | None
+    max_core_hours: float | None = None
 
 
-def judge(history: Sequence[Round], hours: float, criteria: Criteria) -> Verdict | None:
+def judge(
+    history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0
+) -> Verdict | None:
     """The verdict after the last of `history` (round 0, the initial labels, included), or None: go on."""
     tests = evidence(history, criteria)
     explored = history[1:]
@@ -102,7 +105,7 @@ def judge(history: Sequence[Round], hours: float, criteria: Criteria) -> Verdict
     if _stalled(history, criteria):
         reason = f"no better validation error in {criteria.stalled_rounds} rounds, and above the target"
         return Verdict("STALLED", reason, tests)
-    limit = _limit(history, hours, criteria)
+    limit = _limit(history, criteria) or time_limit(hours, core_hours, criteria)
     return Verdict("BUDGET", limit, tests) if limit else None
 
 
@@ -156,14 +159,21 @@ def _stalled(history: Sequence[Round], criteria: Criteria) -> bool:
     return best_since > 0.98 * best_before and best_since > criteria.force_error_eV_per_A
 
 
-def _limit(history: Sequence[Round], hours: float, criteria: Criteria) -> str:
+def time_limit(hours: float, core_hours: float, criteria: Criteria) -> str:
+    """Which limit of time is used up, in words; "" for none. It may pass in the middle of a round."""
+    if criteria.max_hours is not None and hours >= criteria.max_hours:
+        return f"{hours:.3g} hours of {criteria.max_hours:g} are used"
+    if criteria.max_core_hours is not None and core_hours >= criteria.max_core_hours:
+        return f"{core_hours:.3g} core-hours of {criteria.max_core_hours:g} are used"
+    return ""
+
+
+def _limit(history: Sequence[Round], criteria: Criteria) -> str:
     labels, rounds = sum(r.labels for r in history), len(history) - 1
     if criteria.max_labels is not None and labels >= criteria.max_labels:
         return f"{labels} labels of {criteria.max_labels} are used"
     if criteria.max_rounds is not None and rounds >= criteria.max_rounds:
         return f"{rounds} rounds of {criteria.max_rounds} are done"
-    if criteria.max_hours is not None and hours >= criteria.max_hours:
-        return f"{hours:.2f} hours of {criteria.max_hours:g} are used"
     return ""
 
 

@@ -45,7 +45,7 @@ def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"stop": {}}, ["hard limit", "labels, rounds or hours"]),
+        ({"stop": {}}, ["hard limit", "labels, rounds, hours or core_hours"]),
         ({"reference": "xtbb"}, ["xtbb", "xtb"]),
         ({"selection": {"rule": "two_keys"}}, ["two_keys", 'did you mean "two_key"?', "uncertainty"]),
         ({"selection": {"rule": "logdet", "settings": {"quotas": 3}}}, ["quotas", "quota"]),

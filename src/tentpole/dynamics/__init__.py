@@ -1,6 +1,6 @@
 """Walkers on ASE's integrators, their health, and one round of exploration."""
 
-from tentpole.dynamics.explore import Exploration, ExploreSettings, Mishap, begin, explore
+from tentpole.dynamics.explore import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.dynamics.health import HealthLimits, Unhealthy, check
 from tentpole.dynamics.walker import Langevin, advance, init_walker, remember, send_back
 
@@ -12,6 +12,7 @@ __all__ = [
     "Mishap",
     "Unhealthy",
     "advance",
+    "back",
     "begin",
     "check",
     "explore",

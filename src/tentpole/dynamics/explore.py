@@ -58,6 +58,13 @@ def begin(round: int, id: str, condition: Condition, start: Atoms, seed: list[in
     return Exploration(round, init_walker(id, condition, start, np.random.default_rng(seed)))
 
 
+def back(state: Exploration, mishap: Mishap, start: Atoms, seed: list[int]) -> Exploration:
+    """The state with its walker sent back, as in `send_back`; `seed` and the count of mishaps seed the momenta."""
+    rng = np.random.default_rng([*seed, 1 + len(state.mishaps)])  # [*seed, 0] is [*seed] to NumPy: `begin` has that
+    walker = send_back(state.walker, start, rng)
+    return replace(state, walker=walker, mishaps=(*state.mishaps, mishap))
+
+
 def explore(
     state: Exploration,
     driver: Calculator,
@@ -135,8 +142,6 @@ def explore(
             )
         elif wrong is not None:
             mishap = Mishap(walker.step, wrong.reason, wrong.message)
-            rng = np.random.default_rng([*seed, len(state.mishaps)])
-            back = send_back(replace(walker, ring=state.walker.ring), start, rng)
-            state = replace(state, walker=back, mishaps=(*state.mishaps, mishap))
+            state = back(replace(state, walker=replace(walker, ring=state.walker.ring)), mishap, start, seed)
         on_progress(state)
     return state

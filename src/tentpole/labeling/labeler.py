@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
@@ -14,7 +14,7 @@ from tentpole.errors import LabelError, StateError
 from tentpole.labeling.references import Reference
 from tentpole.labeling.scratch import clear, fail, lives, work_folder
 from tentpole.labeling.single import single_point
-from tentpole.labeling.worker import watched
+from tentpole.labeling.worker import core_seconds, cores, cpu_seconds, watched
 from tentpole.state import Label, structure_hash
 
 CLIMBED = ("unconverged", "crashed", "truncated")  # reasons for which the next rung of the ladder is tried
@@ -53,7 +53,8 @@ class Task:
 class Outcome:
     """How one task ended. ok: the label is on disk under `name`. Else `reason` is a code; `message` says it.
 
-    computed is False where the label was there before; seconds are those of this attempt.
+    computed is False where the label was there before; seconds are those of this attempt, core_seconds those of all
+    attempts times their cores.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Outcome:
     reason: str = ""
     message: str = ""
     seconds: float = 0.0
+    core_seconds: float = 0.0
     attempts: int = 1
     computed: bool = True
 
@@ -71,21 +73,23 @@ def compute(task: Task) -> Outcome:
     Raises InputError for what makes every label fail (a calculator that cannot be imported), and StateError
     where the folder cannot be written: those stop a campaign, with everything so far on disk.
     """
-    began = time.monotonic()
     found = _found_or_left_alone(task)
     if found is not None:
         return found
+    began, cpu = time.monotonic(), cpu_seconds()
     folder = work_folder(task)
     try:
         folder.mkdir(parents=True)
         try:
             with watched(folder, task.time_limit_s, task.memory_limit_GB, beat=True):
                 label = _label(task, folder)
+            used = core_seconds(began, cpu)
+            label = replace(label, details=label.details | {"cores": cores(), "core_s": used})
             store.write_label(task.root, label)
         except LabelError as error:
             seconds = time.monotonic() - began
             fail(task, error.reason, str(error))
-            return Outcome(task.name, False, error.reason, str(error), seconds)
+            return Outcome(task.name, False, error.reason, str(error), seconds, core_seconds(began, cpu))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
@@ -95,8 +99,8 @@ def compute(task: Task) -> Outcome:
         ) from None
     clear(task)
     if label.reference != task.reference.hash:
-        return _other_physics(task, label.details["retry"], label.name, time.monotonic() - began)
-    return Outcome(task.name, True, seconds=time.monotonic() - began)
+        return _other_physics(task, label.details["retry"], label.name, time.monotonic() - began, used)
+    return Outcome(task.name, True, seconds=time.monotonic() - began, core_seconds=used)
 
 
 def _label(task: Task, folder: Path) -> Label:
@@ -142,7 +146,7 @@ def _found(task: Task) -> Outcome | None:
         if not task.reference.joins(retry):
             rung = task.reference.rung(retry).hash
             if store.find_label(task.root, task.structure, rung):
-                return _other_physics(task, retry.name, f"{task.structure}-{rung}", 0.0, computed=False)
+                return _other_physics(task, retry.name, f"{task.structure}-{rung}", computed=False)
     return None
 
 
@@ -158,9 +162,11 @@ def _found_or_left_alone(task: Task) -> Outcome | None:
     return found
 
 
-def _other_physics(task: Task, retry: str, label: str, seconds: float, computed: bool = True) -> Outcome:
+def _other_physics(
+    task: Task, retry: str, label: str, seconds: float = 0.0, core_seconds: float = 0.0, computed: bool = True
+) -> Outcome:
     message = (
         f'retry "{retry}" gave a label, {label}, but of other physics than {task.reference.name}: it does '
         f'not join its data. To let it: allow = ["{retry}"] in the reference file (then another reference).'
     )
-    return Outcome(task.name, False, "other_physics", message, seconds, computed=computed)
+    return Outcome(task.name, False, "other_physics", message, seconds, core_seconds, computed=computed)

@@ -70,6 +70,14 @@ def lives(folder: Path) -> bool:
     return False
 
 
+def used(folder: Path) -> float:
+    """Core-seconds of the attempt in this folder as its worker last told them; 0 where it told none."""
+    try:
+        return float((folder / "alive").read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)

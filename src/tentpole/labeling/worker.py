@@ -50,8 +50,10 @@ def watched(
     """End this worker, with the reason in folder/killed, when a label outgrows its limits or its driver dies.
 
     Memory is the resident set of this process and all below it. The check comes a few times a second. With
-    `beat`, folder/alive is touched every few seconds: other hosts can tell that this worker lives.
+    `beat`, folder/alive is written every few seconds: other hosts can tell that this worker lives, and whoever finds
+    the folder how many core-seconds it had used.
     """
+    began = time.monotonic()
     done = threading.Event()
     limit = min(60.0, time_limit_s or 60.0)
     period = min(0.5, max(0.02, limit / 10))
@@ -61,14 +63,15 @@ def watched(
         beaten = 0.0
         while not done.wait(period):
             if beat and time.monotonic() - beaten > BEAT_S:
-                with suppress(OSError):  # a full disk is for the label to tell of
-                    (folder / "alive").touch()
+                _tell(folder, began)
                 beaten = time.monotonic()
             if _driver and os.getppid() != _driver:
                 end_session()
             if time.monotonic() > deadline:
+                _tell(folder, began)
                 _give_up(folder, "timeout", f"not finished after {time_limit_s:g} s.")
             if memory_limit_GB and (used := resident_GB()) > memory_limit_GB:
+                _tell(folder, began)
                 _give_up(folder, "memory", f"{used:.2f} GB in use, the limit is {memory_limit_GB:g} GB.")
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -78,6 +81,28 @@ def watched(
     finally:
         done.set()
         thread.join()
+
+
+def cores() -> int:
+    """The cores that a program in this worker is given."""
+    return int(os.environ.get(_THREADS[0]) or 1)
+
+
+def core_seconds(began: float, cpu_before: float) -> float:
+    """Core-seconds since `began` (monotonic): the cores given, or the CPU time of this process and its ended
+    programs where that is more, as it is for a program started on several cores by a launcher."""
+    return round(max(cores() * (time.monotonic() - began), cpu_seconds() - cpu_before), 6)
+
+
+def cpu_seconds() -> float:
+    """CPU time so far of this process and of the programs it has run to their end."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def _tell(folder: Path, began: float) -> None:
+    with suppress(OSError):  # a full disk is for the label to tell of
+        (folder / "alive").write_text(f"{cores() * (time.monotonic() - began):.3f}")
 
 
 def _give_up(folder: Path, reason: str, message: str) -> None:

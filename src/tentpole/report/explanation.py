@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from tentpole import batches
 from tentpole.config import CampaignConfig
 from tentpole.dynamics import Exploration
 from tentpole.errors import InputError, nearest
@@ -84,6 +85,7 @@ def _story(
             f"{milli(max(s.force_std for s in picked))} meV/Å and gain {number(min(s.gain for s in picked))} to "
             f"{number(max(s.gain for s in picked))}."
         )
+    lines += _queued(root, snapshot)
     asked = frames.get(snapshot.id)
     if asked is not None:
         reason = asked.request.reason.removeprefix("audit: ")
@@ -94,6 +96,19 @@ def _story(
         why = "the rule thought no frame of its round worth a label" if decided else "its round is not decided yet"
         return [*lines, f"Not labelled: {why}."]
     return [*lines, *_passed_over(root, config, snapshot, scores, picked, of_round, frames)]
+
+
+def _queued(root: Path, snapshot: Snapshot) -> list[str]:
+    """What was said of a frame that waited in the queue and was dropped from it."""
+    if not batches.batch_path(root, snapshot.round).exists():
+        return []
+    dropped = {frame["id"]: frame for frame in batches.read_facts(root, snapshot.round).get("dropped", [])}
+    if snapshot.id not in dropped:
+        return []
+    return [
+        f"Queued for a label while the labels of round {snapshot.round - 1} were computed, then dropped: "
+        f"{dropped[snapshot.id]['reason']}."
+    ]
 
 
 def _passed_over(

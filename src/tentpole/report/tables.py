@@ -55,11 +55,12 @@ def tiles(summary: dict[str, Any], config: CampaignConfig) -> list[dict[str, Any
     explored = sum(r["done"] for r in rounds[1:])
     errors = [r["validation_force_rmse"] for r in rounds if r["validation_force_rmse"] is not None]
     fresh = [r["new_force_rmse"] for r in rounds if r["new_force_rmse"] is not None]
-    hours = summary["hours"]
+    hours, core_hours = summary["hours"], summary["budget"]["used"]["core_hours"]
     found = [
         _against("labels", summary["labels"], str(summary["labels"]), limits.get("labels")),
         _against("rounds of exploration", explored, str(explored), limits.get("rounds")),
         _against("hours of work", hours, number(hours, 2), limits.get("hours")),
+        _against("core-hours of workers", core_hours, number(core_hours, 2), limits.get("core_hours")),
     ]
     target = f"target {1000 * config.target.force_error_eV_per_A:g} meV/Å"
     if errors:
