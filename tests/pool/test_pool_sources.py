@@ -1,6 +1,7 @@
 """The real clients against services on a loopback port: formats, paging, faults, keys, cache."""
 
 import json
+import socket
 import sys
 
 import numpy as np
@@ -108,6 +109,15 @@ def test_an_unreachable_service(key):
             endpoint="http://127.0.0.1:1/oqmdapi",
             patience=Patience(2, 0.01, 1),
         )
+
+
+def test_a_service_that_takes_the_call_and_says_nothing_is_given_up(key):
+    pytest.importorskip("mp_api.client")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        base = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for fetch in (fetch_mp, fetch_oqmd):
+            with pytest.raises(ServiceError, match=r"Materials Project|OQMD"):
+                fetch(Query(("Si",)), PageCache(None), endpoint=base, patience=Patience(1, 0.01, 0.3))
 
 
 def test_a_wrong_key_is_refused_in_words_and_never_shown(services, monkeypatch, tmp_path, capfd):

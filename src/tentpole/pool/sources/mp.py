@@ -12,7 +12,7 @@ import numpy as np
 from tentpole.errors import InputError
 from tentpole.pool.files import structure_from_dict
 from tentpole.pool.sources.cache import PageCache
-from tentpole.pool.sources.patience import PATIENT, Patience, ServiceError, insist, need, session
+from tentpole.pool.sources.patience import PATIENT, Patience, ServiceError, insist, need, session, within
 from tentpole.pool.sources.query import Progress, Query, silent
 from tentpole.pool.table import Pool, build
 
@@ -108,7 +108,8 @@ class _Client:
                     key, endpoint=endpoint, session=http, use_document_model=False, mute_progress_bars=True
                 )
 
-        self._rester = self._call(start)
+        # its first requests (heartbeat, versions) go past the session, without a time limit of their own
+        self._rester = self._call(lambda: within(patience.timeout_s, start))
         self.version = str(self._rester.db_version)
 
     def ids(self, criteria: dict[str, str]) -> list[str]:

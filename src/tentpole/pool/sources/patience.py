@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,6 +83,30 @@ def insist(call: Callable[[], Any], service: str, patience: Patience, secret: st
         f"{service} gave no usable answer in {attempt + 1} tries ({said[:300]}). Check the network and the "
         "service's status page, then give the same command again: pages already fetched are kept."
     )
+
+
+def within(seconds: float, call: Callable[[], Any]) -> Any:
+    """`call()`, given up after `seconds` with TimeoutError: for calls into libraries that set no time limit.
+
+    What was given up stays in a thread of its own that the end of the program does not wait for.
+    """
+    outcome: list[tuple[bool, Any]] = []
+
+    def attempt() -> None:
+        try:
+            outcome.append((True, call()))
+        except BaseException as error:  # raised again below, in the caller's thread
+            outcome.append((False, error))
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    done, value = outcome[0]
+    if not done:
+        raise value
+    return value
 
 
 def get_page(
