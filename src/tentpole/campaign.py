@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tentpole.batches import Failure, Request, failure_of
+from tentpole.batches import Failure, Request, batch_path, failure_of
 from tentpole.config import CampaignConfig
 from tentpole.context import open_context
 from tentpole.folder import locate, settle
@@ -139,14 +139,17 @@ class Campaign:
         return verdict
 
     def _reconsider(self) -> None:
-        """Judge again where [stop] or [target] changed since the verdict: a larger budget goes on."""
+        """Judge again where [stop] or [target] changed since the verdict: a larger budget goes on; and where the
+        last driver was stopped between the end of a round and its verdict."""
         path = self.folder / "verdict.json"
-        if not path.exists() or read_json(path)["criteria"] == self._criteria():
+        if path.exists() and read_json(path)["criteria"] == self._criteria():
+            return
+        if not path.exists() and (self.round == 0 or batch_path(self.folder, self.round).exists()):
             return
         verdict = self._rounds.judge()
         if verdict is not None:
             self._conclude(verdict)
-        else:
+        elif path.exists():
             path.unlink()
             self._journal.append("verdict withdrawn", reason="[stop] or [target] changed")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,6 +88,15 @@ def test_running_again_changes_nothing_and_a_larger_budget_goes_on(done: Path) -
     again = tentpole("run", done)
     assert again.returncode == 0
     assert [path.name for path in label_files(done)] == before
+
+
+def test_a_verdict_that_a_crash_took_is_given_when_the_campaign_is_opened(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done, tmp_path / "run")
+    (tmp_path / "run" / "verdict.json").unlink()
+    with Campaign(tmp_path / "run") as campaign:
+        assert campaign.verdict is not None
+        assert campaign.ask() == []
+    assert not (tmp_path / "run" / "snapshots" / "r003-w00.h5").exists()
 
 
 def test_the_committee_of_a_campaign_loads_and_scores_files(done: Path, tmp_path: Path) -> None:

@@ -34,8 +34,11 @@ def ordered(function: F) -> F:
 
 
 def _machine_code(function: F, fastmath: set[str]) -> F:
+    # One kernel within another becomes part of it: left to itself, the process that compiles would call the inner
+    # one's own machine code, and those that load from disk a copy made for the outer one, with other last bits.
+    options = {"nogil": True, "fastmath": fastmath, "forceinline": True}
     try:
-        kernel = njit(nogil=True, cache=True, fastmath=fastmath)(function)
+        kernel = njit(cache=True, **options)(function)
     except RuntimeError:  # numba: "no locator available", nowhere to keep the machine code
-        kernel = njit(nogil=True, fastmath=fastmath)(function)
+        kernel = njit(**options)(function)
     return cast(F, kernel)
