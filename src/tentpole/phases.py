@@ -270,6 +270,14 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
         write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
     warm = newest_models(work.root, round - 1) if round and config.training.warm_start and not shallow else None
+    if warm is not None and config.training.E0s == "average" and _widened(
+        warm / "train.extxyz", [labels[i] for i in parts["train"]]
+    ):
+        work.watch.note(
+            f"round {round}: compositions that the isolated atoms' energies were not fitted to, so all is trained from "
+            "scratch. To go on from the last weights, give the energies: training.E0s"
+        )
+        warm = None
     names = [f"member-{m}" for m in range(1 if shallow else config.committee.members)]
     jobs = [
         TrainingJob(
@@ -295,6 +303,16 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
     with metered(work.root, "training", side_by_side) as meter:
         reports = train_committee(jobs, config.training.build(), workers.processes, on_progress, workers.training)
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)
+
+
+def _widened(before: Path, labels: Sequence[Label]) -> bool:
+    """Whether the labels' compositions span more than those in the file: one energy per species was fitted to each
+    composition there, and says nothing of others. It would be wrong by electronvolts, in all members alike."""
+    from tentpole.training.mace import labelled_frames
+
+    old, new = [f.numbers for f in labelled_frames(before)], [label.atoms.numbers for label in labels]
+    ranks = [np.linalg.matrix_rank(np.array([np.bincount(z, minlength=119) for z in part])) for part in (old, new)]
+    return bool(ranks[1] > ranks[0])
 
 
 def labelled_atoms(label: Label) -> Atoms:

@@ -40,8 +40,9 @@ class MACESettings:
     energy_weight, forces_weight, stress_weight : of MACE's loss; stress counts where REF_stress is given.
     patience : evaluations without a better one (of about 16 in all) before a training stops early.
     E0s : energies of the isolated atoms in eV by symbol or number, or "average" for the least-squares fit to the
-    training set. All members share them, so that they never pass for uncertainty; a warm start keeps those of
-    the first round. dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per member.
+    training set: with fewer compositions than species it is no more than a guess for other compositions. All members
+    share them, so that they never pass for uncertainty; a warm start keeps those of the first round.
+    dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per member.
     """
 
     channels: int = 16
