@@ -148,10 +148,12 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Which rule learns the pool with fewest labels</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #1b2530 }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 88rem; margin: 2rem auto; padding: 0 1rem; color: #1b2530 }
 h1, h2 { line-height: 1.2 } h2 { margin-top: 3rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 13px }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #d7dde3; text-align: left; white-space: nowrap }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 12px }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid #d7dde3; text-align: left; vertical-align: top }
+td { white-space: nowrap } .rules td:is(:nth-child(6), :nth-child(7), :last-child) { white-space: normal }
+.rules td:nth-child(6) { min-width: 9.5rem } .rules td:nth-child(7) { min-width: 6.5rem }
 th { background: #f2f5f8 } img { max-width: 100% } .note { color: #51606e; font-size: 13px }
 </style></head><body>
 <h1>Which rule learns the pool with fewest labels</h1>
@@ -166,11 +168,11 @@ correction over the rules of that pool.</p>
 <h2>{{ s.title }}: {{ s.target }}, {{ s.feature_set }} descriptors, {{ s.model }}</h2>
 {% for sentence in s.sentences %}<p>{{ sentence }}</p>{% endfor %}
 <img alt="learning curves" src="data:image/png;base64,{{ s.figure }}">
-<div class="wide"><table><tr>{% for cell in s.header %}<th>{{ cell }}</th>{% endfor %}</tr>
+<div class="wide"><table class="rules"><tr>{% for cell in s.header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for line in s.rows %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>
 {% if s.elsewhere %}<h3>The same models on the other pool ({{ s.rows_elsewhere }} rows)</h3>
-<div class="wide"><table><tr>{% for cell in s.header %}<th>{{ cell }}</th>{% endfor %}</tr>
+<div class="wide"><table class="rules"><tr>{% for cell in s.header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for line in s.elsewhere %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>{% endif %}
 <p class="note">{{ s.features }}</p>
