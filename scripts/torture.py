@@ -56,10 +56,10 @@ class Torture:
 
     def tell(self, fault: str, text: str) -> None:
         spent = time.monotonic() - self.began
-        cost = {name: COST.get(name, 1.0) for name in self.planned} | {"kill": self.kills / 8, "calm": 0.5}
-        before = ["calm", *self.planned[: self.planned.index(fault)]] if fault in self.planned else []
-        done = sum(cost[name] for name in before) + cost[fault] * (self.share if before else 1.0)
-        left = spent * (sum(cost[name] for name in ["calm", *self.planned]) / max(done, 0.5) - 1.0)
+        cost = {name: COST.get(name, 1.0) for name in self.planned} | {"kill": self.kills / 8, "calm": 0.5, "end": 1.0}
+        order = ["calm", *self.planned, "end"]
+        done = sum(cost[name] for name in order[: order.index(fault)]) + cost[fault] * self.share
+        left = spent * (sum(cost[name] for name in order) / max(done, 0.5) - 1.0)
         print(f"[{spent:5.0f} s, about {left / 60:.0f} min left] {fault}: {text}", flush=True)
 
     def fail(self, fault: str, text: str) -> None:
@@ -121,7 +121,7 @@ class Torture:
             else:
                 for name, _, survived in here:
                     self.add(name, "survived", survived)
-                self.tell(fault, f"{root.name}: the same end")
+                self.tell("end" if self.short else fault, f"{root.name}: the same end")
         self.waiting = []
 
     def refused(self, fault: str, target: Target, what: str, *names: str, **settings: str) -> bool:
