@@ -33,9 +33,6 @@ from tentpole.store import read_json
 
 HERE = Path(__file__).parent
 TIMESTEP_FS = 0.5
-# GFN2-xTB's isolated atoms, eV. Zundel frames alone, all of one composition, cannot tell H from O: a fit to them
-# would be off by electronvolts for the Eigen cation, and the committee would learn that instead of forces.
-E0S = {"H": -10.7072113, "O": -102.5218071}
 
 
 def zundel_frames(count: int, every: int = 20, temperature_K: float = 400.0) -> list[Atoms]:
@@ -77,7 +74,7 @@ def configuration(folder: Path, **changes: Any) -> dict[str, Any]:
             "health": {"max_gap_A": 2.5},
             "bias": {"ratios": [0.0, 0.3]},
         },
-        "training": {"updates": 600, "E0s": E0S},
+        "training": {"updates": 600},
         "selection": {"batch": 25, "rule": "two_key", "settings": {"gain": 0.001}},
         "stop": {"rounds": 4},
     }

@@ -106,5 +106,18 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
     )
 
 
+def refitted_energies(models: Path, train: Path) -> dict[int, float]:
+    """Energies of isolated atoms, in eV by atomic number, that fit the labels in `train` around what the committee in
+    `models` says beyond its own: the least-squares shift per species added to those that its members share."""
+    from tentpole.committee.foreign import composition_shifts
+    from tentpole.exploration import committee_in
+    from tentpole.training.mace import kept_energies, labelled_frames
+
+    frames, committee = labelled_frames(train), committee_in(models, "float64")
+    found = committee.evaluate(frames).energies.mean(axis=0)
+    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - found)
+    return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
+
+
 def _none(value: float) -> float | None:
     return value if math.isfinite(value) else None

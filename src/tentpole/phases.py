@@ -18,6 +18,7 @@ from tentpole.batches import Request
 from tentpole.config import FramesSection, RattleSection, ReferenceMDSection, read_structures
 from tentpole.context import Context
 from tentpole.dynamics import Exploration, ExploreSettings
+from tentpole.evaluation import refitted_energies
 from tentpole.exploration import ScoreJob, WalkerJob, run_walker, score_frames
 from tentpole.initial import ReferenceMD, rattled, reference_md
 from tentpole.meter import measured, metered
@@ -270,20 +271,17 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
         write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
     warm = newest_models(work.root, round - 1) if round and config.training.warm_start and not shallow else None
-    if warm is not None and config.training.E0s == "average" and _widened(
-        warm / "train.extxyz", [labels[i] for i in parts["train"]]
-    ):
-        work.watch.note(
-            f"round {round}: compositions that the isolated atoms' energies were not fitted to, so all is trained from "
-            "scratch. To go on from the last weights, give the energies: training.E0s"
-        )
-        warm = None
+    energies = None
+    train_file = folder / "train.extxyz"
+    if warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
+        work.watch.note(f"round {round}: new compositions, to which the energies of isolated atoms are fitted again")
+        energies = work.workers.run(refitted_energies, warm, train_file, root=work.root)
     names = [f"member-{m}" for m in range(1 if shallow else config.committee.members)]
     jobs = [
         TrainingJob(
             member=m,
             seed=config.seed * 1000 + m,
-            train=folder / "train.extxyz",
+            train=train_file,
             valid=folder / "valid.extxyz",
             folder=folder,
             out=folder / name,
@@ -301,18 +299,20 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
     workers = work.workers
     side_by_side = len(jobs) if workers.training else min(len(jobs), workers.processes)
     with metered(work.root, "training", side_by_side) as meter:
-        reports = train_committee(jobs, config.training.build(), workers.processes, on_progress, workers.training)
+        reports = train_committee(
+            jobs, config.training.build(), workers.processes, on_progress, workers.training, energies
+        )
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)
 
 
-def _widened(before: Path, labels: Sequence[Label]) -> bool:
-    """Whether the labels' compositions span more than those in the file: one energy per species was fitted to each
-    composition there, and says nothing of others. It would be wrong by electronvolts, in all members alike."""
+def _widened(before: Path, now: Path) -> bool:
+    """Whether the compositions in `now` span more than those in `before`: energies of isolated atoms that were fitted
+    to those say nothing of others, and would be wrong by electronvolts, in all members alike."""
     from tentpole.training.mace import labelled_frames
 
-    old, new = [f.numbers for f in labelled_frames(before)], [label.atoms.numbers for label in labels]
-    ranks = [np.linalg.matrix_rank(np.array([np.bincount(z, minlength=119) for z in part])) for part in (old, new)]
-    return bool(ranks[1] > ranks[0])
+    counts = ([np.bincount(atoms.numbers, minlength=119) for atoms in labelled_frames(part)] for part in (before, now))
+    old, new = (np.linalg.matrix_rank(np.array(part)) for part in counts)
+    return bool(new > old)
 
 
 def labelled_atoms(label: Label) -> Atoms:

@@ -1,4 +1,4 @@
-"""A new composition under fitted energies of isolated atoms: trained from scratch, and said."""
+"""A new composition under fitted energies of isolated atoms: they are fitted again, and that is said."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from ase.build import bulk
 from ase.io import write
 
-from tentpole import Campaign
+from tentpole import Campaign, Committee
 from tentpole.committee.members import read_description
+from tentpole.training.mace import labelled_frames
 from tentpole.watch import Silent
 
 Make = Callable[..., Path]
@@ -31,7 +32,7 @@ def alloys(folder: Path, copper: int) -> None:
     write(folder / f"cu{copper}.xyz", frames, format="extxyz")
 
 
-def test_a_new_composition_is_trained_from_scratch_where_energies_were_fitted(
+def test_energies_of_isolated_atoms_are_fitted_again_for_a_new_composition(
     campaign_file: Make, tmp_path: Path
 ) -> None:
     for copper in (1, 2):
@@ -45,8 +46,22 @@ def test_a_new_composition_is_trained_from_scratch_where_energies_were_fitted(
     listener = Listener()
     with Campaign(campaign_file(**changes), tmp_path / "run", watch=listener) as campaign:
         campaign.run()
-    told = [note for note in listener.notes if "training.E0s" in note]
+    told = [note for note in listener.notes if "fitted again" in note]
     assert len(told) == 1
     assert told[0].startswith("round 1")
-    starts = [read_description(tmp_path / f"run/models/r00{r}/member-0")["training"]["warm_start"] for r in (1, 2)]
-    assert starts == [None, "member-0"]
+    rounds = [[read_description(tmp_path / f"run/models/r00{r}/member-{m}") for m in (0, 1)] for r in (0, 1, 2)]
+    energies = [[member["E0s"] for member in members] for members in rounds]
+    assert all(one == other for one, other in energies)
+    assert energies[0][0] != energies[1][0] == energies[2][0]
+    assert all(member["training"]["warm_start"] for members in rounds[1:] for member in members)
+    frames = labelled_frames(tmp_path / "run/models/r001/train.extxyz")
+    found = Committee.load(tmp_path / "run/models/r000", dtype="float64").evaluate(frames).energies.mean(axis=0)
+    moved = {int(z): e - energies[0][0]["Default"][z] for z, e in energies[1][0]["Default"].items()}
+    residual = [
+        atoms.info["REF_energy"] - e - sum(moved[z] for z in atoms.numbers)
+        for atoms, e in zip(frames, found, strict=True)
+    ]
+    for copper in (1, 2):  # what is left has no mean in either composition
+        part = [r for r, atoms in zip(residual, frames, strict=True) if atoms.symbols.count("Cu") == copper]
+        assert part
+        assert abs(sum(part) / len(part)) < 1e-4

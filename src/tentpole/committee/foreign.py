@@ -83,7 +83,13 @@ def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shift
     proportion to composition, as isolated atoms' energies do, no longer passes for uncertainty.
     """
     found = Committee([voter]).evaluate(frames).energies.mean(axis=0)
+    return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - found))
+
+
+def composition_shifts(frames: Sequence[Atoms], residuals: ArrayLike) -> dict[int, float]:
+    """Energy per species, by atomic number: the least-squares solution of smallest norm of Σ_Z n_Z shift_Z = residual
+    over the frames, in eV."""
     species = sorted({int(z) for atoms in frames for z in atoms.numbers})
     counts = np.array([[np.count_nonzero(atoms.numbers == z) for z in species] for atoms in frames])
-    shifts, *_ = np.linalg.lstsq(counts.astype(float), np.asarray(energies, dtype=float) - found, rcond=None)
-    return Shifted(voter, dict(zip(species, shifts.tolist(), strict=True)))
+    shifts, *_ = np.linalg.lstsq(counts.astype(float), np.asarray(residuals, dtype=float), rcond=None)
+    return dict(zip(species, shifts.tolist(), strict=True))

@@ -49,9 +49,11 @@ def train_committee(
     workers: int | None = None,
     on_progress: Progress | None = None,
     executor: Executor | None = None,
+    energies: dict[int, float] | None = None,
 ) -> list[TrainingReport]:
     """Train all `jobs` and report in their order: here, `workers` at a time (None: one per core), or all at once
-    by `executor`, whose workers see the same files.
+    by `executor`, whose workers see the same files. energies : eV, of the isolated atoms in all members; None: as
+    `common_energies` finds them.
 
     A job whose member is there is not run again. on_progress(member, epoch, epochs) is called from this thread
     as the logs grow. When all members are there and share a folder, its committee.json says so. Raises
@@ -63,7 +65,7 @@ def train_committee(
     waiting = [job for job in jobs if not description_file(job.out).is_file()]
     skipped = {job.member for job in jobs} - {job.member for job in waiting}
     if waiting:
-        energies = common_energies(jobs, settings)
+        energies = common_energies(jobs, settings) if energies is None else energies
         orders = [_order(number, job, settings, energies) for number, job in enumerate(waiting)]
         tell = _teller(waiting, settings, on_progress)
         if executor is None:

@@ -288,7 +288,8 @@ def read_curve(log: Path) -> list[tuple[int, float, float, float]]:
 
 
 def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mapping[int, float]) -> None:
-    """Write the member `stem` as the model file that mace's command goes on from."""
+    """Write the member `stem`, with these energies of isolated atoms, as the model file that mace's command goes on
+    from: the command keeps the file's own, whatever it is told."""
     import torch
 
     model, content = read_member(stem, dtype=settings.dtype)
@@ -298,6 +299,10 @@ def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mappin
             f"{stem.name} knows the atomic numbers {content['atomic_numbers']}, the training set also holds "
             f"{sorted(strangers)}: train from scratch this time (warm_start = None)"
         )
+    table = model.atomic_energies_fn.atomic_energies
+    for place, z in enumerate(content["atomic_numbers"]):
+        if z in energies:
+            table[..., place] = energies[z]
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     torch.save(model, file)
