@@ -432,10 +432,10 @@ def write(t: Torture) -> None:
 
 
 FAULTS: dict[str, Callable[[Torture], None]] = {
+    "write": write,  # first: what is written only at the beginning is met where campaigns are shared
     "term": stopped("term", signal.SIGTERM, 3),
     "interrupt": stopped("interrupt", signal.SIGINT, 130),
     "drivers": drivers,
-    "write": write,
     "journal": journal,
     "truncated": truncated,
     "empty": zero,
