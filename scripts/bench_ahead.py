@@ -63,7 +63,8 @@ from parsl.providers import LocalProvider
 
 def config():
     provider = LocalProvider(init_blocks=1, max_blocks=1)
-    return Config(executors=[HighThroughputExecutor(max_workers_per_node=2, provider=provider)], strategy="none")
+    executor = HighThroughputExecutor(max_workers_per_node=2, provider=provider)
+    return Config(executors=[executor], strategy="none", run_dir={folder!r})
 '''
 
 
@@ -84,7 +85,7 @@ def main() -> int:
 
     write(folder / "copper.xyz", bulk("Cu", cubic=True), format="extxyz")
     (folder / "sleeping.toml").write_text(f'parent = "mock"\n[parameters]\nseconds = {given.seconds}\n')
-    (folder / "workers.py").write_text(WORKERS)
+    (folder / "workers.py").write_text(WORKERS.format(folder=str(folder / "parsl")))
     executor = "workers = 2" if given.local else f'kind = "parsl"\nconfig = "{folder}/workers.py:config"'
     found = {}
     for name, ahead in (("without", "false"), ("with", "true")):
