@@ -71,6 +71,8 @@ def _projected(left: dict[str, float | None], rate: dict[str, Any] | None) -> di
     words = (
         f"Estimate, at the rate of the last {rate['over']} round{'s' if rate['over'] > 1 else ''}: "
         f"{said} more until the limit of {UNITS[first]} ends it"
+        if lasts[first] > 0
+        else f"The limit of {UNITS[first]} is reached"
     )
     return {**more, "ends_on": first, "over_rounds": rate["over"], "estimate": True, "words": words}
 

@@ -183,3 +183,5 @@ def test_the_projection_follows_the_rate_of_the_last_rounds(campaign_file: Make,
     assert projected["core_hours"] == pytest.approx(0.2)
     assert projected["words"].startswith("Estimate")
     assert budget(tmp_path, config, rounds[:1], events[:3])["projected"] is None
+    spent = load(campaign_file(stop={"labels": 30}))
+    assert budget(tmp_path, spent, rounds, events)["words"][-1] == "The limit of labels is reached"
