@@ -18,7 +18,7 @@ from tentpole.config import load
 from tentpole.journal import Journal, read
 from tentpole.labeling import Outcome, Task, label_all
 from tentpole.labeling.references import load as load_reference
-from tentpole.labeling.scratch import own_folder
+from tentpole.labeling.scratch import lives, own_folder
 from tentpole.ledger import Ledger, unwritten
 from tentpole.meter import SPENT, metered, readings
 from tentpole.summary import summarize
@@ -110,7 +110,7 @@ def test_core_hours_stop_a_campaign_in_mid_round_and_a_larger_budget_goes_on(
     done = len(list((tmp_path / "run/labels").glob("*/*.json")))
     told = [event for event in read(tmp_path / "run/journal.jsonl") if event["event"] == "label"]
     assert len(told) == done > 0
-    assert not list((tmp_path / "run/work").glob("tmp-*"))  # what was in flight is finished
+    assert not any(map(lives, (tmp_path / "run/work").glob("tmp-*")))  # what had just begun is taken back
     used = summarize(tmp_path / "run")["budget"]["used"]["core_hours"]
     assert used * 3600 >= 0.3 * done
     with Campaign(path, tmp_path / "run") as campaign:
