@@ -114,6 +114,9 @@ def draw(folder: Path, rows: list[dict[str, float]]) -> Path:
         right.plot(time_fs, sigma, linewidth=1, label=f"{int(labels[number - 1])} Eigen frames")
     right.set(xlabel="time, fs", ylabel="σ_F along the committee's dynamics, meV/Å", yscale="log")
     right.legend(frameon=False, title="trained on")
+    for axis in (left, right):
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
     figure.savefig(folder.parent / "eigen.png", dpi=120)
     return folder.parent / "eigen.png"
 
