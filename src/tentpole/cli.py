@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from rich.table import Table
 
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.pool.cli import pool_app
+
+if TYPE_CHECKING:
+    from tentpole.steps import Counts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -162,12 +165,102 @@ def score(
     eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
-    from tentpole.files import score_file
+    from tentpole.steps import score_file
 
     counts = score_file(structures, list(models), dataset, out_file, cutoff, eps)
-    out.print(f"{counts.scored} frames scored, {counts.failed} failed: {out_file}", highlight=False)
-    for reason, number in counts.reasons.items():
-        out.print(f"  {number} x {escape(reason)}", highlight=False)
+    _print_counts("scored", counts, out_file)
+
+
+@app.command()
+def select(
+    structures: Annotated[Path, typer.Argument(help="Frames with scores, as `tentpole score` writes them.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
+    dataset: Annotated[Path | None, typer.Option("--dataset", help="Frames that have labels already.")] = None,
+    rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
+        "two_key"
+    ),
+    count: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="The rule's own: --set shortlist=5")] = None,
+    seed: Annotated[int, typer.Option(help="Of what the rule draws at random.")] = 0,
+    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+) -> None:
+    """The frames worth a label by one rule, in order, each with the reason."""
+    from tentpole.steps import select_file, settings_of
+
+    words = settings_of(settings or [])
+    counts = select_file(
+        structures, dataset, out_file, rule=rule, count=count, settings=words, seed=seed, cutoff=cutoff, eps=eps
+    )
+    _print_counts("selected", counts, out_file)
+    if not counts.done:
+        out.print("No frame is worth a label by this rule; nothing was written.")
+
+
+@app.command()
+def label(
+    structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
+    reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
+    charge: Annotated[int | None, typer.Option(help="Of every frame, in e.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(help="2S + 1.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Labels at a time. Default: one per core.")] = None,
+    dir: Annotated[Path | None, typer.Option("--dir", help="Where labels are kept. Default: <out>-labels.")] = None,
+) -> None:
+    """Label structures with a reference method on this machine. Resumable: no label is computed twice."""
+    from tentpole.screen import Screen
+    from tentpole.steps import label_file
+
+    folder = dir or out_file.with_name(f"{out_file.stem}-labels")
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        counts = label_file(
+            structures,
+            reference,
+            out_file,
+            folder=folder,
+            charge=charge,
+            multiplicity=multiplicity,
+            workers=workers,
+            watch=screen,
+        )
+    _print_counts("labelled", counts, out_file)
+    if counts.failed:
+        out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    frames: Annotated[Path, typer.Argument(help="Labelled frames, energies and forces under any usual key.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the committee.")],
+    valid: Annotated[Path | None, typer.Option(help="Frames that stop it in time; else a tenth is held back.")] = None,
+    members: Annotated[int, typer.Option(help="2 or more.")] = 4,
+    shallow: Annotated[bool, typer.Option("--shallow", help="One network with so many readout heads.")] = False,
+    warm_start: Annotated[Path | None, typer.Option("--from", help="Go on from this committee's weights.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="MACE's: --set updates=600")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Members at a time. Default: one per core.")] = None,
+) -> None:
+    """Train a committee on labelled frames. Resumable: members that are finished are kept."""
+    from tentpole.screen import Screen
+    from tentpole.steps import settings_of, train_files
+
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        reports = train_files(
+            frames,
+            out_dir,
+            valid=valid,
+            members=members,
+            shallow=shallow,
+            warm_start=warm_start,
+            settings=settings_of(settings or []),
+            seed=seed,
+            workers=workers,
+            watch=screen,
+        )
+    for report in reports:
+        errors = f"{_meV(report.force_rmse)} meV/Å, {_meV(report.energy_rmse)} meV/atom"
+        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s", highlight=False)
+    out.print(f"{out_dir}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -189,7 +282,7 @@ def references(name: Annotated[str | None, typer.Argument(help="One of them, to 
 @app.command()
 def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Where to.")]) -> None:
     """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
-    from tentpole.files import export_campaign
+    from tentpole.export import export_campaign
 
     for path in export_campaign(folder, out_dir):
         out.print(str(path), highlight=False, soft_wrap=True)
@@ -248,6 +341,12 @@ def _on_interrupt(command: str) -> Iterator[None]:
     except (KeyboardInterrupt, Stopped):
         out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
         raise
+
+
+def _print_counts(done: str, counts: Counts, file: Path) -> None:
+    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", highlight=False, soft_wrap=True)
+    for reason, number in counts.reasons.items():
+        out.print(f"  {number} x {escape(reason)}", highlight=False, soft_wrap=True)
 
 
 def _print_study(facts: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ase.io import read, write
 
 from tentpole import Campaign, Committee, batches, journal
 from tentpole.errors import InputError
-from tentpole.files import export_campaign
+from tentpole.export import export_campaign
 from tentpole.store import label_files, read_label
 from tentpole.summary import summarize
 

@@ -54,7 +54,7 @@ def read_labelled(
     forces_key: str | None = None,
     missing: Literal["refuse", "skip"] = "refuse",
 ) -> LabelledSet:
-    """Read any labelled extended XYZ. Keys are named, or found among those in use.
+    """Read any labelled extended XYZ. Keys are named, or found among those in use; REF_stress is kept.
 
     Raises InputError where a key is not there, or where frames lack one of them and `missing` is "refuse".
     """
@@ -73,6 +73,8 @@ def read_labelled(
             continue
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         bare.info["REF_energy"], bare.arrays["REF_forces"] = e, f
+        if "REF_stress" in atoms.info:
+            bare.info["REF_stress"] = atoms.info["REF_stress"]
         kept.append(bare)
         indices.append(k)
     lost = len(frames) - len(kept)
