@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """What it costs that every fact is on disk before the next one: a campaign whose labels take 10 ms, twice.
 
-The same campaign (round 0: 400 labels by two workers, then a small committee) runs in turn with its journal on disk,
-each line synced, and with its journal kept in memory. Label files are written and synced by the workers in both.
+The same campaign (round 0: 2000 labels by two workers, then a small committee) runs in turn with its journal on disk,
+synced, and with its journal kept in memory. Label files are written and synced by the workers in both.
 Given are the medians of the labelling alone, where the journal is written to most, and of the whole campaign, and the
 ratios of the medians; labelling is timed from the first label that is done, so that workers have started. Beside
 them stands the share of the campaign that the driver spent in writing and syncing its journal: the overhead cannot be
@@ -81,7 +81,7 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self.events: list[dict[str, Any]] = []
 
-    def append(self, event: str, **facts: Any) -> None:
+    def append(self, event: str, *, echo: bool = False, **facts: Any) -> None:
         self.events.append({"event": event, **facts})
 
     def close(self) -> None:
@@ -118,9 +118,9 @@ def once(folder: Path, kept: str) -> dict[str, float]:
     class Timed(Journal):
         spent = 0.0
 
-        def append(self, event: str, **facts: Any) -> None:
+        def append(self, event: str, *, echo: bool = False, **facts: Any) -> None:
             began = time.perf_counter()
-            super().append(event, **facts)
+            super().append(event, echo=echo, **facts)
             Timed.spent += time.perf_counter() - began
 
     target, clock = folder / "run", Clock()
@@ -150,7 +150,7 @@ def main() -> int:
     """Run in turn, compare, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="of each (default 5)")
-    parser.add_argument("--labels", type=int, default=400, help="in the campaign (default 400)")
+    parser.add_argument("--labels", type=int, default=2000, help="in the campaign (default 2000)")
     parser.add_argument("--folder", type=Path, default=Path("build/durability"), help="emptied first")
     given = parser.parse_args()
     folder = given.folder.resolve()

@@ -77,6 +77,24 @@ def test_events_come_back_in_order(tmp_path: Path) -> None:
     assert [event["i"] for event in journal.read(tmp_path / "j.jsonl")] == list(range(5))
 
 
+def test_echoes_of_other_files_are_synced_together_and_anything_else_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(journal.os, "fsync", synced.append)
+    monkeypatch.setattr(journal, "ECHO_S", 3600.0)
+    with Journal(tmp_path / "j.jsonl") as log:
+        for i in range(5):
+            log.append("label", echo=True, i=i)
+        assert not synced
+        assert len(journal.read(tmp_path / "j.jsonl")) == 5  # a kill loses nothing
+        log.append("round done")
+        assert len(synced) == 1
+        monkeypatch.setattr(journal, "ECHO_S", 0.0)
+        log.append("label", echo=True, i=5)
+        assert len(synced) == 2
+
+
 @pytest.mark.parametrize("cut", [2, 10, 30])
 def test_a_torn_last_line_is_dropped_and_the_next_one_is_whole(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "j.jsonl"

@@ -55,13 +55,13 @@ class Ledger:
             seconds = float(label.details.get("seconds", 0.0))
             core_s = float(label.details.get("core_s", seconds))
             self._labels.add(label.name)
-            self._note("label", name=label.name, seconds=seconds, core_s=core_s)
+            self._note("label", echo=True, name=label.name, seconds=seconds, core_s=core_s)
 
     def computed(self, name: str, seconds: float, core_s: float) -> None:
         """Count a label by what its worker told: all attempts at it."""
         if name not in self._labels:
             self._labels.add(name)
-            self._note("label", name=name, seconds=seconds, core_s=core_s)
+            self._note("label", echo=True, name=name, seconds=seconds, core_s=core_s)
 
     def failed(self, name: str, reason: str, core_s: float) -> None:
         """Count what went into a structure that got no label."""
@@ -85,8 +85,8 @@ class Ledger:
             self._ids |= set(new)
             self._note("spent", core_s=total, ids=sorted(new))
 
-    def _note(self, event: str, **facts: Any) -> None:
-        self._journal.append(event, **facts)
+    def _note(self, event: str, *, echo: bool = False, **facts: Any) -> None:
+        self._journal.append(event, echo=echo, **facts)
         for phase, seconds in of_event({"event": event, **facts}).items():
             self._used[phase] = self._used.get(phase, 0.0) + seconds
 

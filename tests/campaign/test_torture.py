@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_after_every_fault_a_campaign_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
