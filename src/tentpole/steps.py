@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tentpole.training import TrainingReport
 
 SCORES = ("energy_std", "energy_std_per_atom", "force_std", "max_force_std", "gain")
-WITHOUT_SIGMA = ("random", "diversity", "logdet")
-"""Rules that choose without looking at the committee's disagreement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def select_file(
     that over `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
     """
     from tentpole.entropy import GOM, Covariance
-    from tentpole.selection import Candidates, Labelled
+    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled
     from tentpole.selection import rule as make_rule
 
     chooser = make_rule(rule, **(settings or {}))
@@ -115,11 +113,11 @@ def select_file(
         if not (np.isfinite(frames[k].positions).all() and np.isfinite(frames[k].cell.array).all()):
             raise InputError(f"{structures}: frame {k}: positions or cell are not finite: score the file first")
         sigma = frames[k].info.get("force_std")
-        if rule not in WITHOUT_SIGMA and not (isinstance(sigma, float | int) and np.isfinite(sigma)):
+        if not isinstance(chooser, WITHOUT_SIGMA) and not (isinstance(sigma, float | int) and np.isfinite(sigma)):
             raise InputError(
                 f'{structures}: frame {k} has no finite force_std, which the rule "{rule}" looks at. Score the file '
                 f"first: tentpole score {structures} --models … --out scored.extxyz; or choose with one of "
-                f"{', '.join(WITHOUT_SIGMA)}"
+                f"{', '.join(sorted(name for name, kind in KINDS.items() if kind in WITHOUT_SIGMA))}"
             )
     if not numbers:
         raise InputError(f"{structures}: all {len(frames)} frames have failed to be scored, none can be selected")

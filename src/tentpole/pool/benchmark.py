@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tentpole.errors import InputError
 from tentpole.pool.models import Fitted, Model, Scale
+from tentpole.selection import WITHOUT_SIGMA
 from tentpole.selection.base import Candidates, Labelled, SelectionRule
 from tentpole.state import FloatArray
 
@@ -129,7 +130,10 @@ def run_seed(
         for round_ in range(1, protocol.rounds):
             began = time.perf_counter()
             k = min(protocol.batch, protocol.labels - len(labelled))
-            sigma = start_sigma if round_ == 1 else trained.predict(task.inputs[candidates])[1]
+            if isinstance(rule, WITHOUT_SIGMA):
+                sigma = np.zeros(len(candidates))
+            else:
+                sigma = start_sigma if round_ == 1 else trained.predict(task.inputs[candidates])[1]
             taken = _choose(task, rule, trained.inputs, sigma, labelled, candidates, k, [seed, round_])
             if not len(taken):
                 break

@@ -164,7 +164,10 @@ def run(
     total, done = per_seed * len(seeds), per_seed * (len(seeds) - len(missing))
     on_progress(done, total)
     if workers > 1 and len(missing) > 1:
-        executor = ProcessPoolExecutor(min(workers, len(missing)), mp_context=get_context("spawn"))
+        # workers are forked from a process without threads that has imported, once, what each of them needs
+        context = get_context("forkserver")
+        context.set_forkserver_preload(["tentpole.pool.benchmark", "scipy.stats", "sklearn.cluster"])
+        executor = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context)
         try:
             jobs = [
                 executor.submit(_one_seed, task, rules, model, settings.protocol, seed, folder)

@@ -26,6 +26,9 @@ KINDS: dict[str, type[Any]] = {
 }
 """Every rule by the name a campaign file gives it."""
 
+WITHOUT_SIGMA: tuple[type[Any], ...] = (Random, Diversity, LogDet)
+"""Rules whose choice does not depend on the disagreement: nobody need compute it for them."""
+
 
 def rule(name: str, **settings: Any) -> SelectionRule:
     """The rule of that name with its settings. Raises InputError for an unknown name or setting."""
@@ -44,6 +47,7 @@ def rule(name: str, **settings: Any) -> SelectionRule:
 
 __all__ = [
     "KINDS",
+    "WITHOUT_SIGMA",
     "Adaptive",
     "Candidates",
     "Diversity",
