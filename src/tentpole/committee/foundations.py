@@ -88,10 +88,24 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
 
 def _nequip(file: str, device: str, dtype: str) -> Voter:
     _require("nequip", _PACKAGES["nequip"])
+    command = f"nequip-compile MODEL {file} --mode aotinductor --device {device} --target ase"
     if not os.path.isfile(file):
-        raise InputError(f"no compiled model {file!r}: make it with `nequip-compile MODEL {file} --target ase`")
-    calculator = importlib.import_module("nequip.ase").NequIPCalculator
-    return AseVoter(calculator.from_compiled_model(file, device=device))
+        raise InputError(f"no compiled model {file!r}: make it with `{command}`")
+    mace("modules")  # brings in e3nn as an old one needs it
+    try:
+        module = importlib.import_module("nequip.integrations.ase")
+    except ModuleNotFoundError:  # before 0.17
+        module = importlib.import_module("nequip.ase")
+    try:
+        calculator = module.NequIPCalculator.from_compiled_model(file, device=device)
+    except Exception as error:
+        raise InputError(
+            f"nequip cannot read {file!r} ({error}). It needs the e3nn that nequip asks for (0.6 for nequip 0.19), and "
+            f"the version of torch and the device that the model was compiled with: `{command}`"
+        ) from error
+    tables = [t.lookup_table for t in calculator.transforms if hasattr(t, "lookup_table")]
+    known = (tables[0] >= 0).nonzero().flatten().tolist() if tables else None
+    return AseVoter(calculator, numbers=known)
 
 
 def _by_import_path(module: str, name: str) -> Any:
@@ -107,7 +121,11 @@ def _require(package: str, command: str) -> None:
         raise InputError(f"{package} is not installed: {command}")
 
 
-_PACKAGES = {"chgnet": "pip install 'tentpole[chgnet]'", "nequip": "pip install nequip"}
+_NEQUIP = (
+    "pip install nequip, in an environment of its own: it replaces mace's e3nn 0.4.4 by 0.6, with which members train "
+    "and predict, but cannot be exported as .model files"
+)
+_PACKAGES = {"chgnet": "pip install 'tentpole[chgnet]'", "nequip": _NEQUIP}
 _FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _KINDS: dict[str, Callable[[str, str, str], Voter]] = {
     "chgnet": _chgnet,
