@@ -1,6 +1,7 @@
 """A small study end to end: rounds, resuming, curves, ratios."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from ase import Atoms
 from ase.io import write
 
+from tentpole.committee import Committee
 from tentpole.errors import InputError, StateError
 from tentpole.qbc import QBCSettings, compare, learning_curves, read_labelled, run, run_one, stop_suggestion
 from tentpole.qbc.curves import Curve, histories
@@ -109,6 +111,25 @@ def test_a_study_goes_on_where_it_stopped_with_the_same_end(study):
     assert rounds(place)[0].stat().st_mtime_ns == kept
     with pytest.raises(StateError, match="batch differ"):
         run(replace(settings, batch=2), folder)
+
+
+def test_a_rule_that_joins_and_sees_the_errors_takes_the_largest(study, tmp_path):
+    settings, folder, _, _ = study
+    shutil.copytree(folder, tmp_path / "out")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("runs/random-0/*/round.json")}
+    more = replace(settings, rules={**settings.rules, "oracle": {"rule": "uncertainty", "sees": "error"}})
+    run(more, tmp_path / "out")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    frames, parts = prepare_split(settings, 0)
+    forces = Committee.load(folder / "runs" / "initial-0" / "models").evaluate([frames[k] for k in parts.pool]).forces
+    truth = [frames[k].arrays["REF_forces"] for k in parts.pool]
+    error = [np.mean((f.mean(axis=0) - r) ** 2) for f, r in zip(forces, truth, strict=True)]
+    largest = [parts.pool[i] for i in np.argsort(error)[::-1][:3]]
+    assert histories(tmp_path / "out")["oracle", 0][0]["picked"] == largest
+    with pytest.raises(StateError, match=r"rules\.oracle differ"):
+        run(replace(more, rules={**settings.rules, "oracle": {"rule": "uncertainty"}}), tmp_path / "out")
+    with pytest.raises(InputError, match=r"rules\.oracle\.sees"):
+        QBCSettings(data="none", rules={"oracle": {"rule": "uncertainty", "sees": "truth"}})
 
 
 def test_a_variant_of_a_rule_has_a_name_of_its_own():

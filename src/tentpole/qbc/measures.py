@@ -19,10 +19,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """summary : JSON-able figures, in eV, eV/atom, eV/Å. pool_sigma : (n,) force_std of the pool in eV/Å."""
+    """summary : JSON-able figures, in eV, eV/atom, eV/Å. pool_sigma : (n,) force_std of the pool in eV/Å; pool_error :
+    (n,) the force RMSE of its frames."""
 
     summary: dict[str, Any]
     pool_sigma: FloatArray
+    pool_error: FloatArray
 
 
 def measure(
@@ -49,7 +51,11 @@ def measure(
     alike = likeness(found, forces)
     held = committee.evaluate(valid)
     fit = calibrate(*structure_cases(held, [atoms.arrays["REF_forces"] for atoms in valid]), minimum=0)
-    pool_sigma = np.array([d.force_std for d in committee.evaluate(pool).disagreements()])
+    rest = committee.evaluate(pool)
+    pool_sigma = np.array([d.force_std for d in rest.disagreements()])
+    pool_error = np.array(
+        [_rms([f.mean(axis=0) - atoms.arrays["REF_forces"]]) for f, atoms in zip(rest.forces, pool, strict=True)]
+    )
     summary = {
         "force_rmse": _rms(errors),
         "force_rmse_members": members,
@@ -65,7 +71,7 @@ def measure(
         "sigma": sigma.tolist(),
         "error": error.tolist(),
     }
-    return Measured(summary, pool_sigma)
+    return Measured(summary, pool_sigma, pool_error)
 
 
 def _rms(arrays: Sequence[FloatArray]) -> float:

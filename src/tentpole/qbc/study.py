@@ -18,7 +18,7 @@ from ase.io import write
 
 from tentpole.committee import Committee
 from tentpole.entropy import GOM, Covariance
-from tentpole.errors import InputError, StateError, TentpoleError
+from tentpole.errors import InputError, StateError, TentpoleError, unknown
 from tentpole.qbc.data import Split, read_labelled, split
 from tentpole.qbc.measures import measure
 from tentpole.selection import Candidates, Labelled, SelectionRule, rule
@@ -39,7 +39,8 @@ class QBCSettings:
     round. maximum : training frames to end at. rules : selection rules with their settings; a variant under a name
     of its own says which by `rule`. seeds : one run each per rule; the initial frames depend on the seed and on
     nothing else, so that rules start alike, and the test and validation frames on `test_seed`, so that all runs are
-    judged alike.
+    judged alike. A rule with `sees = "error"` is shown the true force error of each frame instead of σ: it says how far
+    the best of all disagreements could get.
     members, committee : deep (that many networks) or shallow (that many heads). warm_start : go on from the last
     round's weights (deep only). cutoff : Å, of the fingerprint that gains are computed with. training : of members.
     """
@@ -92,12 +93,14 @@ def run(
     content = settings_to_json(settings)
     stored = folder / "settings.json"
     if stored.is_file():
-        if (old := read_json(stored)) != content:
-            different = sorted(key for key in content if content[key] != old.get(key))
-            raise StateError(f"{folder} holds another study ({', '.join(different)} differ): take another folder")
+        if different := _differences(content, read_json(stored)):
+            raise StateError(
+                f"{folder} holds another study ({', '.join(different)} differ): take another folder. Rules and seeds "
+                "may be added."
+            )
     else:
         prepare_split(settings)  # refuses bad data before anything is written
-        write_json(stored, content)
+    write_json(stored, content)
     waiting = [(INITIAL, seed) for seed in settings.seeds]
     waiting += [(name, seed) for seed in settings.seeds for name in settings.rules]
     cores = os.cpu_count() or 1
@@ -171,7 +174,7 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
                 picks = chooser.select(
                     Candidates(
                         ids=[str(k) for k in pool],
-                        sigma=result.pool_sigma,
+                        sigma=result.pool_error if settings.rules[name].get("sees") == "error" else result.pool_sigma,
                         features=np.array([rows[k].mean(axis=0) for k in pool]),
                         conditions=["pool"] * len(pool),
                         rows=[rows[k] for k in pool],
@@ -211,6 +214,8 @@ def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:
     if name == INITIAL:
         raise InputError(f'no rule may be called "{INITIAL}": the common start of all rules is')
     given = dict(settings.rules[name])
+    if (seen := given.pop("sees", "sigma")) not in ("sigma", "error"):
+        raise unknown("value", str(seen), ("sigma", "error"), where=f"rules.{name}.sees")
     return rule(given.pop("rule", name), **given)
 
 
@@ -246,6 +251,14 @@ def settings_to_json(settings: QBCSettings) -> dict[str, Any]:
 def settings_from_json(content: Mapping[str, Any]) -> QBCSettings:
     fields = {key: value for key, value in content.items() if key != "version"}
     return QBCSettings(**{**fields, "data": Path(fields["data"]), "training": MACESettings(**fields["training"])})
+
+
+def _differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
+    """What keeps a study from being the one in its folder: seeds and rules may join, no rule may change."""
+    both = set(new["rules"]) & set(old["rules"])
+    changed = [f"rules.{name}" for name in both if new["rules"][name] != old["rules"][name]]
+    others = [key for key in new if key not in ("rules", "seeds") and new[key] != old.get(key)]
+    return sorted(changed + others)
 
 
 def _stems(here: Path, settings: QBCSettings) -> list[Path]:
