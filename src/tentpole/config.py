@@ -28,11 +28,13 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 class LabelLimits(Section):
-    """What one label may cost before its attempt is ended, and how many attempts it has."""
+    """What one label may cost before its attempt is ended, and how many attempts it has. `persistent`: one program per
+    worker stays and serves label after label over ASE's socket (see `labeling/persistent.py`)."""
 
     label_time_limit_s: Positive = 3600.0
     label_memory_limit_GB: Positive | None = None
     attempts: Count = 2
+    persistent: bool = False
 
 
 if TYPE_CHECKING:  # made at run time from the physics' own settings
@@ -376,6 +378,11 @@ def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Pat
     from tentpole.labeling import references
 
     reference = references.load(config.reference)
+    if config.executor.persistent and not reference.code.socket_output:
+        raise InputError(
+            f'{path}: executor.persistent: the program of reference "{config.reference}" has no socket interface '
+            "in ASE (Quantum ESPRESSO and FHI-aims have): leave it out"
+        )
     for name, atoms in starts.items():
         try:
             reference.check(atoms, config.charge, config.multiplicity)

@@ -212,6 +212,7 @@ class Rounds:
                 q.multiplicity,
                 limits.label_time_limit_s,
                 limits.label_memory_limit_GB,
+                limits.persistent,
             )
             for q in requests
         ]

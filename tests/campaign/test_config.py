@@ -58,6 +58,7 @@ def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
         ({"validation": {"frames": 3}}, ["validation", "kind", '"reference-md"', '"none"']),
         ({"initial": {"kind": "ratle"}}, ["ratle", "rattle"]),
         ({"executor": {"kind": "slurn"}}, ["slurn", "slurm"]),
+        ({"executor": {"persistent": True}}, ["executor.persistent", "emt", "socket"]),
         ({"executor": {"kind": "slurm", "wall": "1:00"}}, ["wall", 'did you mean "walltime"?']),
         ({"version": 99}, ["99", "1"]),
     ],
