@@ -1,8 +1,12 @@
 """Other people's potentials as voters and drivers, and offsets that are no uncertainty."""
 
+import importlib.machinery
 import importlib.util
 import json
 import os
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +110,40 @@ def test_a_missing_package_comes_with_its_command(monkeypatch):
         foundation("chgnet")
     with pytest.raises(InputError, match="pip install nequip"):
         foundation("nequip:some.nequip.pt2")
+
+
+def test_a_compiled_nequip_model_votes_on_its_own_species_and_a_wrong_file_says_how_to_compile(monkeypatch, tmp_path):
+    """nequip's calculator with EMT in the place of the compiled model: what is called, and what is made of it."""
+    import torch
+
+    class NequIPCalculator(EMT):
+        @classmethod
+        def from_compiled_model(cls, file, device):
+            if Path(file).read_text() != "compiled":
+                raise RuntimeError("not a zip file")
+            made = cls()
+            table = torch.full((118,), -1)
+            table[29] = 0
+            made.transforms = [types.SimpleNamespace(lookup_table=table)]
+            return made
+
+    for name in ("nequip", "nequip.integrations", "nequip.integrations.ase"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["nequip"].__spec__ = importlib.machinery.ModuleSpec("nequip", None)
+    sys.modules["nequip.integrations.ase"].NequIPCalculator = NequIPCalculator
+    file = tmp_path / "cu.nequip.pt2"
+    with pytest.raises(InputError, match=r"nequip-compile MODEL .*cu\.nequip\.pt2 --mode aotinductor"):
+        foundation(f"nequip:{file}")
+    file.write_text("pickled")
+    with pytest.raises(InputError, match=r"not a zip file.*e3nn"):
+        foundation(f"nequip:{file}")
+    file.write_text("compiled")
+    voter = foundation(f"nequip:{file}")
+    assert tuple(voter.numbers) == (29,)
+    copper = bulk("Cu", cubic=True)
+    expected = copper.copy()
+    expected.calc = EMT()
+    assert Committee([voter]).evaluate([copper]).energies[0, 0] == pytest.approx(expected.get_potential_energy())
 
 
 def test_maces_own_loader_reads_a_model_file(tmp_path, members):
