@@ -15,6 +15,7 @@ from tentpole.training import (
     MACESettings,
     TrainingError,
     TrainingJob,
+    committee,
     train_committee,
     train_member,
 )
@@ -236,3 +237,27 @@ def test_a_training_process_that_dies_is_reported_and_replaced(trained, tmp_path
         train_committee([job], replace(SMALL, updates=2000), on_progress=kill)
     assert not (tmp_path / "m.json").exists()
     assert train_member(job, replace(SMALL, epochs=1)).updates == 2
+
+
+def test_members_that_fail_at_the_same_moment_end_the_training(trained, tmp_path, monkeypatch):
+    """Both answers come in one reading: the second must not be waited for after the first has been raised."""
+
+    class Server:
+        alive = True
+        read = 0
+
+        def send(self, order):
+            pass
+
+        def answers(self, timeout_s):
+            self.read += 1
+            assert self.read == 1, "waits for an answer that has come"
+            return [{"id": 0, "status": 1}, {"id": 1, "status": 1}]
+
+    monkeypatch.setattr(committee, "the_server", Server)
+    _, jobs, _, _ = trained
+    jobs = [replace(job, out=tmp_path / job.out.name, folder=tmp_path / "logs") for job in jobs[:2]]
+    for job in jobs:
+        job.folder.mkdir(exist_ok=True)
+    with pytest.raises(TrainingError, match="ended with status 1"):
+        train_committee(jobs, SMALL)

@@ -155,8 +155,9 @@ def _run(
                 order = waiting.pop(0)
                 server.send(order)
                 running.add(order["id"])
-            for answer in server.answers(timeout_s=0.2):
-                running.discard(answer["id"])
+            answers = server.answers(timeout_s=0.2)
+            running -= {answer["id"] for answer in answers}  # all of them, before one that failed ends this
+            for answer in answers:
                 if answer["status"] != 0:
                     raise _failure(jobs[answer["id"]], answer["status"])
             tell()

@@ -12,6 +12,7 @@ no training outlives the program that asked for it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -94,8 +95,9 @@ def _child(order: dict[str, Any]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk: this child must end all the same, here
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 
