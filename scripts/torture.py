@@ -413,7 +413,7 @@ def write(t: Torture) -> None:
         number += 1
         before = len(list(stops.iterdir()))
         driver = t.bench.start(target, TORTURE_STOPS=str(stops))
-        status = driver.wait(timeout=3600)
+        status = driver.wait(timeout=600)
         done = before - len(list(stops.iterdir()))
         t.share = 1 - (before - done) / len(chosen)
         t.add("write", "injected", done)

@@ -161,8 +161,8 @@ class Bench:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
             )
 
-    def run(self, target: Target, seconds: float = 3600, **settings: str) -> Run:
-        """A driver to its end."""
+    def run(self, target: Target, seconds: float = 600, **settings: str) -> Run:
+        """A driver to its end; one that hangs is killed, which no undisturbed end comes of."""
         before = target.log.stat().st_size if target.log.exists() else 0
         driver = self.start(target, **settings)
         try:
