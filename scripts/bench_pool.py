@@ -13,15 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import statistics
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from tentpole.pool import Pool, Settings, models, read, run
 from tentpole.pool.composition import ELECTRONEGATIVITY, fractions
@@ -91,10 +93,41 @@ def made_up_pool(rows: int, seed: int = 0) -> Pool:
     )
 
 
-def cpu_seconds() -> float:
-    """CPU time of this process and of its finished children."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+class Watch:
+    """Largest memory of this process and all below it, and the CPU seconds they used, looked at 20 times a second."""
+
+    def __init__(self) -> None:
+        self.peak, self._cpu, self._ended = 0.0, {}, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        own = psutil.Process()
+        while not self._ended.wait(0.05):
+            total = 0.0
+            for process in (own, *own.children(recursive=True)):
+                try:
+                    times = process.cpu_times()
+                    self._cpu[process.pid] = times.user + times.system
+                    total += process.memory_info().rss  # what forked processes share counts for each: an upper bound
+                except psutil.NoSuchProcess:
+                    continue
+            self.peak = max(self.peak, total)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        self._ended.wait(0.1)
+        self._before = self.cpu
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.wait(0.1)
+        self.used = self.cpu - self._before
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def cpu(self) -> float:
+        return sum(self._cpu.values())
 
 
 def main() -> None:
@@ -102,38 +135,41 @@ def main() -> None:
     parser.add_argument("--pool", type=Path)
     parser.add_argument("--rows", type=int, default=12_530, help="2,506 to test on, 30 first labels: 9,994 left")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3, help="of each, in turn; medians are given")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--skip-sklearn", action="store_true")
     given = parser.parse_args()
     pool = read(given.pool) if given.pool else made_up_pool(given.rows)
     before = round(os.getloadavg()[0], 2)  # of other work; above 0.5 the seconds are not this program's alone
-    found = {}
-    for name in ("networks",) if given.skip_sklearn else ("networks", "mlp-regressor"):
-        with tempfile.TemporaryDirectory() as folder:
-            began, busy = time.perf_counter(), cpu_seconds()
-            settings = Settings("bench", model=name, rules=RULES)
-            results = run(pool, settings, Path(folder), range(given.seeds), workers=given.workers)
-            seconds, busy = time.perf_counter() - began, cpu_seconds() - busy
-        mae = results.curves("mae")
-        found[name] = {"seconds": seconds, "cpu": busy, "mae": {rule: values[:, -1] for rule, values in mae.items()}}
-        rounds = next(iter(mae.values())).shape[1]
-        finals = ", ".join(f"{rule} {values[:, -1].mean():.4f}" for rule, values in mae.items())
-        print(f"{name:15s} {seconds:7.1f} s, {busy:7.1f} s of CPU   final MAE: {finals}")
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    # an upper bound: every worker at the largest worker's peak, at the same time as this process at its own
-    peak = own + (given.workers * children if given.workers > 1 else 0.0)
+    names = ("networks",) if given.skip_sklearn else ("networks", "mlp-regressor")
+    found: dict[str, dict] = {name: {"seconds": [], "cpu": [], "peak": []} for name in names}
+    settings = {name: Settings("bench", model=name, rules=RULES) for name in names}
+    for repeat in range(given.repeats):
+        for name in names:
+            with tempfile.TemporaryDirectory() as folder, Watch() as watch:
+                began = time.perf_counter()
+                results = run(pool, settings[name], Path(folder), range(given.seeds), workers=given.workers)
+                seconds = time.perf_counter() - began
+            for what, value in (("seconds", seconds), ("cpu", watch.used), ("peak", watch.peak / 2**30)):
+                found[name][what].append(value)
+            found[name]["mae"] = {rule: values[:, -1] for rule, values in results.curves("mae").items()}
+            print(f"{repeat + 1}/{given.repeats} {name:15s} {seconds:7.1f} s, {watch.used:7.1f} s of CPU", flush=True)
+    for name in names:
+        found[name] |= {what: statistics.median(found[name][what]) for what in ("seconds", "cpu", "peak")}
+        finals = ", ".join(f"{rule} {values.mean():.4f}" for rule, values in found[name]["mae"].items())
+        print(f"{name:15s} {found[name]['seconds']:7.1f} s   final MAE: {finals}")
     line = {
         "rows": len(pool),
         "candidates": results.about["rows"] - round(0.2 * results.about["rows"]) - 30,
         "rules": len(RULES),
         "seeds": given.seeds,
-        "rounds": rounds,
+        "rounds": next(iter(results.curves("mae").values())).shape[1],
         "workers": given.workers,
+        "repeats": given.repeats,
         "seconds": round(found["networks"]["seconds"], 2),
         "cpu_seconds": round(found["networks"]["cpu"], 2),
         "load_before": before,
-        "peak_memory_GiB": round(peak, 3),
+        "peak_memory_GiB": round(found["networks"]["peak"], 3),
     }
     if "mlp-regressor" in found:
         ours, theirs = (np.concatenate(list(found[m]["mae"].values())) for m in ("networks", "mlp-regressor"))
