@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,20 +22,26 @@ def draw(folder: Path, file: Path) -> Path:
     from matplotlib.figure import Figure
 
     study = histories(folder)
+    names = list(dict.fromkeys(rule for rule, _ in study))
+    styles: dict[str, dict[str, Any]] = {
+        name: {"marker": "o", "markersize": 3, "label": name, "color": f"C{k}"} for k, name in enumerate(names)
+    }
+    if "random" in styles:
+        styles["random"] |= {"color": "0.35", "linestyle": "--"}  # what the others are held against
     figure = Figure(figsize=(12.0, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 3)
     for axis, (measure, label) in zip(axes[0], MEASURES.items(), strict=True):
         for name, curve in learning_curves(folder, measure).items():
             low, high = curve.band
-            (line,) = axis.plot(curve.n, 1e3 * curve.mean, marker="o", markersize=3, label=name)
-            axis.fill_between(curve.n, 1e3 * low, 1e3 * high, color=line.get_color(), alpha=0.15, linewidth=0)
+            axis.plot(curve.n, 1e3 * curve.mean, **styles[name])
+            band = {"color": styles[name]["color"], "alpha": 0.15, "linewidth": 0}
+            axis.fill_between(curve.n, 1e3 * low, 1e3 * high, **band)
         axis.set(xlabel="training frames", ylabel=label, yscale="log")
-        for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-            ticks("{x:g}")
+        _plain(axis.yaxis)
     axes[0, 0].legend(frameon=False, title="mean and range over seeds")
     _against_error(axes[1, 0], [content[-1] for content in study.values()])
-    for name in dict.fromkeys(rule for rule, _ in study):
+    for name in names:
         runs = [content for (rule, _), content in study.items() if rule == name]
         rounds = min(len(content) for content in runs)
         n = [runs[0][k]["n"] for k in range(rounds)]
@@ -42,9 +49,9 @@ def draw(folder: Path, file: Path) -> Path:
             [_ratio(content[k]["sigma_selected"], content[k]["sigma_remaining"]) for content in runs]
             for k in range(rounds)
         ]
-        axes[1, 1].plot(n, np.mean(ratio, axis=1), marker="o", markersize=3, label=name)
+        axes[1, 1].plot(n, np.mean(ratio, axis=1), **styles[name])
         rank = np.mean([[content[k]["spearman_atoms"] for content in runs] for k in range(rounds)], axis=1)
-        axes[1, 2].plot(n, rank, marker="o", markersize=3, label=name)
+        axes[1, 2].plot(n, rank, **styles[name])
     axes[1, 1].axhline(1.0, color="0.7", linewidth=1)
     axes[1, 1].set(xlabel="training frames", ylabel="σ of the selected / σ of the remaining")
     axes[1, 2].set(xlabel="training frames", ylabel="rank correlation of σ and error, atoms")
@@ -52,15 +59,26 @@ def draw(folder: Path, file: Path) -> Path:
     return file
 
 
-def _against_error(axis: object, last: list[dict[str, list[float]]]) -> None:
+def _plain(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5, in plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _against_error(axis: Any, last: list[dict[str, list[float]]]) -> None:
     sigma = 1e3 * np.concatenate([result["sigma"] for result in last])
     error = 1e3 * np.concatenate([result["error"] for result in last])
-    axis.plot(sigma, error, ".", markersize=3, alpha=0.5)  # type: ignore[attr-defined]
+    axis.plot(sigma, error, ".", markersize=3, alpha=0.5)
     ends = np.array([sigma.min(), sigma.max()])
-    axis.plot(ends, ends, color="0.5", linewidth=1)  # type: ignore[attr-defined]
-    axis.set(  # type: ignore[attr-defined]
+    axis.plot(ends, ends, color="0.5", linewidth=1)
+    axis.set(
         xlabel="largest σ in a test frame, meV/Å", ylabel="largest error, meV/Å", xscale="log", yscale="log"
     )
+    _plain(axis.xaxis)
+    _plain(axis.yaxis)
 
 
 def _ratio(selected: float | None, remaining: float | None) -> float:
