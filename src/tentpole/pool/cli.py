@@ -134,7 +134,7 @@ def run(
         typer.echo(note)
     ways: list[tuple[Pool, Pool | None, runner.Settings, Path]] = [(one, other, settings, out)]
     if against is not None and other is not None:
-        back = replace(settings, title=against.name.split(".")[0])
+        back = replace(settings, title=f"{title}, the other way" if title else against.name.split(".")[0])
         ways.append((other, one, back, out / "reverse"))
     for table, second, how, folder in ways:
         with progress(how.title) as show:
