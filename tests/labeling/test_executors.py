@@ -233,3 +233,34 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         local(1, time_limit_s=0)
     with pytest.raises(InputError, match="threads = 0"):
         local(1, threads=0)
+
+
+def test_ctrl_c_while_a_worker_starts_is_none_of_its_business(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib, time\n"
+        "if 'STARTED' in os.environ:\n"
+        "    pathlib.Path(os.environ['STARTED']).touch()\n"
+        "    time.sleep(1)\n"
+    )
+    (tmp_path / "script.py").write_text(
+        "import os, pathlib, signal, time\n"
+        "from tentpole.labeling import local\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        f"os.environ['STARTED'] = {str(tmp_path / 'started')!r}\n"
+        "with local(1) as executor:\n"
+        "    future = executor.submit(signal.getsignal, signal.SIGINT)\n"
+        "    while not pathlib.Path(os.environ['STARTED']).exists():\n"
+        "        time.sleep(0.01)\n"
+        "    os.killpg(0, signal.SIGINT)\n"
+        "    assert future.result(timeout=60) == signal.SIG_IGN\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr

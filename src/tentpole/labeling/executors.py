@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing.context
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -87,8 +88,18 @@ class _CleanSpawn(multiprocessing.context.SpawnContext):
     class Process(multiprocessing.context.SpawnProcess):
         @staticmethod
         def _Popen(process_obj: Any) -> Any:
-            with _no_main():
+            with _no_main(), _no_interrupt():
                 return multiprocessing.context.SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """A worker that starts now does not hear Ctrl-C, which is meant for the driver, until it has left its session."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _hiding = threading.Lock()

@@ -31,6 +31,8 @@ def start(threads: int) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="ase")  # to its developers, not to users
     _driver = os.getppid()
     os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked while this process started
     signal.signal(signal.SIGTERM, lambda *_: end_session())
 
 
