@@ -2,9 +2,9 @@
 """What it costs that every fact is on disk before the next one: a campaign whose labels take 10 ms, twice.
 
 The same campaign (round 0: 2000 labels by two workers, then a small committee) runs in turn with its journal on disk,
-synced, and with its journal kept in memory. Label files are written and synced by the workers in both.
-Given are the medians of the labelling alone, where the journal is written to most, and of the whole campaign, and the
-medians of the ratios of neighbouring runs; labelling is timed from the first label that is done, so that workers have started. Beside
+synced, and with its journal kept in memory. Label files are written and synced by the workers in both. Given are the
+medians of the labelling alone, where the journal is written to most, and of the whole campaign, and the medians of the
+ratios of neighbouring runs; labelling is timed from the first label that is done, so that workers have started. Beside
 them stands the share of the campaign that the driver spent in writing and syncing its journal: the overhead cannot be
 larger, since workers go on meanwhile, and it is known where the machine is too busy for the ratio to mean much.
 
