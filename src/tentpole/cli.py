@@ -351,15 +351,16 @@ def _print_counts(done: str, counts: Counts, file: Path) -> None:
 
 def _print_study(facts: dict[str, Any]) -> None:
     table = Table(title="at the end of the curves, means over seeds", title_justify="left")
-    for heading in ("rule", "frames", "seeds", "force RMSE", "95th perc.", "rank corr.", "coverage", "training"):
-        table.add_column(heading, justify="left" if heading == "rule" else "right")
+    table.add_column("rule", no_wrap=True)
+    for heading in ("frames", "seeds", "force RMSE", "95th perc.", "rank corr.", "covered", "training"):
+        table.add_column(heading, justify="right")
     for name, r in facts["rules"].items():
         share = "" if r["coverage"] is None else f"{r['coverage']:.0%}"
         seconds = "" if r["training_seconds"] is None else f"{r['training_seconds']:.0f} s"
         errors = (_meV(r["force_rmse"]), _meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
         table.add_row(name, str(r["n"]), str(r["seeds"]), *errors, share, seconds)
     out.print(table)
-    out.print("meV/Å; rank correlation of σ and error over atoms; coverage: promised 95 %.", style="dim")
+    out.print("meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %.", style="dim")
     for r in facts["ratios"]:
         bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
