@@ -352,7 +352,7 @@ def _print_counts(done: str, counts: Counts, file: Path) -> None:
 def _print_study(facts: dict[str, Any]) -> None:
     table = Table(title="at the end of the curves, means over seeds", title_justify="left")
     table.add_column("rule", no_wrap=True)
-    for heading in ("frames", "seeds", "force RMSE", "95th perc.", "rank corr.", "covered", "training"):
+    for heading in ("frames", "seeds", "force RMSE", "95th perc.", "rank corr.", "covered", "time"):
         table.add_column(heading, justify="right")
     for name, r in facts["rules"].items():
         share = "" if r["coverage"] is None else f"{r['coverage']:.0%}"
@@ -360,7 +360,7 @@ def _print_study(facts: dict[str, Any]) -> None:
         errors = (_meV(r["force_rmse"]), _meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
         table.add_row(name, str(r["n"]), str(r["seeds"]), *errors, share, seconds)
     out.print(table)
-    out.print("meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %.", style="dim")
+    out.print("meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %; time of training a round.", style="dim")
     for r in facts["ratios"]:
         bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
@@ -369,7 +369,7 @@ def _print_study(facts: dict[str, Any]) -> None:
         found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
         out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
     if any(r["alike"] for r in facts["rules"].values()):
-        out.print("In some rounds the members had become alike: see summary.json. Train from scratch.")
+        out.print("In some rounds the members had become alike (summary.json): train from scratch, and a deep committee.")
 
 
 def _print_status(folder: Path) -> None:
