@@ -360,7 +360,8 @@ def _print_study(facts: dict[str, Any]) -> None:
         errors = (_meV(r["force_rmse"]), _meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
         table.add_row(name, str(r["n"]), str(r["seeds"]), *errors, share, seconds)
     out.print(table)
-    out.print("meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %; time of training a round.", style="dim")
+    words = "meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %; time of a training."
+    out.print(words, style="dim")
     for r in facts["ratios"]:
         bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
@@ -369,7 +370,7 @@ def _print_study(facts: dict[str, Any]) -> None:
         found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
         out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
     if any(r["alike"] for r in facts["rules"].values()):
-        out.print("In some rounds the members had become alike (summary.json): train from scratch, and a deep committee.")
+        out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
 
 
 def _print_status(folder: Path) -> None:
