@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--pool", type=Path)
     parser.add_argument("--rows", type=int, default=12_530, help="2,506 to test on, 30 first labels: 9,994 left")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3, help="of each, in turn; medians are given")
+    parser.add_argument("--repeats", type=int, default=5, help="of each, in turn; medians are given")
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--skip-sklearn", action="store_true")
     given = parser.parse_args()

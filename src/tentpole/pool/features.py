@@ -79,7 +79,7 @@ def composition_statistics(formula: str) -> list[float]:
         mean = float(x @ p)
         statistics += [mean, float(np.sqrt(max(float(x @ (p - mean) ** 2), 0.0)))]
         if name != "mass":
-            statistics.append(float(p.max() - p.min()))
+            statistics.append(max(values) - min(values) if np.isfinite(mean) else np.nan)
     return statistics
 
 
