@@ -58,9 +58,7 @@ def main(steps: int = 1000, out: str | Path = "bias_any_calculator.png", ratio: 
     return result
 
 
-def _draw(
-    plain: tuple[np.ndarray, np.ndarray], biased: tuple[np.ndarray, np.ndarray], ratio: float, out: Path
-) -> None:
+def _draw(plain: tuple[np.ndarray, np.ndarray], biased: tuple[np.ndarray, np.ndarray], ratio: float, out: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

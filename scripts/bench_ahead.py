@@ -55,7 +55,7 @@ audit = 0.2
 {executor}
 """
 
-WORKERS = '''\
+WORKERS = """\
 from parsl import Config
 from parsl.executors import HighThroughputExecutor
 from parsl.providers import LocalProvider
@@ -65,7 +65,7 @@ def config():
     provider = LocalProvider(init_blocks=1, max_blocks=1)
     executor = HighThroughputExecutor(max_workers_per_node=2, provider=provider)
     return Config(executors=[executor], strategy="none", run_dir={folder!r})
-'''
+"""
 
 
 def main() -> int:

@@ -31,9 +31,7 @@ def silicon(repeat: int, amplitude: float, seed: int) -> Atoms:
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     threadpool_limits(1, user_api="blas")
     gom = GOM(5.0)
     result = {}
@@ -46,9 +44,7 @@ def main() -> None:
         print(f"{name}: nearest neighbour {rms(nearest):.3g}, ½ ln det {rms(logdet):.3g} eV/Å per eV")
         print(f"  dataset form, |D| ={''.join(f'{n:>9}' for n in SIZES)}")
         # the dataset: other draws of the same and of twice the amplitude, half and half
-        known = [
-            gom.fingerprints(silicon(repeat, amplitude * (1 + i % 2), seed=i + 1)) for i in range(SIZES[-1])
-        ]
+        known = [gom.fingerprints(silicon(repeat, amplitude * (1 + i % 2), seed=i + 1)) for i in range(SIZES[-1])]
         result[name] = {"nearest": rms(nearest), "logdet": rms(logdet)}
         for mode in ("per-atom", "per-config"):
             lines: dict[str, list[float]] = {"as it stands": [], "capped": []}

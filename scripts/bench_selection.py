@@ -98,9 +98,7 @@ def main() -> None:
     candidates = Candidates([str(i) for i in range(n)], np.ones(n), rows, conditions)
     for name in ("random", "diversity"):
         chooser = rule(name)
-        picks, seconds = timed(
-            lambda c=chooser: c.select(candidates, Labelled(known), k, np.random.default_rng(3))
-        )
+        picks, seconds = timed(lambda c=chooser: c.select(candidates, Labelled(known), k, np.random.default_rng(3)))
         note("k-means (mini-batch)" if name == "diversity" else name, [p.index for p in picks], seconds, n)
 
     result = {

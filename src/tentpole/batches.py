@@ -49,9 +49,7 @@ class Request:
         """The label's name: structure hash, reference hash."""
         return f"{self.structure}-{self.reference}"
 
-    def label(
-        self, energy: float, forces: FloatArray, stress: FloatArray | None = None, **details: Any
-    ) -> Label:
+    def label(self, energy: float, forces: FloatArray, stress: FloatArray | None = None, **details: Any) -> Label:
         """The answer: energy in eV, forces (N, 3) in eV/Å, stress (6,) in eV/Å³ (ASE sign and order)."""
         return Label(
             self.structure,

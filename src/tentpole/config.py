@@ -27,6 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
+
 class LabelLimits(Section):
     """What one label may cost before its attempt is ended, and how many attempts it has. `persistent`: one program per
     worker stays and serves label after label over ASE's socket (see `labeling/persistent.py`)."""
@@ -261,9 +262,9 @@ class CampaignConfig(Section):
     stop: StopSection
     target: TargetSection = TargetSection()
     initial: Annotated[RattleSection | FramesSection, Field(discriminator="kind")] = RattleSection()
-    validation: Annotated[
-        ReferenceMDSection | FramesSection | NoValidationSection, Field(discriminator="kind")
-    ] = NoValidationSection()
+    validation: Annotated[ReferenceMDSection | FramesSection | NoValidationSection, Field(discriminator="kind")] = (
+        NoValidationSection()
+    )
     fingerprint: FingerprintSection = FingerprintSection()
     explore: ExploreSection = ExploreSection()
     committee: CommitteeSection = CommitteeSection()

@@ -19,11 +19,11 @@ from tentpole.selection import Candidates, Labelled, SelectionRule
 class FingerprintConformance:
     """What every fingerprint owes (tentpole.entropy.Fingerprint). Inherit, and give the two fixtures.
 
-        class TestMine(FingerprintConformance):
-            @pytest.fixture
-            def fingerprint(self): return Mine()          # in double precision: derivatives are checked
-            @pytest.fixture
-            def structures(self): return [atoms, ...]     # at least one periodic; no two atoms too alike
+    class TestMine(FingerprintConformance):
+        @pytest.fixture
+        def fingerprint(self): return Mine()          # in double precision: derivatives are checked
+        @pytest.fixture
+        def structures(self): return [atoms, ...]     # at least one periodic; no two atoms too alike
     """
 
     @pytest.fixture
@@ -58,17 +58,13 @@ class FingerprintConformance:
             turned.rotate(77.0, (1.0, -2.0, 0.5), rotate_cell=True)
             assert np.allclose(fingerprint.fingerprints(turned), rows, atol=1e-9)
 
-    def test_a_repeated_cell_has_the_same_rows(
-        self, fingerprint: Fingerprint, structures: Sequence[Atoms]
-    ) -> None:
+    def test_a_repeated_cell_has_the_same_rows(self, fingerprint: Fingerprint, structures: Sequence[Atoms]) -> None:
         for atoms in structures:
             if atoms.pbc[0]:
                 twice = fingerprint.fingerprints(atoms.repeat((2, 1, 1)))
                 assert np.allclose(twice, np.tile(fingerprint.fingerprints(atoms), (2, 1)), atol=1e-9)
 
-    def test_the_pullback_is_the_derivative(
-        self, fingerprint: Fingerprint, structures: Sequence[Atoms]
-    ) -> None:
+    def test_the_pullback_is_the_derivative(self, fingerprint: Fingerprint, structures: Sequence[Atoms]) -> None:
         """Central differences, to 1e-6 relative, of Φ = Σ a |q|²/2, smooth where eigenvalues meet."""
         rng = np.random.default_rng(1)
         for atoms in structures:

@@ -56,7 +56,7 @@ def _refuse_other_physics(root: Path, reference: Reference) -> None:
     before = {name.partition("-")[2] for name in accepted}
     if before - {reference.hash}:
         raise InputError(
-            f"{root}: its labels are of reference {', '.join(sorted(before))}, but \"{reference.name}\" is "
+            f'{root}: its labels are of reference {", ".join(sorted(before))}, but "{reference.name}" is '
             f"{reference.hash} now: its parameters, potentials or program version have changed. Labels of different "
             "physics never train one model: restore what changed, or start another campaign with another --dir."
         )

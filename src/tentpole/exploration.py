@@ -70,7 +70,6 @@ class WalkerJob:
         """A small text file, steps done so far: for eyes only, never read back as state."""
         return self.root / "walkers" / f"{self.id}.progress"
 
-
     def steps_done(self) -> int:
         """For progress on screen."""
         try:

@@ -18,9 +18,7 @@ MAY_CHANGE = ("stop", "target", "executor", "training_executor")
 """Tables of the campaign file that may differ when a campaign goes on; anything else is another campaign."""
 
 
-def locate(
-    source: CampaignConfig | Path | str, folder: Path | str | None
-) -> tuple[CampaignConfig | None, Path]:
+def locate(source: CampaignConfig | Path | str, folder: Path | str | None) -> tuple[CampaignConfig | None, Path]:
     """The configuration that was given (None: the folder's own) and the campaign's folder; writes nothing.
 
     Raises InputError and StateError for what can never be a campaign.

@@ -191,9 +191,7 @@ def await_walkers(work: Context, jobs: Sequence[WalkerJob], pending: Sequence[Fu
     work.note_phase("scoring", wall * (1 - share), round)
 
 
-def rescored(
-    work: Context, models: Path, covariance: Covariance, candidates: Sequence[Candidate]
-) -> list[Candidate]:
+def rescored(work: Context, models: Path, covariance: Covariance, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates with the scores that another committee and dataset give them."""
     config, shares = work.config, work.workers.processes
     began = time.monotonic()

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 class FrameScorer:
     """Scores one frame at a time during MD, where the calculator holds the driver's results already."""
 
-    def __init__(
-        self, calculator: CommitteeCalculator, fingerprint: Fingerprint, covariance: Covariance
-    ) -> None:
+    def __init__(self, calculator: CommitteeCalculator, fingerprint: Fingerprint, covariance: Covariance) -> None:
         self._calculator = calculator
         self._fingerprint = fingerprint
         self._covariance = covariance

@@ -185,9 +185,7 @@ def label_file(
             watch.progress("labels", done, len({task.name for task in tasks}))
             if not outcome.ok:
                 failed[outcome.name] = outcome.message
-    labels = [
-        read_label(label_path(folder, task.structure, method.hash)) for task in tasks if task.name not in failed
-    ]
+    labels = [read_label(label_path(folder, task.structure, method.hash)) for task in tasks if task.name not in failed]
     if labels:
         write_frames(out, [labelled_atoms(label) for label in labels])
     return _counts(len(tasks), [failed[task.name] for task in tasks if task.name in failed])

@@ -85,9 +85,7 @@ class Criteria:
     max_core_hours: float | None = None
 
 
-def judge(
-    history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0
-) -> Verdict | None:
+def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0) -> Verdict | None:
     """The verdict after the last of `history` (round 0, the initial labels, included), or None: go on."""
     tests = evidence(history, criteria)
     explored = history[1:]
@@ -126,13 +124,9 @@ def evidence(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ..
         _at_least("rounds judged", rounds, span),
         _at_least("new labels judged", len(errors), criteria.labels_needed),
         _at_most("force RMSE on new labels before training on them, worst round, eV/Å", worst, target),
-        _at_most(
-            "the same for the worst element or condition, eV/Å", groups.get(group, math.nan), target, group
-        ),
+        _at_most("the same for the worst element or condition, eV/Å", groups.get(group, math.nan), target, group),
         _at_most("share of new labels off by more than three times the target", outliers, criteria.outliers),
-        _at_most(
-            "upper 95 % confidence bound on audit frames, eV/Å", upper, target, f"{int(audit.sum())} frames"
-        ),
+        _at_most("upper 95 % confidence bound on audit frames, eV/Å", upper, target, f"{int(audit.sum())} frames"),
         _at_most("mishaps of unbiased MD", float(plain) if rounds else math.nan, 0.0),
     )
 

@@ -188,7 +188,7 @@ def test_a_label_of_other_physics_is_a_failed_label_and_the_campaign_ends(campai
     )
     (tmp_path / "picky.toml").write_text(
         'calculator = "picky:Picky"\ncode_version = "1"\nproperties = ["energy", "forces"]\n'
-        "[parameters]\nsigma = 2.3\nepsilon = 0.4\n[[retry]]\nname = \"softer\"\nsigma = 2.2\n"
+        '[parameters]\nsigma = 2.3\nepsilon = 0.4\n[[retry]]\nname = "softer"\nsigma = 2.2\n'
     )
     command = [sys.executable, "-m", "tentpole", "run", str(campaign_file(reference="picky.toml", stop={"rounds": 0}))]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}

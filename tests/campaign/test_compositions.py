@@ -32,9 +32,7 @@ def alloys(folder: Path, copper: int) -> None:
     write(folder / f"cu{copper}.xyz", frames, format="extxyz")
 
 
-def test_energies_of_isolated_atoms_are_fitted_again_for_a_new_composition(
-    campaign_file: Make, tmp_path: Path
-) -> None:
+def test_energies_of_isolated_atoms_are_fitted_again_for_a_new_composition(campaign_file: Make, tmp_path: Path) -> None:
     for copper in (1, 2):
         alloys(tmp_path, copper)
     changes = {

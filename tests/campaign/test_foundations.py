@@ -40,9 +40,7 @@ def test_names_are_refused_with_what_is_legal(campaign_file: Make) -> None:
         load(campaign_file(committee={"members": 4, "driver": 4}))
 
 
-def test_a_model_that_cannot_be_loaded_is_refused_before_anything_is_spent(
-    campaign_file: Make, tmp_path: Path
-) -> None:
+def test_a_model_that_cannot_be_loaded_is_refused_before_anything_is_spent(campaign_file: Make, tmp_path: Path) -> None:
     path = campaign_file(committee={"voters": ["no_such_package.models:best"]})
     with pytest.raises(InputError, match="cannot be imported"):
         Campaign(path, tmp_path / "run")

@@ -62,9 +62,7 @@ def test_results_are_those_of_the_committee(members):
     assert get("max_force_std", atoms) == get("forces_std", atoms).max()
     assert atoms.get_potential_energy() == expected.energies[2, 0]
     np.testing.assert_array_equal(atoms.get_forces(), expected.forces[0][2])
-    assert {"energy", "forces", "energy_std", "forces_std", "energies_comm", "forces_comm"} <= set(
-        calculator.results
-    )
+    assert {"energy", "forces", "energy_std", "forces_std", "energies_comm", "forces_comm"} <= set(calculator.results)
 
 
 def test_the_mean_drives_when_asked(members):

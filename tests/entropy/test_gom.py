@@ -59,18 +59,14 @@ def test_all_structures_of_the_reference_library():
     assert len(names) == 14
     compared = 0
     for name in names:
-        atoms = Atoms(
-            data[f"{name}/numbers"], data[f"{name}/positions"], cell=data[f"{name}/cell"], pbc=True
-        )
+        atoms = Atoms(data[f"{name}/numbers"], data[f"{name}/positions"], cell=data[f"{name}/cell"], pbc=True)
         gom = GOM(float(data[f"{name}/cutoff"]), n_max=int(data[f"{name}/natx"]))
         rows, pullback = gom.value_and_pullback(atoms)
         assert np.abs(rows - data[f"{name}/fp"]).max() < 1e-10, name
         if f"{name}/dfp" in data:
             weights = np.random.default_rng(0).normal(size=rows.shape)
             gradient, strain = pullback(weights)
-            assert (
-                np.abs(gradient - np.einsum("in,ijxn->jx", weights, data[f"{name}/dfp"])).max() < 1e-10
-            ), name
+            assert np.abs(gradient - np.einsum("in,ijxn->jx", weights, data[f"{name}/dfp"])).max() < 1e-10, name
             xx, yy, zz, yz, xz, xy = np.einsum("in,ivn->v", weights, data[f"{name}/dfpe"])
             expected = np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
             assert np.abs(strain - expected).max() < 1e-10, name
@@ -87,9 +83,7 @@ def rattled_water():
 def small_silicon():
     """A cell much smaller than twice the cutoff: every sphere holds images of its own centre."""
     atoms = bulk("Si", "diamond", 5.43)
-    atoms.set_cell(
-        atoms.cell.array @ np.array([[1.0, 0.1, 0.0], [0.0, 1.05, 0.2], [0.0, 0.0, 0.95]]), scale_atoms=True
-    )
+    atoms.set_cell(atoms.cell.array @ np.array([[1.0, 0.1, 0.0], [0.0, 1.05, 0.2], [0.0, 0.0, 0.95]]), scale_atoms=True)
     atoms.rattle(0.1, seed=4)
     return atoms
 
@@ -179,9 +173,7 @@ def test_the_sum_over_a_multiplet_is_differentiated_exactly():
         assert numeric == pytest.approx(gradient[index], abs=1e-7)
 
 
-coordinates = st.lists(
-    st.tuples(*[st.floats(-4, 4, allow_nan=False)] * 3), min_size=2, max_size=6, unique=True
-)
+coordinates = st.lists(st.tuples(*[st.floats(-4, 4, allow_nan=False)] * 3), min_size=2, max_size=6, unique=True)
 
 
 @settings(max_examples=30, deadline=None)

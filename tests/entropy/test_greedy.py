@@ -119,9 +119,7 @@ def test_the_information_form_is_within_its_guarantee_of_the_best_set():
     rng = np.random.default_rng(8)
     covariance, batch = started("per-atom", rng), candidates(rng, 9)
     nothing = information_form(covariance, batch, 3, [])
-    best = max(
-        information_form(covariance, batch, 3, s) - nothing for s in itertools.combinations(range(9), 3)
-    )
+    best = max(information_form(covariance, batch, 3, s) - nothing for s in itertools.combinations(range(9), 3))
     reached = sum(g for _, g in greedy(covariance, batch, 3, method="information"))
     assert best + 1e-9 >= reached >= (1 - 1 / np.e) * best
 

@@ -75,9 +75,7 @@ def check(atoms, cutoff):
     i, j, vector = neighbor_list("ijD", atoms, cutoff)
     ours = as_set(centre[neighbour], found.index[neighbour], found.vector[neighbour])
     assert len(ours) == len(i)
-    assert np.allclose(
-        np.array(ours).reshape(-1, 5), np.array(as_set(i, j, vector)).reshape(-1, 5), atol=1e-6
-    )
+    assert np.allclose(np.array(ours).reshape(-1, 5), np.array(as_set(i, j, vector)).reshape(-1, 5), atol=1e-6)
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())

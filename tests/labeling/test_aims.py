@@ -24,9 +24,7 @@ SILICON = bulk("Si", cubic=True)
 SILICON.rattle(0.05, seed=3)
 
 
-def label(
-    root: Path, name: str, atoms: Atoms, charge: int | None = 0, multiplicity: int | None = None
-) -> Any:
+def label(root: Path, name: str, atoms: Atoms, charge: int | None = 0, multiplicity: int | None = None) -> Any:
     reference = load(name, elements=atoms.get_chemical_symbols())
     outcome = compute(Task(root, reference, atoms, charge, multiplicity))
     path = store.find_label(root, *outcome.name.split("-"))
@@ -76,9 +74,7 @@ def test_a_closed_shell_says_so(aims: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("how", "reason"), [("killed", "truncated"), ("truncated", "truncated")])
-def test_every_bad_end_is_a_failed_label_with_its_output(
-    aims: Any, tmp_path: Path, how: str, reason: str
-) -> None:
+def test_every_bad_end_is_a_failed_label_with_its_output(aims: Any, tmp_path: Path, how: str, reason: str) -> None:
     aims.ends(how)
     outcome, made = label(tmp_path, "aims", WATER, 0, 1)
     assert made is None

@@ -37,9 +37,7 @@ def cheap(folder: Path, parent: str, more: str = "") -> Path:
 
 @pytest.fixture
 def espresso(machine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv(
-        "OMP_NUM_THREADS", "1"
-    )  # as in a worker; idle threads spin, and slow small cells tenfold
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in a worker; idle threads spin, and slow small cells tenfold
     machine.configure(f"[espresso]\ncommand = pw.x\npseudo_dir = {PSEUDO}\n")
     return machine
 
@@ -67,9 +65,7 @@ def test_charge_spin_k_points_and_box_are_as_stated(tmp_path: Path) -> None:
     assert crystal.keywords["kpts"] == (5, 5, 5)
     assert crystal.keywords["input_data"]["control"]["tstress"] is True
     assert "nspin" not in crystal.keywords["input_data"]["system"]  # as the reference says, here not at all
-    assert (
-        "tot_charge" not in reference.parameters["input_data"]["system"]
-    )  # the reference itself is untouched
+    assert "tot_charge" not in reference.parameters["input_data"]["system"]  # the reference itself is untouched
 
 
 def test_an_element_without_a_pseudopotential_is_refused_with_the_line_to_add(tmp_path: Path) -> None:
@@ -108,9 +104,7 @@ def test_silicon_forces_are_the_energys_derivative(espresso: Any, tmp_path: Path
 
 @real
 @pytest.mark.real
-def test_a_scf_that_runs_out_of_steps_is_a_failed_label_and_the_ladder_mends_it(
-    espresso: Any, tmp_path: Path
-) -> None:
+def test_a_scf_that_runs_out_of_steps_is_a_failed_label_and_the_ladder_mends_it(espresso: Any, tmp_path: Path) -> None:
     impatient = "electron_maxstep = 2\n"
     text = cheap(tmp_path, "espresso", impatient).read_text()
     mending = tmp_path / "mending.toml"

@@ -80,9 +80,7 @@ def test_the_job_script_is_the_recorded_one(
 
 
 def test_pbs_and_lsf_get_the_same_words_in_their_own_language(tmp_path: Path) -> None:
-    pbs = provider(
-        Queue("pbs", partition="q", account="a", walltime="01:00:00", workers=2, threads=4), tmp_path
-    )
+    pbs = provider(Queue("pbs", partition="q", account="a", walltime="01:00:00", workers=2, threads=4), tmp_path)
     assert type(pbs).__name__ == "PBSProProvider"
     assert (pbs.queue, pbs.account, pbs.walltime, pbs.cpus_per_node) == ("q", "a", "01:00:00", 8)
     assert "export OMP_NUM_THREADS=4" in pbs.worker_init
@@ -95,9 +93,7 @@ def test_pbs_and_lsf_get_the_same_words_in_their_own_language(tmp_path: Path) ->
 def test_kubernetes_is_asked_for_pods_of_the_stated_size(monkeypatch: pytest.MonkeyPatch) -> None:
     from parsl import providers
 
-    legal = inspect.signature(
-        providers.KubernetesProvider.__init__
-    )  # itself it needs a cluster's key at once
+    legal = inspect.signature(providers.KubernetesProvider.__init__)  # itself it needs a cluster's key at once
     asked: dict[str, Any] = {}
 
     def pods(**keywords: Any) -> str:

@@ -98,14 +98,10 @@ def test_a_file_of_ones_own_is_part_of_the_hash(tmp_path: Path, monkeypatch: pyt
     module = tmp_path / "our_potential.py"
     module.write_text("from ase.calculators.emt import EMT\ndef make(stiff): return EMT()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    text = (
-        'calculator = "our_potential:make"\nproperties = ["energy", "forces"]\n[parameters]\nstiff = true\n'
-    )
+    text = 'calculator = "our_potential:make"\nproperties = ["energy", "forces"]\n[parameters]\nstiff = true\n'
     path = own(tmp_path, text)
     before = load(path).hash
-    assert load(path).calculator(atoms=bulk("Cu")).get_potential_energy(bulk("Cu")) == pytest.approx(
-        -0.0057, abs=1e-3
-    )
+    assert load(path).calculator(atoms=bulk("Cu")).get_potential_energy(bulk("Cu")) == pytest.approx(-0.0057, abs=1e-3)
     module.write_text(module.read_text() + "# changed\n")
     assert load(path).hash != before
 
@@ -126,9 +122,7 @@ def test_a_missing_charge_or_spin_is_an_error_not_a_default() -> None:
 
 
 def test_an_impossible_multiplicity_is_refused_with_the_lowest_possible() -> None:
-    with pytest.raises(
-        InputError, match=r"9 electrons: multiplicity 1 is impossible. The lowest possible one is 2"
-    ):
+    with pytest.raises(InputError, match=r"9 electrons: multiplicity 1 is impossible. The lowest possible one is 2"):
         load("xtb").check(WATER, 1, 1)
     with pytest.raises(InputError, match="impossible"):
         load("xtb").check(Atoms("H"), 0, 4)

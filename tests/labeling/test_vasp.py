@@ -22,9 +22,7 @@ SALT = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
 SALT.rattle(0.05, seed=3)
 
 
-def label(
-    root: Path, name: str, atoms: Atoms, charge: int | None = 0, multiplicity: int | None = None
-) -> Any:
+def label(root: Path, name: str, atoms: Atoms, charge: int | None = 0, multiplicity: int | None = None) -> Any:
     reference = load(name, elements=atoms.get_chemical_symbols())
     outcome = compute(Task(root, reference, atoms, charge, multiplicity))
     path = store.find_label(root, *outcome.name.split("-"))
@@ -78,9 +76,7 @@ def test_a_slab_has_one_k_point_across_its_vacuum(vasp: Any, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("how", "reason"), [("killed", "truncated"), ("truncated", "truncated"), ("vasp5", "unconverged")]
 )
-def test_every_bad_end_is_a_failed_label_with_its_output(
-    vasp: Any, tmp_path: Path, how: str, reason: str
-) -> None:
+def test_every_bad_end_is_a_failed_label_with_its_output(vasp: Any, tmp_path: Path, how: str, reason: str) -> None:
     vasp.ends(how)
     reference = load("vasp", elements=("Na", "Cl"))
     with pytest.raises(LabelError) as error:

@@ -39,9 +39,7 @@ def test_genuine_materials_project_documents_are_a_pool():
 def test_both_forms_of_the_lithium_iron_oxides_agree():
     entries, table = (read(DATA / "pool" / name) for name in ("Li-Fe-O.json.gz", "Li-Fe-O_table.csv"))
     assert entries.text("id") == table.text("id")
-    np.testing.assert_allclose(
-        formation_energies(entries), table.numeric("formation_energy_per_atom"), atol=1e-12
-    )
+    np.testing.assert_allclose(formation_energies(entries), table.numeric("formation_energy_per_atom"), atol=1e-12)
     found = describe(entries, "energy_per_atom", "leak-free")
     density = found.values[:, found.names.index("density")]
     np.testing.assert_allclose(density, table.numeric("density"), rtol=1e-3)

@@ -197,9 +197,7 @@ def test_a_service_that_repeats_one_page_for_ever_is_told_on(services):
 
 def test_optimade_pages_structures_and_provider_fields(services):
     base = f"{services.base}/optimade/v1"
-    pool = fetch_optimade(
-        Query(("Ti", "O")), PageCache(None), base, fields=("_x_delta_e",), page=6, patience=QUICK
-    )
+    pool = fetch_optimade(Query(("Ti", "O")), PageCache(None), base, fields=("_x_delta_e",), page=6, patience=QUICK)
     assert len(pool) == 17
     assert services.requests[0][1]["filter"] == 'elements HAS "Ti" AND elements HAS "O"'
     assert pool.structures[2].get_chemical_formula() == "OTi"

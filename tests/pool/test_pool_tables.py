@@ -97,9 +97,7 @@ def test_json_and_extxyz(tmp_path):
 
 def test_pymatgen_entries_bring_structures_and_their_own_formation_energies(tmp_path):
     def entry(symbols, energy):
-        sites = [
-            {"species": [{"element": s, "occu": 1}], "abc": [0.5 * i, 0, 0]} for i, s in enumerate(symbols)
-        ]
+        sites = [{"species": [{"element": s, "occu": 1}], "abc": [0.5 * i, 0, 0]} for i, s in enumerate(symbols)]
         lattice = {"matrix": [[4, 0, 0], [0, 4, 0], [0, 0, 4]]}
         return {
             "energy": energy,
@@ -162,9 +160,7 @@ def test_every_filter_tells_its_count():
 def test_mixing_databases_says_what_it_means_or_aligns():
     names = [f"Fe{i}O" for i in range(1, 31)]
     one = build({"formula": names, "formation_energy_per_atom": np.linspace(-2, 0, 30), "database": ["a"] * 30})
-    two = build(
-        {"formula": names, "formation_energy_per_atom": np.linspace(-2, 0, 30) + 0.25, "database": ["b"] * 30}
-    )
+    two = build({"formula": names, "formation_energy_per_atom": np.linspace(-2, 0, 30) + 0.25, "database": ["b"] * 30})
     both, notes = mix([one, two], align=False)
     assert "not on one scale" in notes[0]
     assert both.text("database") == ["a"] * 30 + ["b"] * 30

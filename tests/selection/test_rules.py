@@ -23,9 +23,7 @@ def table(n=40, d=5, seed=0, conditions=4, atoms=0):
     rng = np.random.default_rng(seed)
     spread = 1.0 + np.arange(n) % conditions  # the last condition is the widest
     rows = [rng.normal(size=(atoms, d)) * s for s in spread] if atoms else None
-    features = (
-        np.stack([r.mean(axis=0) for r in rows]) if rows else rng.normal(size=(n, d)) * spread[:, None]
-    )
+    features = np.stack([r.mean(axis=0) for r in rows]) if rows else rng.normal(size=(n, d)) * spread[:, None]
     return Candidates(
         [f"r000-w{i:02d}-000000" for i in range(n)],
         rng.uniform(0.01, 0.5, n),

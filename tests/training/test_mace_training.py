@@ -209,9 +209,7 @@ def test_a_shallow_committee_is_one_model_with_heads_that_differ(tmp_path):
     assert (committee.size, len(committee.voters)) == (3, 1)
     prediction = committee.evaluate(labelled(4, seed=9))
     assert all(found.force_std > 0 and found.energy_std > 0 for found in prediction.disagreements())
-    alone = committee.vote(
-        collate([graph_of(a, edges_within(a, committee.cutoff)) for a in labelled(4, seed=9)]), [1]
-    )
+    alone = committee.vote(collate([graph_of(a, edges_within(a, committee.cutoff)) for a in labelled(4, seed=9)]), [1])
     np.testing.assert_allclose(alone[0][0], prediction.energies[1], atol=1e-5)
     assert report.force_rmse < report.curve[0][2]
     with pytest.raises(InputError, match="trained from scratch"):

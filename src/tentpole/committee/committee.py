@@ -145,9 +145,7 @@ class Committee:
                 stresses[rows] = np.nan if answer is None else answer
         return energies, forces, stresses
 
-    def evaluate(
-        self, frames: Sequence[Atoms], *, stress: bool = False, edges_per_batch: int = 20_000
-    ) -> Prediction:
+    def evaluate(self, frames: Sequence[Atoms], *, stress: bool = False, edges_per_batch: int = 20_000) -> Prediction:
         """Predictions of all members for `frames`, in batches of about `edges_per_batch` edges.
 
         A frame without atoms or with positions that are not finite is marked failed and not evaluated.
@@ -170,9 +168,7 @@ class Committee:
                     failed[k] = "a member's prediction is not finite"
         return Prediction(energies, forces, stresses, failed)
 
-    def _batches(
-        self, frames: Sequence[Atoms], failed: list[str], most: int
-    ) -> Iterator[list[tuple[int, Graph]]]:
+    def _batches(self, frames: Sequence[Atoms], failed: list[str], most: int) -> Iterator[list[tuple[int, Graph]]]:
         batch: list[tuple[int, Graph]] = []
         edges = 0
         for k, atoms in enumerate(frames):

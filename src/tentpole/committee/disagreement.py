@@ -85,8 +85,7 @@ def _members(values: ArrayLike, what: str, ndim: int, ddof: int) -> FloatArray:
     members = array.shape[0]
     if members < 2 or members <= ddof:
         raise ValueError(
-            f"{members} member(s) cannot disagree (ddof = {ddof}): "
-            f"a committee needs at least {max(2, ddof + 1)}"
+            f"{members} member(s) cannot disagree (ddof = {ddof}): a committee needs at least {max(2, ddof + 1)}"
         )
     broken = ~np.isfinite(array).reshape(members, -1).all(axis=1)
     if broken.any():

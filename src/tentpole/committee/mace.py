@@ -57,9 +57,7 @@ class MaceVoter:
         return energies, forces, voigt
 
 
-def tensors(
-    graph: Graph, numbers: Sequence[int], heads: Sequence[int], dtype: Any, device: Any
-) -> dict[str, Any]:
+def tensors(graph: Graph, numbers: Sequence[int], heads: Sequence[int], dtype: Any, device: Any) -> dict[str, Any]:
     """What a MACE model reads, once per head: the graph is laid out len(heads) times side by side."""
     import torch
 

@@ -148,9 +148,7 @@ def read_voter(stem: Path, *, device: str, dtype: str | None = None) -> MaceVote
     return MaceVoter(model, [content["heads"].index(head) for head in content["voting"]], device)
 
 
-def import_model(
-    file: Path, out: Path | None = None, *, trust: bool = False, head: str | None = None
-) -> Path:
+def import_model(file: Path, out: Path | None = None, *, trust: bool = False, head: str | None = None) -> Path:
     """Turn a pickled MACE model into a member with the same predictions, and return the JSON's path.
 
     A pickle runs code of whoever wrote it when it is read: nothing is read without `trust`. `out` is the

@@ -67,9 +67,7 @@ def check(
     if start_energy is not None:
         rise = (energy - start_energy) / len(atoms)
         if rise > limits.max_energy_rise_eV_per_atom:
-            return Unhealthy(
-                "energy", f"{rise:.2f} eV/atom above the start > {limits.max_energy_rise_eV_per_atom:g}"
-            )
+            return Unhealthy("energy", f"{rise:.2f} eV/atom above the start > {limits.max_energy_rise_eV_per_atom:g}")
     hot = _too_hot(atoms, temperature_K, limits)
     if hot is not None:
         return hot

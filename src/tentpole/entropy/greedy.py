@@ -103,9 +103,7 @@ class _Room:
         self.open[[i for i, other in enumerate(self.groups) if other == label]] = False
 
 
-def _exact(
-    covariance: Covariance, batch: Blocks, k: int, room: _Room, floor: float
-) -> list[tuple[int, float]]:
+def _exact(covariance: Covariance, batch: Blocks, k: int, room: _Room, floor: float) -> list[tuple[int, float]]:
     """Full greedy on H: every candidate's gain at every choice."""
     grown = covariance.copy()
     stacks = grown.stacks(batch)
@@ -125,9 +123,7 @@ def _exact(
     return chosen
 
 
-def _start(
-    covariance: Covariance, batch: Blocks, k: int
-) -> tuple[FloatArray, list[tuple[np.ndarray, FloatArray]]]:
+def _start(covariance: Covariance, batch: Blocks, k: int) -> tuple[FloatArray, list[tuple[np.ndarray, FloatArray]]]:
     """A₀ = λI + nC of the information form, and the candidates' rows less μ₀.
 
     μ₀ is the dataset's mean, or the candidates' where the dataset is empty. λ = ε(n + k r), r the mean number
@@ -144,9 +140,7 @@ def _start(
     return ridge * np.eye(d) + scatter, [(indices, blocks - mean) for indices, blocks in stacks]
 
 
-def _lazy(
-    covariance: Covariance, batch: Blocks, k: int, room: _Room, floor: float
-) -> list[tuple[int, float]]:
+def _lazy(covariance: Covariance, batch: Blocks, k: int, room: _Room, floor: float) -> list[tuple[int, float]]:
     """Lazy greedy on the information form: an old gain is an upper bound of the gain now."""
     matrix, stacks = _start(covariance, batch, k)
     place = {int(i): (s, row) for s, (indices, _) in enumerate(stacks) for row, i in enumerate(indices)}
@@ -201,9 +195,7 @@ def _renewed(
     return renewed
 
 
-def _cholesky(
-    covariance: Covariance, batch: Blocks, k: int, room: _Room, floor: float
-) -> list[tuple[int, float]]:
+def _cholesky(covariance: Covariance, batch: Blocks, k: int, room: _Room, floor: float) -> list[tuple[int, float]]:
     """Full greedy on the information form with one row each, O(n d) per choice.
 
     t_i = x_iᵀ A⁻¹ x_i gives the gain ln(1 + t_i). Choosing x_j turns A into A + x_j x_jᵀ, and

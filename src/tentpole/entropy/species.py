@@ -38,9 +38,7 @@ class SpeciesCovariance:
     H = Σ_s (n_s/n) H_s, and the gain of a configuration is Σ_s (N_s/N) gain_s of its rows of species s.
     """
 
-    def __init__(
-        self, mode: Mode = "per-atom", eps: float = 1e-3, *, scale: FloatArray | None = None
-    ) -> None:
+    def __init__(self, mode: Mode = "per-atom", eps: float = 1e-3, *, scale: FloatArray | None = None) -> None:
         self._empty = Covariance(mode, eps, scale=scale)
         self.blocks: dict[int, Covariance] = {}
 

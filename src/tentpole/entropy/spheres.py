@@ -64,9 +64,7 @@ def spheres(atoms: Atoms, cutoff: float) -> Spheres:
     return Spheres(start, index, displacement)
 
 
-def _box(
-    positions: FloatArray, cell: FloatArray, pbc: np.ndarray, cutoff: float
-) -> tuple[FloatArray, FloatArray]:
+def _box(positions: FloatArray, cell: FloatArray, pbc: np.ndarray, cutoff: float) -> tuple[FloatArray, FloatArray]:
     """A cell of finite volume that holds every atom along the open directions, and its origin.
 
     Open directions take unit vectors normal to the periodic ones, as long as the structure: what stands in

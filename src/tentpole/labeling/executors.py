@@ -22,9 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def local(
-    workers: int | None = None, *, time_limit_s: float | None = None, threads: int = 1
-) -> LocalExecutor:
+def local(workers: int | None = None, *, time_limit_s: float | None = None, threads: int = 1) -> LocalExecutor:
     """`workers` processes (default: one per core), `threads` per program, each task ended at the limit."""
     return LocalExecutor(workers or os.cpu_count() or 1, time_limit_s, threads)
 

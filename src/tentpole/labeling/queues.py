@@ -97,9 +97,7 @@ def load_config(path: str) -> Any:
         else:
             found = getattr(import_module(place), name)
     except (OSError, ImportError, AttributeError, KeyError) as error:
-        raise InputError(
-            f'executor: parsl = "{path}" cannot be loaded: {type(error).__name__}: {error}.'
-        ) from None
+        raise InputError(f'executor: parsl = "{path}" cannot be loaded: {type(error).__name__}: {error}.') from None
     return found() if callable(found) else found
 
 

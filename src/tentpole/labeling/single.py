@@ -34,9 +34,7 @@ def single_point(
     """
     directory.mkdir(parents=True, exist_ok=True)
     setup = reference.setup(atoms, charge, multiplicity, directory)
-    wanted = ["energy", "forces"] + (
-        ["stress"] if "stress" in reference.properties and atoms.pbc.all() else []
-    )
+    wanted = ["energy", "forces"] + (["stress"] if "stress" in reference.properties and atoms.pbc.all() else [])
     try:
         if persistent:
             results, facts = serving.calculate(reference, setup, wanted, directory)

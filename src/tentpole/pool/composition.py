@@ -21,9 +21,7 @@ Yb 1.10 Lu 1.27 Hf 1.30 Ta 1.50 W 2.36 Re 1.90 Os 2.20 Ir 2.20 Pt 2.28 Au 2.54 H
 Bi 2.02 Po 2.00 At 2.20 Rn 2.20 Fr 0.70 Ra 0.90 Ac 1.10 Th 1.30 Pa 1.50 U 1.38 Np 1.36 Pu 1.28 Am 1.30
 Cm 1.30 Bk 1.30 Cf 1.30 Es 1.30 Fm 1.30 Md 1.30 No 1.30 Lr 1.30
 """
-ELECTRONEGATIVITY = {
-    symbol: float(value) for symbol, value in zip(*[iter(_PAULING.split())] * 2, strict=True)
-}
+ELECTRONEGATIVITY = {symbol: float(value) for symbol, value in zip(*[iter(_PAULING.split())] * 2, strict=True)}
 
 _TOKEN = re.compile(r"([A-Z][a-z]?)|([(\[])|([)\]])")
 _AMOUNT = re.compile(r"\d+\.?\d*|\.\d+")

@@ -98,9 +98,7 @@ def properties(pool: Pool) -> dict[str, FloatArray]:
         )
         found.setdefault("volume_per_atom", per_atom)
         found.setdefault("density", density)
-        found.setdefault(
-            "nsites", np.array([float(len(s)) if s is not None else np.nan for s in pool.structures])
-        )
+        found.setdefault("nsites", np.array([float(len(s)) if s is not None else np.nan for s in pool.structures]))
     return {name: found[name] for name in PROPERTIES if name in found}
 
 
@@ -172,9 +170,7 @@ def describe(pool: Pool, target: str, sets: str = "leak-free", max_missing: floa
         else:
             kept[name] = column
     if not kept:
-        raise InputError(
-            f'features "{sets}": no descriptor is left ({"; ".join(missing) or "the table has none"}).'
-        )
+        raise InputError(f'features "{sets}": no descriptor is left ({"; ".join(missing) or "the table has none"}).')
     values = np.stack(list(kept.values()), axis=1)
     complete = np.isfinite(values).all(axis=1)
     notes = [f"{len(kept)} descriptors: {', '.join(kept)}"]

@@ -136,4 +136,3 @@ def _lowest(pool: Pool, column: str) -> dict[str, float]:
             name = reduced(formula)
             lowest[name] = min(float(value), lowest.get(name, np.inf))
     return lowest
-

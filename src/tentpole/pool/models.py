@@ -79,9 +79,7 @@ class GaussianProcess:
 
         d = inputs.shape[1]
         kernel = ConstantKernel(1.0) * Matern(d**0.5, (0.1, 1e3), nu=2.5) + WhiteKernel(0.1, (1e-4, 10.0))
-        model = GaussianProcessRegressor(
-            kernel, n_restarts_optimizer=self.restarts, random_state=seed % 2**32
-        )
+        model = GaussianProcessRegressor(kernel, n_restarts_optimizer=self.restarts, random_state=seed % 2**32)
         with warnings.catch_warnings():
             # a length or noise at its bound is an answer here, not a failure
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -106,9 +106,7 @@ def overview(sections: Sequence[dict[str, Any]]) -> list[list[str]]:
             c.rule: f"{100 * c.difference / base.final_mean:+.1f} %{'*' if c.p_holm < 0.05 else ''}"
             for c in s["comparisons"][1:]
         }
-        table.append(
-            [s["title"], s["feature_set"], f"{base.final_mean:.4f}", *(cells.get(r, "") for r in rules)]
-        )
+        table.append([s["title"], s["feature_set"], f"{base.final_mean:.4f}", *(cells.get(r, "") for r in rules)])
     return table
 
 

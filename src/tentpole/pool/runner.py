@@ -64,10 +64,7 @@ class Results:
             table.setdefault((m.rule, m.seed), {})[m.round] = float(getattr(m, quantity))
         return {
             rule: np.array(
-                [
-                    [table[rule, seed][min(r, max(table[rule, seed]))] for r in range(rounds)]
-                    for seed in self.seeds
-                ]
+                [[table[rule, seed][min(r, max(table[rule, seed]))] for r in range(rounds)] for seed in self.seeds]
             )
             for rule in self.settings.rules
         }
@@ -156,9 +153,7 @@ def run(
                 f"{stored['settings']['target']}, features {stored['settings']['features']}). Give another --out."
             )
     else:
-        write_json(
-            path, {"version": VERSION, "identity": identity, "settings": asdict(settings), "about": about}
-        )
+        write_json(path, {"version": VERSION, "identity": identity, "settings": asdict(settings), "about": about})
     missing = [seed for seed in seeds if not _seed_file(folder, seed).exists()]
     per_seed = len(rules) * settings.protocol.rounds
     total, done = per_seed * len(seeds), per_seed * (len(seeds) - len(missing))
@@ -169,10 +164,7 @@ def run(
         context.set_forkserver_preload(["tentpole.pool.benchmark", "scipy.stats", "sklearn.cluster"])
         executor = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context)
         try:
-            jobs = [
-                executor.submit(_one_seed, task, rules, model, settings.protocol, seed, folder)
-                for seed in missing
-            ]
+            jobs = [executor.submit(_one_seed, task, rules, model, settings.protocol, seed, folder) for seed in missing]
             for job in as_completed(jobs):
                 job.result()
                 done += per_seed
@@ -207,9 +199,7 @@ def load(folder: Path) -> Results:
     if stored["version"] > VERSION:
         raise StateError(f"{path}: format version {stored['version']}, this Tentpole reads up to {VERSION}.")
     given = dict(stored["settings"])
-    settings = Settings(
-        **{**given, "rules": tuple(given["rules"]), "protocol": Protocol(**given["protocol"])}
-    )
+    settings = Settings(**{**given, "rules": tuple(given["rules"]), "protocol": Protocol(**given["protocol"])})
     measurements = [
         Measurement(**row)
         for file in sorted((folder / "seeds").glob("*.json"))

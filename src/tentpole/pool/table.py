@@ -94,9 +94,7 @@ def as_column(name: str, values: Sequence[Any] | NDArray[Any]) -> Column:
     missing = ("", "none", "null", "na", "n/a", "nan")
     if name not in TEXT:
         try:
-            numbers = [
-                np.nan if v is None or str(v).strip().lower() in missing else float(v) for v in values
-            ]
+            numbers = [np.nan if v is None or str(v).strip().lower() in missing else float(v) for v in values]
         except (TypeError, ValueError):
             pass
         else:

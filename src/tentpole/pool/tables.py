@@ -73,9 +73,7 @@ def comparison_rows(rows: Sequence[Comparison]) -> list[list[str]]:
             line += ["–"] * 6 + [f"{c.labels:.0f}"]
         else:
             share = 100 / (c.final_mean - c.difference)
-            line.append(
-                f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}] ({c.difference * share:+.1f} %)"
-            )
+            line.append(f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}] ({c.difference * share:+.1f} %)")
             line.append(f"{c.effect:+.2f} [{c.effect_low:+.2f}, {c.effect_high:+.2f}]")
             line += [probability(p) for p in (c.p_paired, c.p_unpaired, c.p_wilcoxon, c.p_holm)]
             never = math.isnan(c.labels_needed)

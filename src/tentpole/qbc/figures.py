@@ -74,9 +74,7 @@ def _against_error(axis: Any, last: list[dict[str, list[float]]]) -> None:
     axis.plot(sigma, error, ".", markersize=3, alpha=0.5)
     ends = np.array([sigma.min(), sigma.max()])
     axis.plot(ends, ends, color="0.5", linewidth=1)
-    axis.set(
-        xlabel="largest σ in a test frame, meV/Å", ylabel="largest error, meV/Å", xscale="log", yscale="log"
-    )
+    axis.set(xlabel="largest σ in a test frame, meV/Å", ylabel="largest error, meV/Å", xscale="log", yscale="log")
     _plain(axis.xaxis)
     _plain(axis.yaxis)
 

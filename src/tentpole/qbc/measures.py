@@ -27,9 +27,7 @@ class Measured:
     pool_error: FloatArray
 
 
-def measure(
-    committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms], pool: Sequence[Atoms]
-) -> Measured:
+def measure(committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms], pool: Sequence[Atoms]) -> Measured:
     """Errors of the committee's mean on `test`, its σ against them, and σ over `pool`.
 
     force_rmse over components; force_p95, the 95th percentile of |error of the force vector| over atoms;
@@ -43,9 +41,7 @@ def measure(
     errors = [f.mean(axis=0) - r for f, r in zip(found.forces, forces, strict=True)]
     energies = np.array([atoms.info["REF_energy"] for atoms in test])
     sizes = np.array([len(atoms) for atoms in test])
-    members = [
-        _rms([f[m] - r for f, r in zip(found.forces, forces, strict=True)]) for m in range(committee.size)
-    ]
+    members = [_rms([f[m] - r for f, r in zip(found.forces, forces, strict=True)]) for m in range(committee.size)]
     atom_sigma, atom_error = atom_cases(found, forces)
     sigma, error = structure_cases(found, forces)
     alike = likeness(found, forces)

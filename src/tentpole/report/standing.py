@@ -37,8 +37,7 @@ MEANING = {
     ),
     "UNSTABLE": (
         "Unstable",
-        "Molecular dynamics with this committee goes wrong too often to explore with it. The mishaps below "
-        "say how.",
+        "Molecular dynamics with this committee goes wrong too often to explore with it. The mishaps below say how.",
     ),
 }
 """Verdict → its name in plain words, and what it means."""

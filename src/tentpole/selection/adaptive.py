@@ -45,9 +45,7 @@ class Adaptive:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} of the adaptive rule must be above 0, got {getattr(self, name)}.")
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
         """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:

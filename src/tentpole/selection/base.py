@@ -35,8 +35,7 @@ class Candidates:
         n = len(self.ids)
         if self.sigma.shape != (n,) or self.features.ndim != 2 or len(self.features) != n:
             raise ValueError(
-                f"{n} ids need sigma ({n},) and features ({n}, d), "
-                f"got {self.sigma.shape} and {self.features.shape}"
+                f"{n} ids need sigma ({n},) and features ({n}, d), got {self.sigma.shape} and {self.features.shape}"
             )
         if len(self.conditions) != n or (self.rows is not None and len(self.rows) != n):
             raise ValueError(f"{n} ids need {n} conditions and, if given, {n} row blocks")
@@ -74,6 +73,4 @@ class SelectionRule(Protocol):
     A rule may return fewer than k when no more are worth a label; it never returns one twice.
     """
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]: ...
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]: ...

@@ -22,9 +22,7 @@ class Diversity:
 
     starts: int = 1
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
         """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:

@@ -25,9 +25,7 @@ class Hybrid:
         if not 0 <= self.weight <= 1:
             raise InputError(f"weight must lie in 0..1 (1: σ alone, 0: distance alone), got {self.weight}.")
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
         """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:

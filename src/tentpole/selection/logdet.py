@@ -40,9 +40,7 @@ class LogDet:
     def __post_init__(self) -> None:
         check_quota(self.quota)
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
         """See SelectionRule."""
         covariance, batch = fingerprints(candidates, labelled, self.eps)
         floor = -np.inf if self.floor is None else self.floor

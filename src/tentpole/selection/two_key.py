@@ -39,9 +39,7 @@ class TwoKey:
         if self.shortlist is not None and not self.shortlist >= 1.0:
             raise InputError(f"shortlist must be at least 1 candidate per frame wanted, got {self.shortlist}.")
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
         """See SelectionRule."""
         if not len(candidates):
             return []

@@ -13,9 +13,7 @@ from tentpole.selection.base import Candidates, Labelled, Pick
 class Uncertainty:
     """The k candidates of the highest σ; of equal ones the first."""
 
-    def select(
-        self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator
-    ) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
         """See SelectionRule."""
         order = np.argsort(-candidates.sigma, kind="stable")[: max(k, 0)]
         return [

@@ -104,9 +104,7 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
     return tables[0]
 
 
-def _order(
-    number: int, job: TrainingJob, settings: MACESettings, energies: dict[int, float]
-) -> dict[str, Any]:
+def _order(number: int, job: TrainingJob, settings: MACESettings, energies: dict[int, float]) -> dict[str, Any]:
     command = arguments(job, settings, scratch_folder(job), energies)
     absolute = replace(
         job,
@@ -122,9 +120,7 @@ def _order(
     }
 
 
-def _teller(
-    jobs: Sequence[TrainingJob], settings: MACESettings, on_progress: Progress | None
-) -> Callable[[], None]:
+def _teller(jobs: Sequence[TrainingJob], settings: MACESettings, on_progress: Progress | None) -> Callable[[], None]:
     """What tells on_progress how far the logs have come since it was last called."""
     if on_progress is None:
         return lambda: None

@@ -141,9 +141,7 @@ def schedule(settings: MACESettings, frames: int) -> tuple[int, int, int]:
     return batch, interval * round((epochs - 1) / interval) + 1, interval
 
 
-def arguments(
-    job: TrainingJob, settings: MACESettings, scratch: Path, energies: Mapping[int, float]
-) -> list[str]:
+def arguments(job: TrainingJob, settings: MACESettings, scratch: Path, energies: Mapping[int, float]) -> list[str]:
     """The command line after `python -m mace.cli.run_train`."""
     frames = labelled_frames(job.train)
     valid = labelled_frames(job.valid)
@@ -201,9 +199,7 @@ def arguments(
     return ["--ema", "--save_cpu", *(f"--{key}={value}" for key, value in given.items())]
 
 
-def run_here(
-    job: TrainingJob, settings: MACESettings, energies: Mapping[int, float], command: Sequence[str]
-) -> None:
+def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, float], command: Sequence[str]) -> None:
     """Run MACE's training command in this process, which should be one made for it, and store the member."""
     import time
 

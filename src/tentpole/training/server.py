@@ -80,8 +80,7 @@ def _child(order: dict[str, Any]) -> None:
 
         paths = ("train", "valid", "folder", "out", "warm_start")
         fields: dict[str, Any] = {
-            name: Path(value) if name in paths and value is not None else value
-            for name, value in order["job"].items()
+            name: Path(value) if name in paths and value is not None else value for name, value in order["job"].items()
         }
         job, settings = TrainingJob(**fields), MACESettings(**order["settings"])
         job.folder.mkdir(parents=True, exist_ok=True)

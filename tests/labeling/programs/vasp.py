@@ -77,13 +77,9 @@ def main() -> None:
             Path("OUTCAR").write_text("\n".join(outcar) + "\n")
             os.kill(os.getpid(), signal.SIGKILL)
     if ends == "unconverged" and steps == limit:
-        outcar.append(
-            "------------------------ aborting loop EDIFF was not reached (unconverged) -------------"
-        )
+        outcar.append("------------------------ aborting loop EDIFF was not reached (unconverged) -------------")
     else:
-        outcar.append(
-            "------------------------ aborting loop because EDIFF is reached ------------------------"
-        )
+        outcar.append("------------------------ aborting loop because EDIFF is reached ------------------------")
     if settings.get("ISPIN") == "2":
         moment = float(settings.get("NUPDOWN", 0))
         outcar.append(f" number of electron  {electrons:12.7f} magnetization {moment:12.7f}")

@@ -60,9 +60,7 @@ class Espresso:
         if request.multiplicity is not None:
             unpaired = request.multiplicity - 1
             if unpaired and system.get("nspin") == 1:
-                raise InputError(
-                    f"{request.reference}: nspin = 1 and multiplicity {unpaired + 1} contradict."
-                )
+                raise InputError(f"{request.reference}: nspin = 1 and multiplicity {unpaired + 1} contradict.")
             if unpaired or system.get("nspin") == 2:
                 system |= {"nspin": 2, "tot_magnetization": float(unpaired)}
                 atoms.set_initial_magnetic_moments([0.5] * len(atoms))  # of each valence: breaks the symmetry

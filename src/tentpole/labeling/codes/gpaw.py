@@ -48,9 +48,7 @@ class Gpaw(AnyCalculator):
         try:
             return importlib.metadata.version("gpaw")
         except importlib.metadata.PackageNotFoundError:
-            raise InputError(
-                "GPAW is not installed here: pip install gpaw (it needs libxc and a BLAS)."
-            ) from None
+            raise InputError("GPAW is not installed here: pip install gpaw (it needs libxc and a BLAS).") from None
 
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         """PAW setups of the elements for the functional, from the folders of GPAW_SETUP_PATH and GPAW's own."""

@@ -86,9 +86,7 @@ class Vasp:
             count = steps[-1] if steps else "?"
             raise LabelError("unconverged", f"VASP: the SCF did not converge in {count} steps (NELM).")
         if END not in outcar or not xml.rstrip().endswith("</modeling>"):
-            raise LabelError(
-                "truncated", f"VASP: OUTCAR or vasprun.xml ends early, after {len(steps)} steps."
-            )
+            raise LabelError("truncated", f"VASP: OUTCAR or vasprun.xml ends early, after {len(steps)} steps.")
         if "aborting loop because EDIFF is reached" not in outcar:
             raise LabelError("unconverged", "VASP: OUTCAR does not say that EDIFF was reached.")
         version = re.search(r"^\s*vasp\.(\S+)", outcar, re.MULTILINE)

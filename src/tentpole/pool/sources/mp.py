@@ -104,9 +104,7 @@ class _Client:
         def start() -> Any:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the client's advice on its own versions
-                return rester(
-                    key, endpoint=endpoint, session=http, use_document_model=False, mute_progress_bars=True
-                )
+                return rester(key, endpoint=endpoint, session=http, use_document_model=False, mute_progress_bars=True)
 
         # its first requests (heartbeat, versions) go past the session, without a time limit of their own
         self._rester = self._call(lambda: within(patience.timeout_s, start))
