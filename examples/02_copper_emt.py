@@ -19,9 +19,9 @@ from ase.io import write
 
 from tentpole import Campaign
 from tentpole.campaign import Failure, Request
-from tentpole.config import resolve
-from tentpole.state import Label
-from tentpole.verdict import Verdict
+from tentpole.campaign.verdict import Verdict
+from tentpole.config.loading import resolve
+from tentpole.records import Label
 
 
 def label(request: Request) -> Label | Failure:

@@ -34,7 +34,7 @@ def model(numbers: list[int], seed: int, heads: int, script: bool) -> Any:
     """One untrained model; `script` as mace itself makes it (TorchScript), else as Tentpole runs it."""
     import torch
 
-    from tentpole.committee.architecture import build_context, mace
+    from tentpole.committee.mace_architecture import build_context, mace
 
     modules = mace("modules")
     import e3nn
@@ -103,7 +103,7 @@ def block(atoms: Atoms, calculator: Calculator, ask: Callable[[Atoms], object]) 
 def md(make: Callable[[], Atoms], numbers: list[int], blocks: int, folder: Path) -> dict[str, list[float]]:
     """Milliseconds per step of each calculator, block by block."""
     from tentpole.committee import Committee, CommitteeCalculator, write_member
-    from tentpole.committee.architecture import mace
+    from tentpole.committee.mace_architecture import mace
 
     deep = [write_member(folder / f"deep-{k}", model(numbers, k, 1, False)) for k in range(4)]
     shallow = write_member(folder / "shallow", model(numbers, 9, 4, False))
@@ -175,7 +175,7 @@ def main() -> None:
 
     torch.set_num_threads(given.threads)
     found: dict[str, Any] = {"threads": given.threads, "blocks": given.blocks, "load": os.getloadavg()}
-    from tentpole.committee.architecture import mace
+    from tentpole.committee.mace_architecture import mace
 
     mace("modules")
     found["memory_MB"] = {"mace imported": peak_MB()}

@@ -112,8 +112,8 @@ class Clock:
 
 def once(folder: Path, kept: str) -> dict[str, float]:
     """Seconds of one campaign with its journal on disk or in memory."""
-    import tentpole.campaign as module
-    from tentpole.journal import Journal
+    import tentpole.campaign.campaign as module
+    from tentpole.storage.journal import Journal
 
     class Timed(Journal):
         spent = 0.0
@@ -135,7 +135,7 @@ def once(folder: Path, kept: str) -> dict[str, float]:
 
 def syncs(folder: Path, count: int = 50) -> float:
     """Milliseconds of one line appended and synced here."""
-    from tentpole.journal import Journal
+    from tentpole.storage.journal import Journal
 
     seconds = []
     with Journal(folder / "probe.jsonl") as journal:

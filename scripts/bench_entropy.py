@@ -29,8 +29,8 @@ from threadpoolctl import threadpool_limits
 
 from tentpole.entropy import GOM, compile_kernels
 from tentpole.entropy.entropies import logdet
-from tentpole.entropy.radii import gaussian_widths
-from tentpole.entropy.spheres import spheres
+from tentpole.entropy.gom.radii import gaussian_widths
+from tentpole.entropy.gom.spheres import spheres
 
 ZUNDEL = Atoms(
     "O2H5",
@@ -112,9 +112,9 @@ def mace_force_calls(atoms: Atoms, threads: int) -> tuple[Callable[[], Any], Cal
     project's evaluation in float32, the fastest way here."""
     import torch
 
-    from tentpole.committee.architecture import build_context, mace
     from tentpole.committee.graph import edges_within, graph_of
-    from tentpole.committee.mace import MaceVoter
+    from tentpole.committee.mace_architecture import build_context, mace
+    from tentpole.committee.mace_voter import MaceVoter
 
     torch.set_num_threads(threads)
     modules = mace("modules")

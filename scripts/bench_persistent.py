@@ -33,9 +33,9 @@ ecutrho = {density}
 
 def label(root: Path, reference: Any, frames: list[Any], persistent: bool) -> tuple[float, float, list[Any]]:
     """Wall seconds, CPU seconds of the programs, and the labels."""
-    from tentpole import store
     from tentpole.labeling import Task, compute
-    from tentpole.labeling import persistent as serving
+    from tentpole.labeling import socket_program as serving
+    from tentpole.storage.labels import label_path, read_label
 
     began, busy = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     labels = []
@@ -43,7 +43,7 @@ def label(root: Path, reference: Any, frames: list[Any], persistent: bool) -> tu
         outcome = compute(Task(root, reference, atoms, 0, persistent=persistent))
         if not outcome.ok:
             raise SystemExit(f"{outcome.reason}: {outcome.message}")
-        labels.append(store.read_label(store.label_path(root, *outcome.name.split("-"))))
+        labels.append(read_label(label_path(root, *outcome.name.split("-"))))
     serving.end()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - busy.ru_utime - busy.ru_stime

@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from tentpole.pool import Pool, Settings, models, read, run
-from tentpole.pool.composition import ELECTRONEGATIVITY, fractions
-from tentpole.pool.statistics import bootstrap_intervals, paired_t
-from tentpole.pool.table import build
+from tentpole.benchmarks.pool import Pool, Settings, models, read, run
+from tentpole.benchmarks.pool.composition import ELECTRONEGATIVITY, fractions
+from tentpole.benchmarks.pool.statistics import bootstrap_intervals, paired_t
+from tentpole.benchmarks.pool.table import build
 
 RULES = ("random", "uncertainty", "diversity", "hybrid", "logdet", "adaptive")
 

@@ -15,6 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def main() -> None:
     print(f"before: ln det {result['logdet_before']:.2f}, effective rank {result['effective_rank']}")
     print(json.dumps(result))
     if given.out:
-        with open(given.out, "w") as file:
+        with Path(given.out).open("w") as file:
             json.dump(result, file, indent=1)
 
 

@@ -7,10 +7,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+from support.paths import TOP
 from tentpole.selection import KINDS
 from tentpole.testing import tiny_committee
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (TOP / "README.md").read_text()
 
 
 def test_the_ase_script_runs_as_printed(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_the_ase_script_runs_as_printed(tmp_path: Path) -> None:
 def test_the_table_names_every_rule_and_every_key_of_the_demo() -> None:
     row = next(line for line in README.splitlines() if line.startswith("| `[selection]`"))
     assert all(kind in row for kind in KINDS)
-    campaign = tomllib.loads((Path(__file__).parents[1] / "examples/01_zundel/campaign.toml").read_text())
+    campaign = tomllib.loads((TOP / "examples/01_zundel/campaign.toml").read_text())
     assert all(key in README for key in campaign)
 
 

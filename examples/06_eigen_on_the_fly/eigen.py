@@ -24,12 +24,12 @@ from ase.md.langevin import Langevin
 from rich.console import Console
 
 from tentpole import Campaign
-from tentpole.config import resolve
-from tentpole.exploration import shard_path
-from tentpole.history import done_path, rounds_done
-from tentpole.screen import Screen
-from tentpole.shards import read_exploration
-from tentpole.store import read_json
+from tentpole.campaign.history import done_path, rounds_done
+from tentpole.cli.progress_bars import Screen
+from tentpole.config.loading import resolve
+from tentpole.exploration.files import read_exploration
+from tentpole.exploration.jobs import shard_path
+from tentpole.storage.atomic import read_json
 
 HERE = Path(__file__).parent
 TIMESTEP_FS = 0.5

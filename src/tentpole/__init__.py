@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.campaign import Campaign
+    from tentpole.campaign.campaign import Campaign
     from tentpole.committee import Committee, CommitteeCalculator
-    from tentpole.config import CampaignConfig
+    from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import GOM, Covariance, EntropyBias
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Campaign": "tentpole.campaign",
-    "CampaignConfig": "tentpole.config",
+    "Campaign": "tentpole.campaign.campaign",
+    "CampaignConfig": "tentpole.config.schema",
     "Committee": "tentpole.committee",
     "CommitteeCalculator": "tentpole.committee",
     "Covariance": "tentpole.entropy",

@@ -1,5 +1,5 @@
 """python -m tentpole"""
 
-from tentpole.cli import main
+from tentpole.cli.app import main
 
 main()

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from tentpole import Campaign, batches
-from tentpole.choosing import choose_again
-from tentpole.journal import read
+from tentpole import Campaign
+from tentpole.campaign import batches
+from tentpole.campaign.selecting import choose_again
+from tentpole.records import Candidate, Condition, Scores, Snapshot
 from tentpole.report import explain
 from tentpole.selection import rule
 from tentpole.selection.base import Labelled
-from tentpole.state import Candidate, Condition, Scores, Snapshot
-from tentpole.store import label_path, read_label
+from tentpole.storage.journal import read
+from tentpole.storage.labels import label_path, read_label
 
 Make = Callable[..., Path]
 AHEAD = {"temperatures_K": [600.0], "steps": 30, "snapshot_every": 5, "bias": {"ratios": [0.0, 0.3]}, "ahead": True}

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from ase.build import molecule
 
-from tentpole import Campaign, batches
-from tentpole.budget import budget
-from tentpole.config import load
-from tentpole.journal import Journal, read
+from tentpole import Campaign
+from tentpole.campaign import batches
+from tentpole.campaign.budget import budget
+from tentpole.campaign.ledger import Ledger, unwritten
+from tentpole.campaign.record import summarize
+from tentpole.campaign.usage import core_seconds, hours_used
+from tentpole.config.loading import load
+from tentpole.execution.metering import SPENT, metered, readings
+from tentpole.execution.ownership import lives, own_folder
 from tentpole.labeling import Outcome, Task, label_all
 from tentpole.labeling.references import load as load_reference
-from tentpole.labeling.scratch import lives, own_folder
-from tentpole.ledger import Ledger, unwritten
-from tentpole.meter import SPENT, metered, readings
-from tentpole.summary import summarize
-from tentpole.times import core_seconds, hours_used
+from tentpole.storage.journal import Journal, read
 
 Make = Callable[..., Path]
 

@@ -14,11 +14,13 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
-from tentpole import Campaign, Committee, batches, journal
+from tentpole import Campaign, Committee
+from tentpole.campaign import batches
+from tentpole.campaign.export import export_campaign
+from tentpole.campaign.record import summarize
 from tentpole.errors import InputError
-from tentpole.export import export_campaign
-from tentpole.store import label_files, read_label
-from tentpole.summary import summarize
+from tentpole.storage import journal
+from tentpole.storage.labels import label_files, read_label
 
 Make = Callable[..., Path]
 

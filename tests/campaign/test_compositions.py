@@ -7,9 +7,9 @@ from ase.build import bulk
 from ase.io import write
 
 from tentpole import Campaign, Committee
-from tentpole.committee.members import read_description
-from tentpole.training.mace import labelled_frames
-from tentpole.watch import Silent
+from tentpole.committee.member_files import read_description
+from tentpole.progress import Silent
+from tentpole.storage.structures import labelled_frames
 
 Make = Callable[..., Path]
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tentpole import Campaign
-from tentpole.checking import check_campaign
-from tentpole.config import load
+from tentpole.campaign.preflight import check_campaign
+from tentpole.config.loading import load
 from tentpole.errors import InputError
-from tentpole.exploration import shard_path
-from tentpole.shards import read_exploration
+from tentpole.exploration.files import read_exploration
+from tentpole.exploration.jobs import shard_path
 
 Make = Callable[..., Path]
 EMT_NAME = "ase.calculators.emt:EMT"

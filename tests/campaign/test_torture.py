@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from support.paths import TOP
 
 
 def test_after_every_fault_a_campaign_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "torture.py"), "--short", "--folder", str(tmp_path / "t")]
+    command = [sys.executable, str(TOP / "scripts" / "torture.py"), "--short", "--folder", str(tmp_path / "t")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     facts = json.loads(ended.stdout.splitlines()[-1])
     assert ended.returncode == 0, ended.stdout

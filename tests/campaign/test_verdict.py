@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tentpole.verdict import Criteria, Round, Verdict, judge, upper_bound
+from tentpole.campaign.verdict import Criteria, Round, Verdict, judge, upper_bound
 
 LIMITS = Criteria(0.05, 2, 50, 0.05, 3, None, None, None)
 

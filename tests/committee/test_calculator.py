@@ -6,8 +6,8 @@ from ase import units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
-from committee_structures import ice, zundel
 
+from support.structures import ice, zundel
 from tentpole.committee import Committee, CommitteeCalculator, atom_force_std, energy_std
 from tentpole.errors import InputError
 

@@ -5,12 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tentpole.committee.calibration import (
-    atom_cases,
-    calibrate,
-    likeness,
-    structure_cases,
-)
+from tentpole.committee.calibration import atom_cases, calibrate, likeness, structure_cases
 from tentpole.committee.committee import Prediction
 from tentpole.errors import InputError
 

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 from ase import Atoms
-from committee_structures import ice, zundel
 
+from support.structures import ice, zundel
 from tentpole.committee import Committee, energy_std, force_std, max_force_std
-from tentpole.committee.committee import write_committee_file
+from tentpole.committee.committee_files import write_committee_file
 from tentpole.errors import InputError
 
 

@@ -1,7 +1,6 @@
 """The committee's disagreement: frozen values, laws, and the reference run where its data is present."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from support.paths import SHARED
 from tentpole.committee.disagreement import (
     NonFinite,
     atom_force_std,
@@ -20,7 +20,7 @@ from tentpole.committee.disagreement import (
     stress_std,
 )
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "data" / "zundel" / "committee_md"
+REFERENCE = SHARED / "data" / "zundel" / "committee_md"
 
 # two members, two atoms: atom 0 differs by (0.6, 0, 0.8), so by ±0.5 from the mean; atom 1 agrees
 FORCES = np.array([[[0.6, 0.0, 0.8], [1.0, 2.0, 3.0]], [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]])

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tentpole.entropy import compile_kernels, compiled, eigen
+from tentpole.entropy import compile_kernels, compiled
+from tentpole.entropy.gom import eigen
 
 
 def test_kernels_are_at_hand_in_a_moment_once_they_were_made():

@@ -1,16 +1,16 @@
 """Each entropy's weights are its derivative, and its value the definition."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 
+from support.paths import SHARED
 from tentpole.entropy import GOM, Covariance
 from tentpole.entropy.entropies import dataset, logdet, nearest
 
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gom_reference.npz"
+REFERENCE = SHARED / "reference" / "gom_reference.npz"
 
 
 def known(mode, rng, d=5, n=40):

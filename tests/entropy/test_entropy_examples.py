@@ -1,13 +1,12 @@
 """The examples of the entropy core run, shortened, and show what they say."""
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from support.paths import EXAMPLES
 
 
 def example(name):

@@ -1,7 +1,6 @@
 """The GOM fingerprint: published values, an independent library's values, laws, and finite differences."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,12 @@ from ase.build import bulk, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.paths import DATA, SHARED
 from tentpole.entropy import GOM, Fingerprint
 from tentpole.errors import InputError
 
-FROZEN = json.loads((Path(__file__).parents[1] / "data" / "gom_frozen.json").read_text())
-REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference" / "gom_reference.npz"
+FROZEN = json.loads((DATA / "gom_frozen.json").read_text())
+REFERENCE = SHARED / "reference" / "gom_reference.npz"
 
 
 def test_diamond_silicon_has_the_published_eigenvalues():
@@ -250,7 +250,7 @@ def test_what_cannot_be_fingerprinted_is_refused_with_the_reason():
 
 
 def test_every_element_to_curium_has_a_width():
-    from tentpole.entropy.radii import COVALENT_RADII, gaussian_widths
+    from tentpole.entropy.gom.radii import COVALENT_RADII, gaussian_widths
 
     assert np.isfinite(gaussian_widths(np.arange(1, 97))).all()
     named = {1: 0.37, 6: 0.77, 7: 0.75, 8: 0.73, 11: 1.54, 12: 1.30, 13: 1.18, 14: 1.11, 15: 1.06, 16: 1.02}

@@ -8,7 +8,7 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tentpole.entropy.spheres import spheres
+from tentpole.entropy.gom.spheres import spheres
 
 
 def sheared():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
+from support.paths import EXAMPLES
+from tentpole.campaign.record import summarize
 from tentpole.report import explain, write_report
-from tentpole.store import label_files
-from tentpole.summary import summarize
+from tentpole.storage.labels import label_files
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "02_copper_emt.py"
+SCRIPT = EXAMPLES / "02_copper_emt.py"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).parents[2] / "examples" / "06_eigen_on_the_fly"
+from support.paths import EXAMPLES
+
+HOME = EXAMPLES / "06_eigen_on_the_fly"
 
 
 def test_the_zundel_committee_learns_the_eigen_cation(tmp_path: Path) -> None:

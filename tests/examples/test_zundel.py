@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from tentpole.summary import summarize
+from support.paths import EXAMPLES
+from tentpole.campaign.record import summarize
 
-HOME = Path(__file__).parents[2] / "examples" / "01_zundel"
+HOME = EXAMPLES / "01_zundel"
 
 
 def test_the_zundel_campaign_runs_to_a_verdict_and_a_report(tmp_path: Path) -> None:

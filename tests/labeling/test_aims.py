@@ -10,11 +10,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from tentpole import store
 from tentpole.errors import InputError
-from tentpole.labeling import Task, compute, label_all, load, local
+from tentpole.execution.local import local
+from tentpole.labeling import Task, compute, label_all, load
 from tentpole.labeling.codes.aims import Aims
 from tentpole.labeling.mock import morse
+from tentpole.storage.labels import find_label, read_label
 
 # ASE announces that its FHI-aims formats move to a plug-in
 pytestmark = pytest.mark.filterwarnings("ignore:FHI-aims IO is moving:FutureWarning")
@@ -27,8 +28,8 @@ SILICON.rattle(0.05, seed=3)
 def label(root: Path, name: str, atoms: Atoms, charge: int | None = 0, multiplicity: int | None = None) -> Any:
     reference = load(name, elements=atoms.get_chemical_symbols())
     outcome = compute(Task(root, reference, atoms, charge, multiplicity))
-    path = store.find_label(root, *outcome.name.split("-"))
-    return outcome, store.read_label(path) if path else None
+    path = find_label(root, *outcome.name.split("-"))
+    return outcome, read_label(path) if path else None
 
 
 def test_a_crystal_is_labelled_from_its_own_inputs(aims: Any, tmp_path: Path) -> None:

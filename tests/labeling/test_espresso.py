@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from tentpole import store
 from tentpole.errors import InputError
 from tentpole.labeling import Reference, Task, compute, load
 from tentpole.labeling.codes.espresso import Espresso
+from tentpole.storage.labels import find_label, read_label
 
 PSEUDO = Path("/usr/share/espresso/pseudo")  # where Debian's quantum-espresso-data puts them
 real = pytest.mark.skipif(shutil.which("pw.x") is None or not PSEUDO.is_dir(), reason="pw.x is not installed")
@@ -45,7 +45,7 @@ def espresso(machine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def done(root: Path, reference: Reference, *task: Any) -> Any:
     outcome = compute(Task(root, reference, *task))
     assert outcome.ok, outcome.message
-    return store.read_label(store.find_label(root, *outcome.name.split("-")))
+    return read_label(find_label(root, *outcome.name.split("-")))
 
 
 def test_charge_spin_k_points_and_box_are_as_stated(tmp_path: Path) -> None:

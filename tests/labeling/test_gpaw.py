@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from tentpole import store
 from tentpole.labeling import Task, compute, load
+from tentpole.storage.labels import label_files, read_label
 
 DEBIAN = Path("/usr/share/gpaw-setups")  # where Debian's gpaw-data puts the PAW setups
 CHEAP = 'parent = "gpaw"\n[parameters]\nk_spacing_per_A = 2.0\nmode = { name = "pw", ecut = 150.0 }\n'
@@ -35,7 +35,7 @@ def test_silicon_is_labelled_and_an_unconverged_scf_is_not(gpaw: None, tmp_path:
     reference = load(path, elements=("Si",))
     outcome = compute(Task(tmp_path, reference, silicon, 0))
     assert outcome.ok, outcome.message
-    label = store.read_label(next(store.label_files(tmp_path)))
+    label = read_label(next(label_files(tmp_path)))
     assert np.abs(label.forces.sum(axis=0)).max() < 0.01
     assert label.stress is not None
     assert label.details["energy"] == "free_energy"

@@ -148,7 +148,8 @@ def test_k_points_follow_the_cell() -> None:
 
 def test_loading_imports_neither_torch_nor_the_calculator() -> None:
     script = (
-        "import sys; from tentpole.labeling import load, Task, label_all, local; load('xtb').hash;"
+        "import sys; from tentpole.labeling import load, Task, label_all;"
+        "from tentpole.execution.local import local; load('xtb').hash;"
         "print([m for m in ('torch', 'tblite', 'mace', 'pydantic', 'matplotlib') if m in sys.modules])"
     )
     answer = subprocess.run(

@@ -10,12 +10,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from tentpole import store
 from tentpole.errors import InputError, LabelError
 from tentpole.labeling import Task, compute, load
 from tentpole.labeling.codes.vasp import Vasp
 from tentpole.labeling.mock import morse
-from tentpole.labeling.single import single_point
+from tentpole.labeling.single_point import single_point
+from tentpole.storage.atomic import read_json
+from tentpole.storage.labels import find_label, read_label
 
 WATER = molecule("H2O")
 SALT = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
@@ -25,8 +26,8 @@ SALT.rattle(0.05, seed=3)
 def label(root: Path, name: str, atoms: Atoms, charge: int | None = 0, multiplicity: int | None = None) -> Any:
     reference = load(name, elements=atoms.get_chemical_symbols())
     outcome = compute(Task(root, reference, atoms, charge, multiplicity))
-    path = store.find_label(root, *outcome.name.split("-"))
-    return outcome, store.read_label(path) if path else None
+    path = find_label(root, *outcome.name.split("-"))
+    return outcome, read_label(path) if path else None
 
 
 def test_a_crystal_is_labelled_from_its_own_inputs(vasp: Any, tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_what_failed_is_in_quarantine_with_the_programs_own_output(vasp: Any, tm
     folder = tmp_path / "quarantine" / outcome.name
     assert "Iteration" in (folder / "OUTCAR").read_text()
     assert "ENCUT" in (folder / "INCAR").read_text()
-    assert store.read_json(folder / "reason.json")["reason"] == "truncated"
+    assert read_json(folder / "reason.json")["reason"] == "truncated"
     assert list((tmp_path / "work").iterdir()) == []
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from made_campaign import MISHAP_AT, STEPS, Made
 
-from tentpole import batches
+from support.made_campaign import MISHAP_AT, STEPS, Made
+from tentpole.campaign import batches
 from tentpole.errors import InputError
+from tentpole.exploration.files import read_exploration
 from tentpole.report import explain
-from tentpole.shards import read_exploration
-from tentpole.store import read_json
+from tentpole.storage.atomic import read_json
 
 
 @pytest.fixture(scope="module")

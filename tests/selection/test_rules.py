@@ -7,15 +7,7 @@ import pytest
 
 from tentpole.entropy import Covariance
 from tentpole.errors import InputError
-from tentpole.selection import (
-    KINDS,
-    Candidates,
-    Hybrid,
-    Labelled,
-    LogDet,
-    TwoKey,
-    rule,
-)
+from tentpole.selection import KINDS, Candidates, Hybrid, Labelled, LogDet, TwoKey, rule
 from tentpole.testing import SelectionRuleConformance
 
 

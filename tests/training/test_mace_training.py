@@ -5,20 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase.io import read, write
-from training_data import E0S, files, labelled
 
+from support.training_data import E0S, files, labelled
 from tentpole.committee import Committee, read_member
 from tentpole.committee.graph import collate, edges_within, graph_of
 from tentpole.errors import InputError
-from tentpole.labeling.executors import local
-from tentpole.training import (
-    MACESettings,
-    TrainingError,
-    TrainingJob,
-    committee,
-    train_committee,
-    train_member,
-)
+from tentpole.execution.local import local
+from tentpole.training import MACESettings, TrainingError, TrainingJob, committee, train_committee, train_member
 from tentpole.training.client import the_server
 from tentpole.training.mace import arguments, bootstrap, isolated_energies, read_curve, schedule
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tentpole.labeling.executors import local
-from tentpole.labeling.scratch import own_folder
+from tentpole.execution.local import local
+from tentpole.execution.ownership import own_folder
 from tentpole.training import node
 
 

@@ -6,14 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tentpole.committee.ase_voter import AseVoter, aligned
     from tentpole.committee.calculator import CommitteeCalculator
-    from tentpole.committee.calibration import (
-        Calibration,
-        atom_cases,
-        calibrate,
-        likeness,
-        structure_cases,
-    )
+    from tentpole.committee.calibration import Calibration, atom_cases, calibrate, likeness, structure_cases
     from tentpole.committee.committee import Committee, Disagreement, Prediction
     from tentpole.committee.disagreement import (
         NonFinite,
@@ -25,14 +20,13 @@ if TYPE_CHECKING:
         relative_force_std,
         stress_std,
     )
-    from tentpole.committee.foreign import AseVoter, aligned
-    from tentpole.committee.foundations import foundation
-    from tentpole.committee.members import import_model, read_member, write_member
+    from tentpole.committee.foundation_models import foundation
+    from tentpole.committee.member_files import import_model, read_member, write_member
 
 _HOME = {
-    "AseVoter": "foreign",
-    "aligned": "foreign",
-    "foundation": "foundations",
+    "AseVoter": "ase_voter",
+    "aligned": "ase_voter",
+    "foundation": "foundation_models",
     "Calibration": "calibration",
     "atom_cases": "calibration",
     "calibrate": "calibration",
@@ -42,9 +36,9 @@ _HOME = {
     "CommitteeCalculator": "calculator",
     "Disagreement": "committee",
     "Prediction": "committee",
-    "import_model": "members",
-    "read_member": "members",
-    "write_member": "members",
+    "import_model": "member_files",
+    "read_member": "member_files",
+    "write_member": "member_files",
     "NonFinite": "disagreement",
     "atom_force_std": "disagreement",
     "energy_std": "disagreement",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tentpole.committee import disagreement
+from tentpole.committee.committee_files import (
+    member_stems,
+)
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of
-from tentpole.errors import InputError, StateError
-from tentpole.store import read_json, write_json
+from tentpole.errors import InputError
 
 FloatArray = NDArray[np.float64]
-COMMITTEE_FILE = "committee.json"
 
 
 class Voter(Protocol):
@@ -105,7 +105,7 @@ class Committee:
         atoms; such an offset passes for uncertainty unless it is taken out (see `aligned`). Nothing in the
         files is executed. Raises InputError, StateError.
         """
-        from tentpole.committee.members import read_voter
+        from tentpole.committee.member_files import read_voter
 
         chosen = choose_device(device)
         voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in member_stems(path)]
@@ -191,72 +191,6 @@ def choose_device(device: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def member_stems(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The member files that `path` stands for: a campaign folder, a models folder, or files named one by one.
-
-    A round under models/ counts once its committee.json, written when all members are there, lists them.
-    """
-    from tentpole.committee.members import refuse_pickle
-
-    if not isinstance(path, str | Path):
-        stems = [stem for item in path for stem in member_stems(item)]
-        if not stems:
-            raise InputError("an empty list of models makes no committee")
-        return stems
-    place = Path(path)
-    if not place.is_dir():
-        refuse_pickle(place)
-        return [place.with_suffix("") if place.suffix in (".json", ".safetensors") else place]
-    rounds = [p for p in _models_folder(place).glob("r*") if re.fullmatch(r"r\d+", p.name)]
-    for folder in sorted(rounds, reverse=True):
-        if (folder / COMMITTEE_FILE).is_file():
-            return _members_in(folder)
-    if found := _members_in(place):
-        return found
-    pickles = sorted(place.glob("*.model"))
-    if pickles:
-        refuse_pickle(pickles[0])
-    raise InputError(
-        f"no models in {place}: looked for NAME.json with NAME.safetensors there and in models/rNNN. "
-        "Name a campaign folder that has trained once, a folder of members, or member files."
-    )
-
-
-def _models_folder(place: Path) -> Path:
-    return place / "models" if (place / "models").is_dir() else place
-
-
-def _members_in(folder: Path) -> list[Path]:
-    """Stems of the members in `folder`: those its committee.json lists, else all it holds."""
-    listed = folder / COMMITTEE_FILE
-    if listed.is_file():
-        return [folder / name for name in read_committee_file(listed)]
-    stems = [p.with_suffix("") for p in folder.glob("*.json") if p.with_suffix(".safetensors").is_file()]
-    return sorted(stems, key=lambda p: (len(p.name), p.name))
-
-
-def write_committee_file(folder: Path, names: Sequence[str]) -> Path:
-    """Say that the members `names` in `folder` are a whole committee."""
-    content = {"format": "tentpole-committee", "version": 1, "members": list(names)}
-    write_json(folder / COMMITTEE_FILE, content)
-    return folder / COMMITTEE_FILE
-
-
-def read_committee_file(path: Path) -> list[str]:
-    """The members that a committee.json lists. Raises StateError for a damaged file or another version."""
-    content = read_json(path)
-    if content.get("format") != "tentpole-committee" or content.get("version") != 1:
-        raise StateError(f"{path}: this Tentpole reads tentpole-committee version 1, not {content}")
-    return [str(name) for name in content["members"]]
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether `folder` has a committee.json and all the files of the members that it lists."""
-    listed = folder / COMMITTEE_FILE
-    stems = [folder / name for name in read_committee_file(listed)] if listed.is_file() else []
-    return bool(stems) and all(s.with_suffix(e).is_file() for s in stems for e in (".safetensors", ".json"))
 
 
 def _check_energies(tables: Sequence[tuple[tuple[int, ...], FloatArray]], tolerance_eV: float = 1e-3) -> None:

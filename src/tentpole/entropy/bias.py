@@ -17,10 +17,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tentpole.entropy import entropies
 from tentpole.entropy.covariance import Covariance
 from tentpole.entropy.fingerprint import Fingerprint
-from tentpole.entropy.gom import GOM
+from tentpole.entropy.gom.fingerprint import GOM
 from tentpole.entropy.species import SpeciesCovariance, in_blocks
 from tentpole.errors import InputError, unknown
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 Kind = Literal["logdet", "nearest", "dataset"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from tentpole.errors import InputError, StateError, unknown
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 Mode = Literal["per-atom", "per-config"]
 Blocks = Sequence[FloatArray] | FloatArray

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from tentpole.entropy.covariance import Covariance
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 _CLOSEST = 1e-8
 """Distance below which two rows count as equal: their logarithm is floored and pulls on nothing."""

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from ase import Atoms
 
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 Pullback = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 """weights (N, size) -> gradient (N, 3) in 1/Å, strain derivative (3, 3), of Φ with ∂Φ/∂row = weights."""

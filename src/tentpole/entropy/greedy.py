@@ -22,7 +22,7 @@ from scipy.linalg import cho_solve
 from tentpole.entropy.compiled import compiled
 from tentpole.entropy.covariance import Blocks, Covariance, information
 from tentpole.errors import InputError, unknown
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 Method = Literal["exact", "information", "cholesky"]
 Quotas = int | Mapping[Hashable, int] | None

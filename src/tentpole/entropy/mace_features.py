@@ -14,7 +14,7 @@ from ase import Atoms
 
 from tentpole.entropy.fingerprint import Pullback
 from tentpole.errors import InputError
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 
 class MaceFeatures:
@@ -56,7 +56,7 @@ class MaceFeatures:
         import torch
 
         from tentpole.committee.graph import edges_within, graph_of
-        from tentpole.committee.mace import tensors
+        from tentpole.committee.mace_voter import tensors
 
         voter = self._voter
         graph = graph_of(atoms, edges_within(atoms, voter.cutoff))

@@ -14,7 +14,7 @@ import numpy as np
 
 from tentpole.entropy.covariance import Covariance, Mode
 from tentpole.entropy.entropies import dataset
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 Entropy = Callable[[FloatArray], tuple[float, FloatArray]]
 

@@ -6,22 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.labeling.batch import label_all
-    from tentpole.labeling.executors import local
-    from tentpole.labeling.labeler import Outcome, Task, compute
+    from tentpole.labeling.many_labels import label_all
+    from tentpole.labeling.one_label import compute
     from tentpole.labeling.references import Reference, available, load
+    from tentpole.labeling.tasks import Outcome, Task
     from tentpole.labeling.trial import Trial, trial
 
 _HOME = {
-    "Outcome": "labeler",
+    "Outcome": "tasks",
     "Reference": "references",
-    "Task": "labeler",
+    "Task": "tasks",
     "Trial": "trial",
     "available": "references",
-    "compute": "labeler",
-    "label_all": "batch",
+    "compute": "one_label",
+    "label_all": "many_labels",
     "load": "references",
-    "local": "executors",
     "trial": "trial",
 }
 
@@ -34,7 +33,6 @@ __all__ = [
     "compute",
     "label_all",
     "load",
-    "local",
     "trial",
 ]
 

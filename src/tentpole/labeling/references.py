@@ -18,10 +18,10 @@ from typing import Any
 from ase import Atoms
 
 from tentpole.errors import InputError
-from tentpole.labeling.accept import Accept
+from tentpole.labeling.acceptance import Accept
 from tentpole.labeling.codes import Code, Request, Setup, code_of
 from tentpole.labeling.codes.base import takes
-from tentpole.labeling.files import Retry, available, merge, read
+from tentpole.labeling.reference_files import Retry, available, merge, read
 
 __all__ = ["Reference", "Retry", "available", "load"]
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from ase import Atoms
 
-from tentpole import store
-from tentpole.labeling.batch import label_all
+from tentpole.execution.local import local
 from tentpole.labeling.codes import Configuration
-from tentpole.labeling.executors import local
-from tentpole.labeling.labeler import Task, compute
+from tentpole.labeling.many_labels import label_all
+from tentpole.labeling.one_label import compute
 from tentpole.labeling.references import Reference
+from tentpole.labeling.tasks import Task
+from tentpole.storage.labels import label_files, read_label
 
 BRIEF_S = 120.0  # below this, a second label tells the price of one from that of starting up
 
@@ -72,7 +73,7 @@ def trial(
             if first < BRIEF_S:
                 seconds = executor.submit(compute, _elsewhere(task)).result().seconds
             memory = executor.submit(peak_memory_GB).result()
-        label = store.read_label(next(store.label_files(root)))
+        label = read_label(next(label_files(root)))
     return Trial(
         reference.name,
         configuration,

@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tentpole import batches
-from tentpole.config import CampaignConfig
-from tentpole.dynamics import Exploration
+from tentpole.campaign import batches
+from tentpole.campaign.folder import stored_config
+from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError, nearest
-from tentpole.exploration import shard_path
-from tentpole.folder import stored_config
+from tentpole.exploration import Exploration
+from tentpole.exploration.files import read_exploration
+from tentpole.exploration.jobs import shard_path
+from tentpole.records import Scores, Snapshot
 from tentpole.report.frames import Frame, read_frames
 from tentpole.report.tables import milli, number
-from tentpole.shards import read_exploration
-from tentpole.state import Scores, Snapshot
-from tentpole.store import read_label
+from tentpole.storage.labels import read_label
 
 
 def explain(root: Path, snapshot_id: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tentpole import batches
-from tentpole.batches import Request
-from tentpole.config import CampaignConfig
-from tentpole.store import label_files, read_json
+from tentpole.campaign import batches
+from tentpole.campaign.batches import Request
+from tentpole.config.schema import CampaignConfig
+from tentpole.storage.atomic import read_json
+from tentpole.storage.labels import label_files
 
 VALIDATION = "validation"
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from tentpole import __version__, batches
-from tentpole.config import CampaignConfig
-from tentpole.folder import stored_config
-from tentpole.journal import read
+from tentpole import __version__
+from tentpole.campaign import batches
+from tentpole.campaign.folder import stored_config
+from tentpole.campaign.record import summarize
+from tentpole.config.schema import CampaignConfig
 from tentpole.report import curves, style, tables
 from tentpole.report.frames import Frame, read_frames
 from tentpole.report.parity import Pairs, disagreement_and_error, force_errors, parity
 from tentpole.report.standing import standing
 from tentpole.report.style import Picture
-from tentpole.store import atomic_write, read_json
-from tentpole.summary import summarize
+from tentpole.storage.atomic import atomic_write, read_json
+from tentpole.storage.journal import read
 
 
 def write_report(root: Path, out: Path | None = None) -> Path:

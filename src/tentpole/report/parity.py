@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tentpole.records import FloatArray
 from tentpole.report import style
 from tentpole.report.style import Picture
-from tentpole.state import FloatArray
 
 SIDE_IN = 4.1
 """Three of these stand side by side on a wide page."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tentpole import batches
-from tentpole.config import CampaignConfig
-from tentpole.history import history, rounds_done
-from tentpole.phases import is_trained
-from tentpole.rounds import criteria
-from tentpole.verdict import Evidence, evidence
+from tentpole.campaign import batches
+from tentpole.campaign.history import history, rounds_done
+from tentpole.campaign.rounds import criteria
+from tentpole.campaign.training import is_trained
+from tentpole.campaign.verdict import Evidence, evidence
+from tentpole.config.schema import CampaignConfig
 
 MEANING = {
     "CONVERGED": (

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tentpole.config import CampaignConfig
+from tentpole.campaign.verdict import Evidence
+from tentpole.config.schema import CampaignConfig
 from tentpole.report.curves import PHASES
 from tentpole.report.frames import Frame, by_condition
-from tentpole.verdict import Evidence
 
 
 def number(value: float | None, digits: int = 3) -> str:

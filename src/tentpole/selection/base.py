@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from tentpole.state import FloatArray
+from tentpole.records import FloatArray
 
 if TYPE_CHECKING:
     from tentpole.entropy import Covariance

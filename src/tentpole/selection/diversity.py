@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tentpole.records import FloatArray
 from tentpole.selection.base import Candidates, Labelled, Pick
-from tentpole.state import FloatArray
 
 _MANY = 20_000
 """Candidates beyond which k-means goes by mini-batches (scikit-learn): minutes become seconds."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tentpole.errors import InputError
+from tentpole.records import FloatArray
 from tentpole.selection.base import Candidates, Labelled, Pick
-from tentpole.state import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.training.base import TrainingError, TrainingJob, TrainingReport
     from tentpole.training.committee import prepare, train_committee, train_member
+    from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
     from tentpole.training.mace import MACESettings
 
 _HOME = {
     "MACESettings": "mace",
-    "TrainingError": "base",
-    "TrainingJob": "base",
-    "TrainingReport": "base",
+    "TrainingError": "jobs",
+    "TrainingJob": "jobs",
+    "TrainingReport": "jobs",
     "prepare": "committee",
     "train_committee": "committee",
     "train_member": "committee",

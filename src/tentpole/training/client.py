@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tentpole.training.base import TrainingError
+from tentpole.training.jobs import TrainingError
 
 _server: Server | None = None
 

@@ -11,17 +11,17 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from tentpole.committee.committee import write_committee_file
-from tentpole.committee.members import description_file
+from tentpole.committee.committee_files import write_committee_file
+from tentpole.committee.member_files import description_file
 from tentpole.errors import InputError, StateError, TentpoleError
-from tentpole.training.base import TrainingError, TrainingJob, TrainingReport
+from tentpole.storage.structures import labelled_frames
 from tentpole.training.client import the_server
+from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
 from tentpole.training.mace import (
     MACESettings,
     arguments,
     isolated_energies,
     kept_energies,
-    labelled_frames,
     read_curve,
     read_report,
     schedule,

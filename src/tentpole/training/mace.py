@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from ase.io import read, write
+from ase.io import write
 
 from tentpole.committee.committee import choose_device
-from tentpole.committee.members import read_description, read_member, write_member
+from tentpole.committee.member_files import read_description, read_member, write_member
 from tentpole.errors import InputError, unknown
-from tentpole.training.base import TrainingJob, TrainingReport
+from tentpole.storage.structures import labelled_frames
+from tentpole.training.jobs import TrainingJob, TrainingReport
 
 EVALUATIONS = 16  # of the validation set per training: enough for a curve, too few to cost anything
 
@@ -108,19 +109,6 @@ def kept_energies(warm_start: Path) -> dict[int, float]:
     """The isolated atoms' energies that a member was trained with."""
     tables = list(read_description(warm_start)["E0s"].values())
     return {int(z): float(e) for z, e in tables[0].items()}
-
-
-def labelled_frames(path: Path) -> list[Atoms]:
-    """The frames of a training file. Raises InputError for a missing file or a frame without labels."""
-    if not path.is_file():
-        raise InputError(f"no training file {path}")
-    frames: list[Atoms] = read(path, index=":", format="extxyz")
-    if not frames:
-        raise InputError(f"{path} holds no structure")
-    for k, atoms in enumerate(frames):
-        if "REF_energy" not in atoms.info or "REF_forces" not in atoms.arrays:
-            raise InputError(f"{path}: frame {k} lacks REF_energy or REF_forces")
-    return frames
 
 
 def bootstrap(frames: Sequence[Atoms], seed: int, head: int) -> list[Atoms]:
@@ -218,7 +206,6 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
         if job.warm_start is not None:
             _start_from(job.warm_start, scratch / "start.model", settings, energies)
         command = [word.replace("--device=auto", f"--device={choose_device('auto')}") for word in command]
-        print("python -m mace.cli.run_train", *command, flush=True)
         import e3nn
         import mace.cli.run_train as command_line
         from mace import tools

@@ -9,12 +9,12 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
-from tentpole.committee.members import description_file
+from tentpole.committee.member_files import description_file
 from tentpole.errors import TentpoleError
-from tentpole.labeling.scratch import lives, own_folder
-from tentpole.labeling.worker import watched
-from tentpole.training.base import TrainingError
+from tentpole.execution.ownership import lives, own_folder
+from tentpole.execution.worker import watched
 from tentpole.training.client import Server
+from tentpole.training.jobs import TrainingError
 
 ATTEMPTS = 3  # of a training whose node was lost
 POLL_S = 0.5

@@ -75,7 +75,7 @@ def _child(order: dict[str, Any]) -> None:
     status = 1
     try:
         _die_with_parent()
-        from tentpole.training.base import TrainingJob
+        from tentpole.training.jobs import TrainingJob
         from tentpole.training.mace import MACESettings, run_here
 
         paths = ("train", "valid", "folder", "out", "warm_start")

@@ -29,7 +29,7 @@ def control() -> tuple[dict[str, list[str]], list[str]]:
     return words, species
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901, a program's steps in a row
     print(BANNER)
     if not Path("control.in").exists():
         sys.exit(1)  # as FHI-aims does in an empty folder

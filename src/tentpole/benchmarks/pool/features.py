@@ -1,0 +1,191 @@
+"""Descriptors of a pool's rows: the study's 17, named one by one, and what else a table offers.
+
+Source of the list: arXiv:2601.06916 uses "17 descriptors, 8 from composition and 9 from properties". Its text
+does not name each of them where we could read it, so the two lists below are our reading: the statistics of
+atomic number, mass and electronegativity, and the properties both databases give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import atomic_masses, atomic_numbers
+from numpy.typing import NDArray
+
+from tentpole.benchmarks.pool.composition import ELECTRONEGATIVITY, elements, fractions
+from tentpole.benchmarks.pool.table import Pool
+from tentpole.errors import InputError, unknown
+from tentpole.records import FloatArray
+
+COMPOSITION = (
+    "mean_atomic_number",
+    "std_atomic_number",
+    "range_atomic_number",
+    "mean_atomic_mass",
+    "std_atomic_mass",
+    "mean_electronegativity",
+    "std_electronegativity",
+    "range_electronegativity",
+)
+PROPERTIES = (
+    "energy_per_atom",
+    "energy_above_hull",
+    "band_gap",
+    "is_metal",
+    "density",
+    "volume_per_atom",
+    "nsites",
+    "n_elements",
+    "total_magnetization",
+)
+# A property is computed from the target, or the target from it and the composition: with it as an input the
+# model reads the answer instead of learning it.
+LEAKS = {
+    "formation_energy_per_atom": ("energy_per_atom", "energy_above_hull", "uncorrected_energy_per_atom"),
+    "energy_per_atom": ("formation_energy_per_atom", "energy_above_hull", "uncorrected_energy_per_atom"),
+    "energy_above_hull": ("energy_per_atom", "formation_energy_per_atom", "uncorrected_energy_per_atom"),
+    "band_gap": ("is_metal",),
+}
+SETS = ("leak-free", "paper", "composition", "gom", "columns")
+GOM_COMPONENTS = 10
+
+
+@dataclass(frozen=True)
+class Features:
+    """Descriptors (n, d) of the rows `rows` of a pool, their names, what was left out and why."""
+
+    values: FloatArray
+    names: tuple[str, ...]
+    rows: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+
+def composition_statistics(formula: str) -> list[float]:
+    """The eight of COMPOSITION: mean and standard deviation weighted by atomic fraction, and the range.
+
+    mean = Σ x_e p_e, std = sqrt(Σ x_e (p_e − mean)²), range = max p_e − min p_e over the elements e of the
+    formula. NaN where an element (He, Ne, Ar) has no Pauling electronegativity.
+    """
+    parts = fractions(formula)
+    x = np.array(list(parts.values()))
+    statistics: list[float] = []
+    for name, values in (
+        ("number", [float(atomic_numbers[e]) for e in parts]),
+        ("mass", [float(atomic_masses[atomic_numbers[e]]) for e in parts]),
+        ("electronegativity", [ELECTRONEGATIVITY.get(e, np.nan) for e in parts]),
+    ):
+        p = np.array(values)
+        mean = float(x @ p)
+        statistics += [mean, float(np.sqrt(max(float(x @ (p - mean) ** 2), 0.0)))]
+        if name != "mass":
+            statistics.append(max(values) - min(values) if np.isfinite(mean) else np.nan)
+    return statistics
+
+
+def properties(pool: Pool) -> dict[str, FloatArray]:
+    """Those of PROPERTIES that the pool gives or that follow from what it gives."""
+    found = {name: pool.numeric(name) for name in PROPERTIES if name in pool}
+    if "band_gap" in found:
+        gap = found["band_gap"]
+        found["is_metal"] = np.where(np.isfinite(gap), gap <= 0, np.nan)
+    found["n_elements"] = np.array([float(len(elements(f))) for f in pool.text("formula")])
+    if pool.structures is not None:
+        known = [s if s is not None and s.cell.rank == 3 else None for s in pool.structures]
+        per_atom = np.array([s.get_volume() / len(s) if s is not None else np.nan for s in known])
+        density = np.array(
+            [s.get_masses().sum() / s.get_volume() * 1.66053907 if s is not None else np.nan for s in known]
+        )
+        found.setdefault("volume_per_atom", per_atom)
+        found.setdefault("density", density)
+        found.setdefault("nsites", np.array([float(len(s)) if s is not None else np.nan for s in pool.structures]))
+    return {name: found[name] for name in PROPERTIES if name in found}
+
+
+def gom_statistics(pool: Pool, cutoff: float = 5.0) -> tuple[list[str], FloatArray]:
+    """Mean and standard deviation over the atoms of the largest GOM eigenvalues, 2 × GOM_COMPONENTS columns.
+
+    Rows without a structure are NaN. Raises InputError where no row has one.
+    """
+    from tentpole.entropy import GOM
+
+    if pool.structures is None:
+        raise InputError("gom features need structures, and this pool has none. Legal here: leak-free, paper.")
+    gom = GOM(cutoff)
+    names = [f"gom_{s}_{i}" for s in ("mean", "std") for i in range(GOM_COMPONENTS)]
+    rows = np.full((len(pool), len(names)), np.nan)
+    for i, atoms in enumerate(pool.structures):
+        if atoms is not None:
+            q = np.asarray(gom.fingerprints(atoms))[:, :GOM_COMPONENTS]
+            rows[i] = np.concatenate([q.mean(axis=0), q.std(axis=0)])
+    return names, rows
+
+
+def describe(pool: Pool, target: str, sets: str = "leak-free", max_missing: float | None = None) -> Features:  # noqa: C901
+    """The descriptors `sets` ("leak-free", or several joined by "+": "leak-free+gom") for learning `target`.
+
+    `leak-free`: COMPOSITION and PROPERTIES without the target and without what contains it (LEAKS).
+    `paper`: the study's, all of them but the target itself. `composition`: the eight alone. `gom`: GOM
+    statistics of the structure. `columns`: every numeric column of the table except the target and LEAKS.
+
+    A descriptor the table lacks, that is missing in more than `max_missing` of the rows (0.2; with `paper`,
+    which wants its descriptors more than its rows, 0.75), or that never changes is left out; then rows in
+    which one is missing. Both are told in `notes`.
+    Raises InputError for an unknown set or where no descriptor is left.
+    """
+    asked = [word.strip() for word in sets.split("+")]
+    for word in asked:
+        if word not in SETS:
+            raise unknown("feature set", word, SETS)
+    if "formula" not in pool and set(asked) != {"columns"}:
+        raise InputError(
+            f'features "{sets}" need a column with formulas ("formula"), and there is none: use "columns". '
+            f"Columns: {', '.join(pool.columns)}."
+        )
+    limit = max_missing if max_missing is not None else 0.75 if "paper" in asked else 0.2
+    leaking = {target, *LEAKS.get(target, ())}
+    table: dict[str, FloatArray] = {}
+    missing: list[str] = []
+    if {"leak-free", "paper", "composition"} & set(asked):
+        statistics = np.array([composition_statistics(f) for f in pool.text("formula")])
+        table.update(zip(COMPOSITION, statistics.T, strict=True))
+    if {"leak-free", "paper"} & set(asked):
+        found = properties(pool)
+        wanted = [p for p in PROPERTIES if p != target and ("paper" in asked or p not in leaking)]
+        missing += [f"{p} (not in the table)" for p in wanted if p not in found]
+        table.update({p: found[p] for p in wanted if p in found})
+    if "columns" in asked:
+        table.update({c: pool.numeric(c) for c in pool.numeric_names if c not in leaking})
+    if "gom" in asked:
+        names, rows = gom_statistics(pool)
+        table.update(zip(names, rows.T, strict=True))
+    kept: dict[str, FloatArray] = {}
+    for name, column in table.items():
+        there = np.isfinite(column)
+        share = 1 - there.mean() if len(column) else 1.0
+        if share > limit:
+            missing.append(f"{name} (missing in {100 * share:.0f} % of rows)")
+        elif np.ptp(column[there]) == 0:
+            missing.append(f"{name} (constant)")
+        else:
+            kept[name] = column
+    if not kept:
+        raise InputError(f'features "{sets}": no descriptor is left ({"; ".join(missing) or "the table has none"}).')
+    values = np.stack(list(kept.values()), axis=1)
+    complete = np.isfinite(values).all(axis=1)
+    notes = [f"{len(kept)} descriptors: {', '.join(kept)}"]
+    if missing:
+        notes.append(f"left out: {'; '.join(missing)}")
+    if not complete.all():
+        notes.append(f"{int((~complete).sum())} of {len(pool)} rows lack a descriptor and are left out")
+    return Features(values[complete], tuple(kept), np.flatnonzero(complete), tuple(notes))
+
+
+def suspicious(inputs: FloatArray, names: list[str], target: FloatArray, limit: float = 0.95) -> list[str]:
+    """Descriptors whose linear correlation with the target exceeds `limit` in magnitude: do they contain it?"""
+    found = []
+    for name, column in zip(names, inputs.T, strict=True):
+        r = float(np.corrcoef(column, target)[0, 1]) if np.ptp(column) > 0 else 0.0
+        if abs(r) > limit:
+            found.append(f"{name} (r = {r:+.3f})")
+    return found

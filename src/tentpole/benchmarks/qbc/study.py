@@ -1,0 +1,312 @@
+"""The loop over a labelled set: train, score the pool, choose, reveal the labels, train again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from ase.io import write
+
+from tentpole.benchmarks.qbc.data import Split, split
+from tentpole.benchmarks.qbc.measures import measure
+from tentpole.committee import Committee
+from tentpole.entropy import GOM, Covariance
+from tentpole.errors import InputError, StateError, TentpoleError, unknown
+from tentpole.selection import Candidates, Labelled, SelectionRule, rule
+from tentpole.storage.atomic import read_json, write_json
+from tentpole.storage.labelled import read_labelled
+from tentpole.training import MACESettings, TrainingJob, TrainingReport, train_committee
+
+VERSION = 1
+INITIAL = "initial"
+WORKER = "tentpole.benchmarks.qbc.worker"
+"""The run that trains what all rules of a seed start from."""
+
+
+@dataclass(frozen=True, slots=True)
+class QBCSettings:
+    """A query-by-committee study.
+
+    data : labelled extended XYZ; energy_key, forces_key, missing : as read_labelled takes them.
+    initial, test, valid : frames to start from, to test on, and to validate trainings on. batch : labels per
+    round. maximum : training frames to end at. rules : selection rules with their settings; a variant under a name
+    of its own says which by `rule`. seeds : one run each per rule; the initial frames depend on the seed and on
+    nothing else, so that rules start alike, and the test and validation frames on `test_seed`, so that all runs are
+    judged alike. A rule with `sees = "error"` is shown the true force error of each frame instead of σ: it says how far
+    the best of all disagreements could get.
+    members, committee : deep (that many networks) or shallow (that many heads). warm_start : go on from the last
+    round's weights (deep only). cutoff : Å, of the fingerprint that gains are computed with. training : of members.
+    """
+
+    data: Path
+    energy_key: str | None = None
+    forces_key: str | None = None
+    missing: Literal["refuse", "skip"] = "refuse"
+    initial: int = 20
+    test: int = 50
+    valid: int = 20
+    batch: int = 10
+    maximum: int = 120
+    rules: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"random": {}, "uncertainty": {}, "two_key": {}, "logdet": {}}
+    )
+    seeds: Sequence[int] = (0, 1, 2)
+    test_seed: int = 0
+    members: int = 4
+    committee: Literal["deep", "shallow"] = "deep"
+    warm_start: bool = True
+    cutoff: float = 5.0
+    training: MACESettings = field(default_factory=MACESettings)
+
+    def __post_init__(self) -> None:
+        for name in self.rules:
+            chooser_of(self, name)
+        if self.members < 2:
+            raise InputError(f"members = {self.members}: a committee needs at least two")
+        if self.maximum <= self.initial:
+            raise InputError(f"maximum = {self.maximum} must be above initial = {self.initial}")
+        if self.committee == "shallow" and self.warm_start:
+            raise InputError("a shallow committee is trained from scratch each round: set warm_start = false")
+
+
+def run(  # noqa: C901
+    settings: QBCSettings,
+    folder: Path,
+    *,
+    parallel: int | None = None,
+    on_round: Callable[[str, int, dict[str, Any]], None] | None = None,
+) -> list[Path]:
+    """Do every run of the study, `parallel` at a time (None: one per two cores), each in its own process.
+
+    Finished rounds are not repeated: the same call goes on after a kill. on_round(rule, seed, measures) is
+    called as rounds end. Returns the runs' folders. Raises InputError for bad settings, StateError where the
+    folder belongs to another study, TentpoleError where a run failed, when the others have ended.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = settings_to_json(settings)
+    stored = folder / "settings.json"
+    if stored.is_file():
+        if different := _differences(content, read_json(stored)):
+            raise StateError(
+                f"{folder} holds another study ({', '.join(different)} differ): take another folder. Rules and seeds "
+                "may be added."
+            )
+    else:
+        prepare_split(settings)  # refuses bad data before anything is written
+    write_json(stored, content)
+    waiting = [(INITIAL, seed) for seed in settings.seeds]
+    waiting += [(name, seed) for seed in settings.seeds for name in settings.rules]
+    cores = os.cpu_count() or 1
+    limit = parallel or max(1, cores // 2)
+    running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+    told: set[Path] = set()
+    failed: list[str] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < limit:
+                if waiting[0][0] != INITIAL and any(name == INITIAL for name, _ in running):
+                    break  # the others start from what these train
+                name, seed = waiting.pop(0)
+                place = run_folder(folder, name, seed)
+                place.mkdir(parents=True, exist_ok=True)
+                command = [
+                    sys.executable,
+                    "-W",
+                    "ignore",
+                    "-m",
+                    WORKER,
+                    str(folder),
+                    name,
+                    str(seed),
+                ]
+                with (place / "run.log").open("ab") as log:
+                    running[name, seed] = subprocess.Popen(
+                        [*command, str(max(1, cores // limit))], stdout=log, stderr=log, env=os.environ
+                    )
+            time.sleep(0.5)
+            for key, process in list(running.items()):
+                ended = process.poll() is not None  # before looking: what it wrote last is seen
+                if on_round is not None:
+                    for path in rounds(run_folder(folder, *key)):
+                        if path not in told:
+                            told.add(path)
+                            on_round(*key, read_json(path))
+                if ended:
+                    del running[key]
+                    if process.returncode:
+                        failed.append(f"{key[0]}, seed {key[1]}: see {run_folder(folder, *key) / 'run.log'}")
+    finally:
+        for process in running.values():
+            process.kill()
+    if failed:
+        raise TentpoleError(f"{len(failed)} runs failed: {'; '.join(failed)}. The same command goes on.")
+    return [run_folder(folder, name, seed) for seed in settings.seeds for name in settings.rules]
+
+
+def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, workers: int = 2) -> list[dict[str, Any]]:
+    """One rule, one seed, in this process: rounds until `maximum` frames or nothing is worth a label."""
+    frames, parts = prepare_split(settings, seed)
+    place = run_folder(folder, name, seed)
+    initial = run_folder(folder, INITIAL, seed)
+    start = _train(settings, initial, frames, parts.initial, parts, seed, 0, workers, None)
+    if name == INITIAL:
+        return []
+    chooser = chooser_of(settings, name)
+    gom = GOM(settings.cutoff)
+    rows = [gom.fingerprints(atoms) for atoms in frames]
+    training, pool = list(parts.initial), list(parts.pool)
+    results: list[dict[str, Any]] = []
+    previous: list[Path] | None = None
+    for number in range(1 + -(-(settings.maximum - settings.initial) // settings.batch)):
+        here = place / f"round-{number:02d}"
+        done = here / "round.json"
+        models = here if number else initial
+        if not done.is_file():
+            reports = start
+            if number:
+                reports = _train(settings, here, frames, training, parts, seed, number, workers, previous)
+            committee = Committee.load(models / "models", dtype=settings.training.dtype)
+            result = measure(committee, *([frames[k] for k in part] for part in (parts.test, parts.valid, pool)))
+            room = min(settings.batch, settings.maximum - len(training))
+            picks = []
+            if room > 0:
+                covariance = Covariance()
+                for k in training:
+                    covariance.add(rows[k])
+                picks = chooser.select(
+                    Candidates(
+                        ids=[str(k) for k in pool],
+                        sigma=result.pool_error if settings.rules[name].get("sees") == "error" else result.pool_sigma,
+                        features=np.array([rows[k].mean(axis=0) for k in pool]),
+                        conditions=["pool"] * len(pool),
+                        rows=[rows[k] for k in pool],
+                    ),
+                    Labelled(np.array([rows[k].mean(axis=0) for k in training]), ["pool"] * len(training), covariance),
+                    room,
+                    np.random.default_rng([seed, number]),
+                )
+            chosen = [pool[p.index] for p in picks]
+            left = np.setdiff1d(np.arange(len(pool)), [p.index for p in picks])
+            summary = result.summary | {
+                "version": VERSION,
+                "rule": name,
+                "seed": seed,
+                "round": number,
+                "n": len(training),
+                "training_seconds": sum(report.seconds for report in reports),
+                "picked": chosen,
+                "reasons": [p.reason for p in picks],
+                "sigma_selected": _mean(result.pool_sigma[[p.index for p in picks]]),
+                "sigma_remaining": _mean(result.pool_sigma[left]),
+            }
+            write_json(done, summary)
+        content = read_json(done)
+        results.append(content)
+        chosen = content["picked"]
+        if not chosen:
+            break
+        training += chosen
+        pool = [k for k in pool if k not in set(chosen)]
+        previous = _stems(models, settings)
+    return results
+
+
+def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:
+    """The selection rule that the study calls `name`. Raises InputError."""
+    if name == INITIAL:
+        raise InputError(f'no rule may be called "{INITIAL}": the common start of all rules is')
+    given = dict(settings.rules[name])
+    if (seen := given.pop("sees", "sigma")) not in ("sigma", "error"):
+        raise unknown("value", str(seen), ("sigma", "error"), where=f"rules.{name}.sees")
+    return rule(given.pop("rule", name), **given)
+
+
+def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Split]:
+    """The frames and their split: test and validation by `test_seed`, the initial frames by `seed`."""
+    found = read_labelled(
+        settings.data, energy_key=settings.energy_key, forces_key=settings.forces_key, missing=settings.missing
+    )
+    base = split(
+        found.frames, initial=settings.initial, valid=settings.valid, test=settings.test, seed=settings.test_seed
+    )
+    rest = np.random.default_rng([seed, 1]).permutation(sorted(base.initial + base.pool)).tolist()
+    if len(rest) < settings.maximum:
+        raise InputError(f"maximum = {settings.maximum} is more than the {len(rest)} frames that can be trained on")
+    start = settings.initial
+    return found.frames, Split(sorted(rest[:start]), base.valid, base.test, sorted(rest[start:]), base.left_out)
+
+
+def run_folder(folder: Path, name: str, seed: int) -> Path:
+    return folder / "runs" / f"{name}-{seed}"
+
+
+def rounds(place: Path) -> list[Path]:
+    """The finished rounds of a run, in order."""
+    return sorted(place.glob("round-*/round.json"))
+
+
+def settings_to_json(settings: QBCSettings) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return {"version": VERSION, **content, "data": str(Path(settings.data).resolve())}
+
+
+def settings_from_json(content: Mapping[str, Any]) -> QBCSettings:
+    fields = {key: value for key, value in content.items() if key != "version"}
+    return QBCSettings(**{**fields, "data": Path(fields["data"]), "training": MACESettings(**fields["training"])})
+
+
+def _differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
+    """What keeps a study from being the one in its folder: seeds and rules may join, no rule may change."""
+    both = set(new["rules"]) & set(old["rules"])
+    changed = [f"rules.{name}" for name in both if new["rules"][name] != old["rules"][name]]
+    others = [key for key in new if key not in ("rules", "seeds") and new[key] != old.get(key)]
+    return sorted(changed + others)
+
+
+def _stems(here: Path, settings: QBCSettings) -> list[Path]:
+    count = 1 if settings.committee == "shallow" else settings.members
+    return [here / "models" / f"member-{k}" for k in range(count)]
+
+
+def _train(
+    settings: QBCSettings,
+    here: Path,
+    frames: Sequence[Atoms],
+    training: Sequence[int],
+    parts: Split,
+    seed: int,
+    number: int,
+    workers: int,
+    previous: Sequence[Path] | None,
+) -> list[TrainingReport]:
+    here.mkdir(parents=True, exist_ok=True)
+    write(here / "train.xyz", [frames[k] for k in training], format="extxyz")
+    write(here / "valid.xyz", [frames[k] for k in parts.valid], format="extxyz")
+    stems = _stems(here, settings)
+    jobs = [
+        TrainingJob(
+            member=k,
+            seed=10_000 * seed + 100 * number + k,
+            train=here / "train.xyz",
+            valid=here / "valid.xyz",
+            folder=here / "logs",
+            out=stem,
+            warm_start=previous[k] if previous and settings.warm_start else None,
+            heads=settings.members if settings.committee == "shallow" else 1,
+        )
+        for k, stem in enumerate(stems)
+    ]
+    return train_committee(jobs, settings.training, workers)
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -1,0 +1,37 @@
+"""What a campaign has made, for other programs: its data and its models."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ase.io import write as ase_write
+
+from tentpole.campaign import batches
+from tentpole.errors import InputError
+from tentpole.storage.structures import labelled_atoms
+
+
+def export_campaign(root: Path, out: Path) -> list[Path]:
+    """Write what a campaign has made to `out`: dataset.extxyz, the newest members, and each as a .model file
+    that MACE's ASE calculator and LAMMPS export read. Returns the paths."""
+    from tentpole.committee.committee_files import member_stems
+    from tentpole.committee.member_files import read_member
+
+    if not batches.is_closed(root, 0):
+        raise InputError(f"{root}: has no labels yet. Go on with: tentpole run {root}")
+    out.mkdir(parents=True, exist_ok=True)
+    labels, round = [], 0
+    while batches.is_closed(root, round):
+        labels += batches.labels_of(root, round)
+        round += 1
+    made = [out / "dataset.extxyz"]
+    ase_write(made[0], [labelled_atoms(label) for label in labels], format="extxyz")
+    for stem in member_stems(root):
+        made += [Path(shutil.copy2(stem.with_suffix(suffix), out)) for suffix in (".safetensors", ".json")]
+        import torch
+
+        model, _ = read_member(stem)
+        made.append(out / f"{stem.name}.model")
+        torch.save(model, made[-1])
+    return made

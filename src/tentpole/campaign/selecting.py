@@ -1,0 +1,202 @@
+"""From explorations to a batch: candidates, one rule, audit frames, and what the round's report needs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tentpole.campaign.batches import Request
+from tentpole.exploration import Exploration
+from tentpole.records import Candidate, FloatArray
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
+
+if TYPE_CHECKING:
+    from tentpole.entropy import Fingerprint
+
+
+def candidates_of(explorations: Sequence[Exploration], fingerprint: Fingerprint) -> list[Candidate]:
+    """All snapshots with whole scores, in the order of walkers and steps."""
+    return [
+        Candidate(snapshot, scores, fingerprint.fingerprints(snapshot.atoms))
+        for exploration in explorations
+        for snapshot, scores in zip(exploration.snapshots, exploration.scores, strict=True)
+        if not scores.failed and scores.finite
+    ]
+
+
+def table(candidates: Sequence[Candidate]) -> Candidates:
+    """The candidates as a rule sees them: σ is the mean force disagreement in eV/Å."""
+    return Candidates(
+        ids=[c.snapshot.id for c in candidates],
+        sigma=np.array([c.scores.force_std for c in candidates], dtype=float),
+        features=np.array([c.fingerprints.mean(axis=0) for c in candidates]),
+        conditions=[str(c.snapshot.condition) for c in candidates],
+        rows=[c.fingerprints for c in candidates],
+    )
+
+
+Chosen = tuple[Candidate, Pick, bool]
+"""A candidate, why it was picked, and whether it is an audit frame."""
+
+QUEUE = 2
+"""Frames queued per frame wanted, where the choice is looked at again before they are labelled."""
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    rule: SelectionRule,
+    labelled: Labelled,
+    k: int,
+    audit: float,
+    rng: np.random.Generator,
+) -> tuple[list[Chosen], dict[str, Any]]:
+    """At most k candidates with their picks; the last of each triple tells audit frames.
+
+    A share `audit` of the k (at least one where the share is not zero) is drawn at random before the rule
+    looks, whatever its scores: those frames judge the committee without bias.
+    """
+    audited, rest = draw_audit(candidates, k, audit, rng)
+    chosen = [_audited(c) for c in audited] + by_rule(rest, rule, labelled, k - len(audited), rng)
+    return chosen, describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+
+
+def draw_audit(
+    candidates: Sequence[Candidate], k: int, audit: float, rng: np.random.Generator
+) -> tuple[list[Candidate], list[Candidate]]:
+    """The audit frames among k, and the other candidates."""
+    if not candidates:
+        return [], []
+    n_audit = min(len(candidates), k, max(1, round(audit * k))) if audit > 0 else 0
+    drawn = set(rng.choice(len(candidates), n_audit, replace=False).tolist())
+    audited = [c for i, c in enumerate(candidates) if i in drawn]
+    return audited, [c for i, c in enumerate(candidates) if i not in drawn]
+
+
+def by_rule(
+    candidates: Sequence[Candidate], rule: SelectionRule, labelled: Labelled, k: int, rng: np.random.Generator
+) -> list[Chosen]:
+    """At most k that the rule picks."""
+    if not candidates or k <= 0:
+        return []
+    return [(candidates[pick.index], pick, False) for pick in rule.select(table(candidates), labelled, k, rng)]
+
+
+def choose_again(
+    audited: Sequence[tuple[Candidate, Candidate]],
+    queued: Sequence[tuple[Candidate, Candidate]],
+    rule: SelectionRule,
+    labelled: Labelled,
+    k: int,
+    rng: np.random.Generator,
+) -> tuple[list[Chosen], list[dict[str, Any]]]:
+    """From a queue, whose frames come as (as queued, as scored now), what is still worth a label; and what is dropped.
+
+    Audit frames stay, whatever their scores. A dropped frame has its id, its σ_F (eV/Å) and gain before and now, and
+    the reason in words.
+    """
+    stay = [_audited(now if now.scores.finite else old) for old, now in audited]
+    fit = [now for _, now in queued if not now.scores.failed and now.scores.finite]
+    chosen = by_rule(fit, rule, labelled, k - len(stay), rng)
+    kept = {c.snapshot.id for c, _, _ in chosen}
+    full = len(chosen) >= k - len(stay)
+    dropped = []
+    for old, now in queued:
+        if now.snapshot.id in kept:
+            continue
+        dropped.append(
+            {
+                "id": now.snapshot.id,
+                "force_std": [old.scores.force_std, _finite(now.scores.force_std)],
+                "gain": [old.scores.gain, _finite(now.scores.gain)],
+                "reason": _why_dropped(old, now, [c for c, _, _ in chosen], full),
+            }
+        )
+    return stay + chosen, dropped
+
+
+def _audited(candidate: Candidate) -> Chosen:
+    reason = "audit: drawn at random in time, whatever its scores"
+    return candidate, Pick(-1, candidate.snapshot.id, _scores(candidate), reason), True
+
+
+def _why_dropped(old: Candidate, now: Candidate, chosen: Sequence[Candidate], full: bool) -> str:
+    if now.scores.failed or not now.scores.finite:
+        return f"it can no longer be scored ({now.scores.failed or 'its scores are not finite'})"
+    was, new = old.scores, now.scores
+    said = (
+        f"σ_F {1e3 * was.force_std:.3g} -> {1e3 * new.force_std:.3g} meV/Å and gain {was.gain:.3g} -> {new.gain:.3g} "
+        "with the labels of the round before"
+    )
+    if not full:
+        return f"{said}: the rule no longer thinks it worth a label"
+    below = [
+        name
+        for name, value, others in (
+            ("σ_F", new.force_std, [c.scores.force_std for c in chosen]),
+            ("gain", new.gain, [c.scores.gain for c in chosen]),
+        )
+        if others and value < min(others)
+    ]
+    less = f", whose {' and '.join(below)} {'are all' if len(below) > 1 else 'is always'} higher" if below else ""
+    return f"{said}: the rule now prefers {len(chosen)} others of the queue{less}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def requests_of(
+    chosen: Sequence[Chosen], reference: str, charge: int | None, multiplicity: int | None
+) -> list[Request]:
+    """The batch: every pick with its scores and its reason."""
+    return [
+        Request(
+            id=candidate.snapshot.id,
+            atoms=candidate.snapshot.atoms,
+            reference=reference,
+            charge=charge,
+            multiplicity=multiplicity,
+            condition=candidate.snapshot.condition,
+            audit=audited,
+            reason=pick.reason,
+            scores={**_scores(candidate), **pick.scores},
+        )
+        for candidate, pick, audited in chosen
+    ]
+
+
+def describe(candidates: Sequence[Candidate], chosen: set[str]) -> dict[str, Any]:
+    """σ and gain of what was chosen beside those of what remains: they approach each other at the end."""
+    picked = [c for c in candidates if c.snapshot.id in chosen]
+    left = [c for c in candidates if c.snapshot.id not in chosen]
+    return {
+        "candidates": len(candidates),
+        "chosen": len(picked),
+        "by_condition": dict(Counter(str(c.snapshot.condition) for c in picked)),
+        "force_std_chosen": _summary([c.scores.force_std for c in picked]),
+        "force_std_remaining": _summary([c.scores.force_std for c in left]),
+        "gain_chosen": _summary([c.scores.gain for c in picked]),
+        "gain_remaining": _summary([c.scores.gain for c in left]),
+    }
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    array: FloatArray = np.asarray(values)
+    low, middle, high = np.quantile(array, [0.05, 0.5, 0.95])
+    return {"mean": float(array.mean()), "p05": float(low), "median": float(middle), "p95": float(high)}
+
+
+def _scores(candidate: Candidate) -> dict[str, float]:
+    scores = candidate.scores
+    return {
+        "energy_std": scores.energy_std,
+        "force_std": scores.force_std,
+        "max_force_std": scores.max_force_std,
+        "gain": scores.gain,
+    }

@@ -1,0 +1,5 @@
+"""The command `tentpole`."""
+
+from tentpole.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,433 @@
+"""The command `tentpole`. Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict,
+130 Ctrl-C, with everything saved."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tentpole.cli.pool import pool_app
+from tentpole.errors import InputError, StateError, TentpoleError
+
+if TYPE_CHECKING:
+    from tentpole.cli.files import Counts
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Active learning of interatomic potentials inside ASE: few labels, each where it counts.",
+)
+models_app = typer.Typer(no_args_is_help=True, help="Models of others: bring them into Tentpole's safe format.")
+app.add_typer(models_app, name="models")
+app.add_typer(pool_app, name="pool")
+
+out = Console()
+err = Console(stderr=True)
+
+Dir = Annotated[Path | None, typer.Option("--dir", help="The campaign's folder. Default: runs/<name>.")]
+CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a campaign folder to go on with.")]
+Folder = Annotated[Path, typer.Argument(help="A campaign folder.")]
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_ROOM = (
+    "Make room there, or mend the disk or its permissions; then the same command goes on: what was written so far "
+    "is whole."
+)
+STOPPED = "\nStopped. Everything so far is saved; the same command goes on."
+
+
+class Stopped(Exception):
+    """SIGTERM: a queue system takes its machine back."""
+
+
+def main() -> None:
+    """Entry point: run the command and turn errors into messages and exit statuses."""
+    signal.signal(signal.SIGTERM, _stop)
+    # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
+    try:
+        status = app(standalone_mode=False)  # the status of a typer.Exit, or what a command returned: nothing
+    except (InputError, StateError) as error:
+        _say(error)
+        sys.exit(2)
+    except TentpoleError as error:
+        _say(error)
+        sys.exit(3)
+    except OSError as error:
+        if error.errno not in _DISK:
+            err.print_exception()
+            sys.exit(3)
+        _say(StateError(f"{error.filename or 'a file'}: {error.strerror}. {_ROOM}"))
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        err.print(STOPPED)
+        sys.exit(130)
+    except Stopped:
+        err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
+        sys.exit(3)
+    except Exception as error:
+        if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
+            err.print(f"[red]{escape(str(getattr(error, 'message', error)))}[/]  (tentpole --help)", highlight=False)
+            sys.exit(2)
+        err.print_exception()
+        err.print("\nStopped by an unexpected error. Everything so far is saved; the same command goes on.")
+        sys.exit(3)
+    if status == 130:
+        err.print(STOPPED)
+    sys.exit(status or 0)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _say(error: Exception) -> None:
+    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(campaign: CampaignFile) -> None:
+    """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
+    from tentpole.campaign.preflight import check_campaign
+
+    good = True
+    for line in check_campaign(campaign):
+        good &= line.good
+        mark = "[green]ok  [/]" if line.good else "[red]FAIL[/]"
+        out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
+    if not good:
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(campaign: CampaignFile, dir: Dir = None) -> None:
+    """Start a campaign, or go on with it, until there is a verdict."""
+    from tentpole.campaign.campaign import Campaign
+    from tentpole.cli.progress_bars import Screen
+
+    again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
+    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
+        folder = live.folder
+        live.run()
+    _print_status(folder)
+    out.print(f"A page to look at: tentpole report {folder}", highlight=False)
+
+
+@app.command()
+def status(folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Where a campaign stands: rounds, errors, labels, time, verdict."""
+
+    if as_json:
+        pass
+    else:
+        _print_status(folder)
+
+
+@app.command()
+def report(folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Where to.")] = None) -> None:
+    """One self-contained HTML page, and its figures as PNG beside it."""
+    from tentpole.report import write_report
+
+    out.print(f"{write_report(folder, out_dir)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="As in r003-w02-000150.")]) -> None:
+    """Why this frame was labelled, or was not."""
+    from tentpole.report import explain as explain_snapshot
+
+    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def score(
+    structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
+    models: Annotated[list[Path], typer.Option("--models", help="A campaign folder, a models folder, or members.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
+    dataset: Annotated[Path | None, typer.Option("--dataset", help="Frames that the gain is reckoned against.")] = None,
+    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+) -> None:
+    """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
+    from tentpole.cli.files import score_file
+
+    counts = score_file(structures, list(models), dataset, out_file, cutoff, eps)
+    _print_counts("scored", counts, out_file)
+
+
+@app.command()
+def select(
+    structures: Annotated[Path, typer.Argument(help="Frames with scores, as `tentpole score` writes them.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
+    dataset: Annotated[Path | None, typer.Option("--dataset", help="Frames that have labels already.")] = None,
+    rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
+        "two_key"
+    ),
+    count: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="The rule's own: --set shortlist=5")] = None,
+    seed: Annotated[int, typer.Option(help="Of what the rule draws at random.")] = 0,
+    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+) -> None:
+    """The frames worth a label by one rule, in order, each with the reason."""
+    from tentpole.cli.files import select_file, settings_of
+
+    words = settings_of(settings or [])
+    counts = select_file(
+        structures, dataset, out_file, rule=rule, count=count, settings=words, seed=seed, cutoff=cutoff, eps=eps
+    )
+    _print_counts("selected", counts, out_file)
+    if not counts.done:
+        out.print("No frame is worth a label by this rule; nothing was written.")
+
+
+@app.command()
+def label(
+    structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
+    reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
+    charge: Annotated[int | None, typer.Option(help="Of every frame, in e.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(help="2S + 1.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Labels at a time. Default: one per core.")] = None,
+    dir: Annotated[Path | None, typer.Option("--dir", help="Where labels are kept. Default: <out>-labels.")] = None,
+) -> None:
+    """Label structures with a reference method on this machine. Resumable: no label is computed twice."""
+    from tentpole.cli.files import label_file
+    from tentpole.cli.progress_bars import Screen
+
+    folder = dir or out_file.with_name(f"{out_file.stem}-labels")
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        counts = label_file(
+            structures,
+            reference,
+            out_file,
+            folder=folder,
+            charge=charge,
+            multiplicity=multiplicity,
+            workers=workers,
+            watch=screen,
+        )
+    _print_counts("labelled", counts, out_file)
+    if counts.failed:
+        out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    frames: Annotated[Path, typer.Argument(help="Labelled frames, energies and forces under any usual key.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the committee.")],
+    valid: Annotated[Path | None, typer.Option(help="Frames that stop it in time; else a tenth is held back.")] = None,
+    members: Annotated[int, typer.Option(help="2 or more.")] = 4,
+    shallow: Annotated[bool, typer.Option("--shallow", help="One network with so many readout heads.")] = False,
+    warm_start: Annotated[Path | None, typer.Option("--from", help="Go on from this committee's weights.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="MACE's: --set updates=600")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Members at a time. Default: one per core.")] = None,
+) -> None:
+    """Train a committee on labelled frames. Resumable: members that are finished are kept."""
+    from tentpole.cli.files import settings_of, train_files
+    from tentpole.cli.progress_bars import Screen
+
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        reports = train_files(
+            frames,
+            out_dir,
+            valid=valid,
+            members=members,
+            shallow=shallow,
+            warm_start=warm_start,
+            settings=settings_of(settings or []),
+            seed=seed,
+            workers=workers,
+            watch=screen,
+        )
+    for report in reports:
+        errors = f"{_meV(report.force_rmse)} meV/Å, {_meV(report.energy_rmse)} meV/atom"
+        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s", highlight=False)
+    out.print(f"{out_dir}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def references(name: Annotated[str | None, typer.Argument(help="One of them, to see it whole.")] = None) -> None:
+    """The reference files that are there, or one of them."""
+    from tentpole.labeling import references as known
+
+    if name is not None:
+        reference = known.load(name)
+        out.print(escape(Path(reference.source).read_text()), highlight=False)
+        return
+    table = Table("name", "what", "requires")
+    for key in known.available():
+        reference = known.load(key)
+        table.add_row(key, reference.description, ", ".join(reference.requires) or "-")
+    out.print(table)
+
+
+@app.command()
+def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Where to.")]) -> None:
+    """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
+    from tentpole.campaign.export import export_campaign
+
+    for path in export_campaign(folder, out_dir):
+        out.print(str(path), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def qbc(
+    study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
+    dir: Annotated[Path | None, typer.Option("--dir", help="Its folder. Default: runs/<file's stem>.")] = None,
+    parallel: Annotated[int | None, typer.Option(help="Runs at a time. Default: one per two cores.")] = None,
+) -> None:
+    """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
+    from tentpole.benchmarks.qbc import run
+    from tentpole.benchmarks.qbc.config import read_study
+    from tentpole.benchmarks.qbc.figures import draw
+    from tentpole.benchmarks.qbc.summary import summarise
+    from tentpole.cli.progress_bars import Screen
+    from tentpole.storage.atomic import write_json
+
+    settings, folder = read_study(study), dir or Path("runs") / study.stem
+    rounds = -(-(settings.maximum - settings.initial) // settings.batch) + 1
+    total, done = rounds * len(settings.rules) * len(settings.seeds), 0
+    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {dir}" if dir else "")):
+
+        def told(name: str, seed: int, measures: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            screen.note(f"{name}, seed {seed}: {measures['n']} frames, {1000 * measures['force_rmse']:.1f} meV/Å")
+            screen.progress("rounds", done, total)
+
+        run(settings, folder, parallel=parallel, on_round=told)
+    facts = summarise(folder)
+    write_json(folder / "summary.json", facts)
+    _print_study(facts)
+    for path in (draw(folder, folder / "curves.png"), folder / "summary.json"):
+        out.print(f"{path}", highlight=False, soft_wrap=True)
+
+
+@models_app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="A MACE .model file (a pickle).")],
+    out_stem: Annotated[Path | None, typer.Option("--out", help="Stem of the two files to write.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Reading a pickle runs its code: you trust it.")] = False,
+) -> None:
+    """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
+    from tentpole.committee import import_model as convert
+
+    out.print(f"{convert(file, out_stem, trust=trust)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _on_interrupt(command: str) -> Iterator[None]:
+    """Say how to go on when the work is interrupted."""
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped):
+        out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
+        raise
+
+
+def _print_counts(done: str, counts: Counts, file: Path) -> None:
+    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", highlight=False, soft_wrap=True)
+    for reason, number in counts.reasons.items():
+        out.print(f"  {number} x {escape(reason)}", highlight=False, soft_wrap=True)
+
+
+def _print_study(facts: dict[str, Any]) -> None:
+    table = Table(title="at the end of the curves, means over seeds", title_justify="left")
+    table.add_column("rule", no_wrap=True)
+    for heading in ("frames", "seeds", "force RMSE", "95th perc.", "rank corr.", "covered", "time"):
+        table.add_column(heading, justify="right")
+    for name, r in facts["rules"].items():
+        share = "" if r["coverage"] is None else f"{r['coverage']:.0%}"
+        seconds = "" if r["training_seconds"] is None else f"{r['training_seconds']:.0f} s"
+        errors = (_meV(r["force_rmse"]), _meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
+        table.add_row(name, str(r["n"]), str(r["seeds"]), *errors, share, seconds)
+    out.print(table)
+    words = "meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %; time of a training."
+    out.print(words, style="dim")
+    for r in facts["ratios"]:
+        bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
+        words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
+        out.print(words, highlight=False)
+    for name, sizes in facts["stop"].items():
+        found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
+        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
+    if any(r["alike"] for r in facts["rules"].values()):
+        out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
+
+
+def _print_status(folder: Path) -> None:
+    from tentpole.campaign.record import first_and_last, summarize
+
+    facts = summarize(folder)
+    table = Table(title=f"{facts['name']}: {facts['labels']} labels by {facts['reference']}", title_justify="left")
+    for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
+        table.add_column(heading, justify="right")
+    for r in facts["rounds"]:
+        table.add_row(
+            str(r["round"]),
+            f"{r['labels']}/{r['asked']}",
+            str(r["failed"]),
+            _meV(r["force_std_chosen"].get("median")),
+            _meV(r["force_std_remaining"].get("median")),
+            _meV(r["new_force_rmse"]),
+            _meV(r["validation_force_rmse"]),
+        )
+    out.print(table)
+    out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
+    calibration = facts["rounds"][-1]["calibration"] if facts["rounds"] else {}
+    if calibration:
+        out.print(f"Calibration of the largest atomic σ_F: {calibration['words']}", highlight=False)
+        if words := calibration.get("frames", {}).get("words"):
+            out.print(f"Calibration of a frame's mean σ_F: {words}", highlight=False)
+    covered = [f"{r['coverage']:.0%}" for r in facts["rounds"] if r["coverage"] is not None]
+    if covered:
+        out.print(f"New frames within the error promised a round before: {', '.join(covered)}", highlight=False)
+    seconds = facts["seconds"]
+    total = sum(seconds.values()) or 1.0
+    parts = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
+    out.print(f"Time: {parts}", highlight=False)
+    spent = ", ".join(f"{name} {value:.0f}" for name, value in facts["budget"]["core_seconds"].items())
+    out.print(f"Core-seconds of workers: {spent}", highlight=False)
+    for line in facts["budget"]["words"]:
+        out.print(f"{line}.", highlight=False)
+    first, last = first_and_last(facts)
+    if last == last and last > 0 and len(facts["rounds"]) > 1:
+        out.print(
+            f"Force RMSE on {facts['validation_labels']} held-out frames: {1000 * first:.1f} -> {1000 * last:.1f} "
+            f"meV/Å, {first / last:.2f} times lower",
+            highlight=False,
+        )
+    verdict = facts["verdict"]
+    if verdict is None:
+        out.print(f"No verdict yet. To go on: tentpole run {folder}", highlight=False)
+        return
+    out.print(f"[bold]{verdict['kind']}[/]: {escape(verdict['reason'])}", highlight=False)
+    for test in verdict["evidence"]:
+        mark = {True: "[green]holds [/]", False: "[red]fails [/]", None: "[yellow]open  [/]"}[test["holds"]]
+        value = "-" if test["value"] is None else f"{test['value']:.4g}"
+        note = f" ({escape(test['note'])})" if test["note"] else ""
+        out.print(f"  {mark} {escape(test['test'])}: {value}, bound {test['bound']:.4g}{note}", highlight=False)
+
+
+def _meV(value: float | None) -> str:
+    return "-" if value is None else f"{1000 * value:.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""The steps of the loop on files, one by one, for scripts: score, select, label, train."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from pydantic import ValidationError
+
+from tentpole.campaign.training import HELD_BACK
+from tentpole.config.sections import explain_errors
+from tentpole.errors import InputError
+from tentpole.progress import Silent, Watcher
+from tentpole.records import bare, structure_hash
+from tentpole.storage.atomic import read_json, write_json
+from tentpole.storage.labels import label_path, read_label
+from tentpole.storage.structures import labelled_atoms, read_structures, write_frames
+
+if TYPE_CHECKING:
+    from tentpole.training import TrainingReport
+
+SCORES = ("energy_std", "energy_std_per_atom", "force_std", "max_force_std", "gain")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many frames were done, how many failed, and why."""
+
+    done: int
+    failed: int
+    reasons: dict[str, int]
+
+
+def settings_of(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as settings; values as in TOML, and a bare word is text. Raises InputError."""
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f'--set {word}: write key=value, as in --set updates=600 or --set method="exact"')
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = value
+    return found
+
+
+def score_file(
+    structures: Path, models: Sequence[Path], dataset: Path | None, out: Path, cutoff: float, eps: float
+) -> Counts:
+    """Write `structures` to `out` as extended XYZ with energy_std (eV), energy_std_per_atom (eV/atom),
+    force_std and max_force_std (eV/Å) and gain in info; a frame that cannot be scored has failed = reason.
+
+    Non-finite coordinates cannot be written as numbers that others read: such a frame keeps them.
+    """
+    from tentpole.committee import Committee
+    from tentpole.entropy import GOM, Covariance
+    from tentpole.exploration.scoring import score
+
+    frames = read_structures(structures, ":", "STRUCTURES", finite=False)
+    fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
+    for known in read_structures(dataset, ":", "--dataset") if dataset is not None else []:
+        covariance.add(fingerprint.fingerprints(known))
+    committee = Committee.load([str(path) for path in models])
+    results = score(frames, committee, fingerprint, covariance)
+    written = []
+    for atoms, scores in zip(frames, results, strict=True):
+        plain = bare(atoms)
+        if scores.failed:
+            plain.info["failed"] = scores.failed
+        else:
+            plain.info |= {name: getattr(scores, name) for name in SCORES}
+        written.append(plain)
+    write_frames(out, written)
+    return _counts(len(frames), [scores.failed for scores in results if scores.failed])
+
+
+def select_file(
+    structures: Path,
+    dataset: Path | None,
+    out: Path,
+    *,
+    rule: str = "two_key",
+    count: int = 20,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    cutoff: float = 5.0,
+    eps: float = 1e-3,
+) -> Counts:
+    """Write the frames of `structures` that are worth a label to `out`, in the order they were picked, each with its
+    `frame` (its number in the file), scores and `reason`.
+
+    σ is the frame's `force_std`, as `score_file` writes it; frames with `failed` are left out and counted. The gain is
+    that over `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
+    """
+    from tentpole.entropy import GOM, Covariance
+    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled
+    from tentpole.selection import rule as make_rule
+
+    chooser = make_rule(rule, **(settings or {}))
+    if count < 1:
+        raise InputError(f"--count {count}: 1 or more")
+    frames = read_structures(structures, ":", "STRUCTURES", finite=False)
+    failed = [str(atoms.info["failed"]) for atoms in frames if "failed" in atoms.info]
+    numbers = [k for k, atoms in enumerate(frames) if "failed" not in atoms.info]
+    for k in numbers:
+        if not (np.isfinite(frames[k].positions).all() and np.isfinite(frames[k].cell.array).all()):
+            raise InputError(f"{structures}: frame {k}: positions or cell are not finite: score the file first")
+        sigma = frames[k].info.get("force_std")
+        if not isinstance(chooser, WITHOUT_SIGMA) and not (isinstance(sigma, float | int) and np.isfinite(sigma)):
+            raise InputError(
+                f'{structures}: frame {k} has no finite force_std, which the rule "{rule}" looks at. Score the file '
+                f"first: tentpole score {structures} --models … --out scored.extxyz; or choose with one of "
+                f"{', '.join(sorted(name for name, kind in KINDS.items() if kind in WITHOUT_SIGMA))}"
+            )
+    if not numbers:
+        raise InputError(f"{structures}: all {len(frames)} frames have failed to be scored, none can be selected")
+    fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
+    known = [
+        fingerprint.fingerprints(atoms)
+        for atoms in (read_structures(dataset, ":", "--dataset") if dataset is not None else [])
+    ]
+    for block in known:
+        covariance.add(block)
+    rows = [fingerprint.fingerprints(frames[k]) for k in numbers]
+    means = [block.mean(axis=0) for block in known]
+    picks = chooser.select(
+        Candidates(
+            ids=[str(k) for k in numbers],
+            sigma=np.array([float(frames[k].info.get("force_std", 0.0)) for k in numbers]),
+            features=np.array([block.mean(axis=0) for block in rows]),
+            conditions=[structures.stem] * len(numbers),
+            rows=rows,
+        ),
+        Labelled(
+            np.array(means) if means else np.zeros((0, rows[0].shape[1])), [structures.stem] * len(known), covariance
+        ),
+        count,
+        np.random.default_rng(seed),
+    )
+    written = []
+    for pick in picks:
+        frame = frames[numbers[pick.index]]
+        atoms, kept = bare(frame), {name: frame.info[name] for name in SCORES if name in frame.info}
+        atoms.info |= {"frame": numbers[pick.index], **kept, **pick.scores, "reason": pick.reason}
+        written.append(atoms)
+    if written:
+        write_frames(out, written)
+    return Counts(len(written), len(failed), dict(Counter(failed).most_common()))
+
+
+def label_file(
+    structures: Path,
+    reference: str,
+    out: Path,
+    *,
+    folder: Path,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+    workers: int | None = None,
+    watch: Watcher | None = None,
+) -> Counts:
+    """Label `structures` on this machine and write those that have a label to `out`, in their order, with REF_energy
+    (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³).
+
+    Labels are kept in `folder` as they come: after an interruption the same call goes on. Raises as `label_all`.
+    """
+    from tentpole.execution.local import local
+    from tentpole.labeling import Task, label_all, load
+    from tentpole.storage.lock import Lock
+
+    frames = [bare(atoms) for atoms in read_structures(structures, ":", "STRUCTURES")]
+    elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
+    method, watch = load(reference, elements), watch or Silent()
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = [Task(folder, method, atoms, charge, multiplicity) for atoms in frames]
+    failed: dict[str, str] = {}
+    with Lock(folder), local(workers) as executor:
+        for done, outcome in enumerate(label_all(tasks, executor), 1):
+            watch.progress("labels", done, len({task.name for task in tasks}))
+            if not outcome.ok:
+                failed[outcome.name] = outcome.message
+    labels = [read_label(label_path(folder, task.structure, method.hash)) for task in tasks if task.name not in failed]
+    if labels:
+        write_frames(out, [labelled_atoms(label) for label in labels])
+    return _counts(len(tasks), [failed[task.name] for task in tasks if task.name in failed])
+
+
+def train_files(
+    frames: Path,
+    out: Path,
+    *,
+    valid: Path | None = None,
+    members: int = 4,
+    shallow: bool = False,
+    warm_start: Path | None = None,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    watch: Watcher | None = None,
+) -> list[TrainingReport]:
+    """Train a committee on labelled `frames` into the folder `out`, from scratch or from the weights in `warm_start`.
+
+    Energies and forces are found under any of the usual keys. valid None: every tenth frame is held back to stop
+    the trainings in time. A member that is there already is kept: after an interruption the same call goes on.
+    Raises InputError before anything is trained where files, settings or the content of `out` do not fit.
+    """
+    from tentpole.benchmarks.qbc.config import Training
+    from tentpole.committee.committee_files import member_stems
+    from tentpole.storage.labelled import read_labelled
+    from tentpole.training import TrainingJob, train_committee
+
+    try:
+        method = Training.model_validate(settings or {}).build()
+    except ValidationError as error:
+        raise explain_errors(error, Training, Path("--set")) from None
+    if members < 2:
+        raise InputError(f"--members {members}: 2 or more; one model has nothing to disagree with")
+    known = read_labelled(frames).frames
+    held = [k for k in range(len(known)) if k % HELD_BACK == HELD_BACK - 1] or [len(known) - 1]
+    parts = {
+        "train": [atoms for k, atoms in enumerate(known) if valid is not None or k not in held],
+        "valid": [known[k] for k in held] if valid is None else read_labelled(valid).frames,
+    }
+    if not parts["train"]:
+        raise InputError(f"{frames}: one frame is not enough: some are trained on, others stop the training in time")
+    stems = None if warm_start is None else member_stems(warm_start)
+    names = [f"member-{m}" for m in range(1 if shallow else members)]
+    if stems is not None and len(stems) != len(names):
+        raise InputError(f"--from {warm_start}: holds {len(stems)} members, {len(names)} are to be trained")
+    out.mkdir(parents=True, exist_ok=True)
+    frozen = {part: _checksum(some) for part, some in parts.items()}
+    start = None if warm_start is None else str(warm_start.resolve())
+    made_of = {"members": members, "shallow": shallow, "from": start, "settings": asdict(method), "seed": seed}
+    _keep_order(out, {**frozen, **made_of})
+    for part, some in parts.items():
+        write_frames(out / f"{part}.extxyz", some)
+    jobs = [
+        TrainingJob(
+            member=m,
+            seed=seed * 1000 + m,
+            train=out / "train.extxyz",
+            valid=out / "valid.extxyz",
+            folder=out,
+            out=out / name,
+            warm_start=None if stems is None else stems[m],
+            heads=members if shallow else 1,
+        )
+        for m, name in enumerate(names)
+    ]
+    share: dict[int, float] = {}
+
+    def on_progress(member: int, epoch: int, of: int) -> None:
+        share[member] = min(1.0, epoch / max(of, 1))
+        (watch or Silent()).progress("training", sum(share.values()), len(jobs))
+
+    return train_committee(jobs, method, workers, on_progress)
+
+
+def _keep_order(out: Path, order: dict[str, Any]) -> None:
+    """Note what this folder's committee is trained from; members of another order would be taken for finished."""
+    path = out / "order.json"
+    if not path.exists():
+        write_json(path, order)
+        return
+    before = read_json(path)
+    if changed := [key for key in order if before.get(key) != order[key]]:
+        raise InputError(
+            f"{out}: holds a committee, begun with another {', '.join(changed)}. Name another folder with --out, or "
+            "repeat the first command to go on with it"
+        )
+
+
+def _checksum(frames: Sequence[Atoms]) -> str:
+    digest = hashlib.sha256()
+    for atoms in frames:
+        digest.update(structure_hash(atoms).encode())
+        digest.update(np.float64(atoms.info["REF_energy"]).tobytes() + atoms.arrays["REF_forces"].tobytes())
+    return digest.hexdigest()
+
+
+def _counts(total: int, reasons: Sequence[str]) -> Counts:
+    return Counts(total - len(reasons), len(reasons), dict(Counter(reasons).most_common()))

@@ -1,0 +1,136 @@
+"""Potentials trained by others on much data, by name: as a driver, or as a frozen extra vote."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from tentpole.committee.ase_voter import AseVoter
+from tentpole.committee.committee import Voter, choose_device
+from tentpole.committee.mace_architecture import mace
+from tentpole.committee.mace_voter import MaceVoter
+from tentpole.errors import InputError, unknown
+
+
+def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Voter:
+    """The voter of that name. Its weights come from where its own package keeps them.
+
+    "chgnet"              CHGNet with the weights of its package
+    "mace-mp:small"       MACE-MP by mace's own loader: small, medium, medium-mpa-0, ... or a file of it
+    "mace-off:small"      MACE-OFF likewise
+    "nequip:FILE"         a compiled NequIP or Allegro model, by nequip's ASE calculator
+    "package.module:name" any ASE calculator: `name` is called without arguments, or is one. Trusted input: it
+                          is imported
+
+    Raises InputError with the command that helps where a package or weights are missing.
+    """
+    kind, _, rest = name.partition(":")
+    if kind in _KINDS:
+        return _KINDS[kind](rest, choose_device(device), dtype)
+    if rest:
+        return AseVoter(_by_import_path(kind, rest))
+    raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
+
+
+def check_name(name: str) -> None:
+    """Raises InputError for what cannot be the name of a foundation model, or where its package is missing."""
+    kind, _, rest = name.partition(":")
+    if kind not in _KINDS and not rest:
+        raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
+    if kind in _PACKAGES:
+        _require(kind, _PACKAGES[kind])
+
+
+def check_species(name: str, numbers: Iterable[int]) -> None:
+    """Load the model. Raises InputError where that fails or where it does not know one of the atomic numbers."""
+    strangers = sorted(set(numbers) - set(foundation(name).numbers))
+    if strangers:
+        raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in strangers)}')
+
+
+def _chgnet(variant: str, device: str, dtype: str) -> Voter:
+    _require("chgnet", _PACKAGES["chgnet"])
+    dynamics = importlib.import_module("chgnet.model.dynamics")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its device
+        calculator = dynamics.CHGNetCalculator(use_device=device, on_isolated_atoms="ignore")
+    return AseVoter(calculator, numbers=range(1, 95))
+
+
+def _mace(loader: str) -> Callable[[str, str, str], Voter]:
+    def load(variant: str, device: str, dtype: str) -> Voter:
+        module = mace("calculators.foundations_models")
+        model = variant or "small"
+        command = f"python -c \"from mace.calculators import {loader}; {loader}(model='{model}')\""
+        before = os.environ.get(_FORCE)
+        os.environ[_FORCE] = "1"  # mace's loader reads pickles of its own makers
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                found = getattr(module, loader)(model=model, device=device, return_raw_model=True)
+        except Exception as error:
+            raise InputError(
+                f"the weights of {loader} {model!r} cannot be had here ({error}). On a machine with access to "
+                f"them run `{command}`, or copy the file and name it: {loader.replace('_', '-')}:FILE"
+            ) from error
+        finally:
+            os.environ.pop(_FORCE, None) if before is None else os.environ.update({_FORCE: before})
+        found = found.double() if dtype == "float64" else found.float()
+        return MaceVoter(found.requires_grad_(False).eval(), [0], device)
+
+    return load
+
+
+def _nequip(file: str, device: str, dtype: str) -> Voter:
+    _require("nequip", _PACKAGES["nequip"])
+    command = f"nequip-compile MODEL {file} --mode aotinductor --device {device} --target ase"
+    if not Path(file).is_file():
+        raise InputError(f"no compiled model {file!r}: make it with `{command}`")
+    mace("modules")  # brings in e3nn as an old one needs it
+    try:
+        module = importlib.import_module("nequip.integrations.ase")
+    except ModuleNotFoundError:  # before 0.17
+        module = importlib.import_module("nequip.ase")
+    try:
+        calculator = module.NequIPCalculator.from_compiled_model(file, device=device)
+    except Exception as error:
+        raise InputError(
+            f"nequip cannot read {file!r} ({error}). It needs the e3nn that nequip asks for (0.6 for nequip 0.19), and "
+            f"the version of torch and the device that the model was compiled with: `{command}`"
+        ) from error
+    tables = [t.lookup_table for t in calculator.transforms if hasattr(t, "lookup_table")]
+    known = (tables[0] >= 0).nonzero().flatten().tolist() if tables else None
+    return AseVoter(calculator, numbers=known)
+
+
+def _by_import_path(module: str, name: str) -> Any:
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{module}:{name} cannot be imported ({error}). Is it installed, or on PYTHONPATH?") from error
+    return found if hasattr(found, "get_property") and not isinstance(found, type) else found()
+
+
+def _require(package: str, command: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"{package} is not installed: {command}")
+
+
+_NEQUIP = (
+    "pip install nequip, in an environment of its own: it replaces mace's e3nn 0.4.4 by 0.6, with which members train "
+    "and predict, but cannot be exported as .model files"
+)
+_PACKAGES = {"chgnet": "pip install 'tentpole[chgnet]'", "nequip": _NEQUIP}
+_FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_KINDS: dict[str, Callable[[str, str, str], Voter]] = {
+    "chgnet": _chgnet,
+    "mace-mp": _mace("mace_mp"),
+    "mace-off": _mace("mace_off"),
+    "nequip": _nequip,
+}

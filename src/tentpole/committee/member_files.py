@@ -1,0 +1,205 @@
+"""One member on disk: NAME.safetensors holds the weights, NAME.json says how to build the model around them.
+
+Reading either executes nothing. The JSON carries
+
+    format, version     "tentpole-member", 1
+    model               class, by name from a closed table
+    hyperparameters     plain values (blocks, readout and gate by name)
+    dtype, r_max (Å), atomic_numbers, heads, voting (the heads that are members)
+    E0s                 energies of the isolated atoms in eV, {head: {atomic number: energy}}, for the reader:
+                        the model's own stand among the weights
+    sha256              of NAME.safetensors
+    training            provenance: whatever the trainer recorded
+    checksum            SHA-256 of the rest; older members have none
+
+and is written last: a member whose JSON is there is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tentpole.committee.mace_architecture import build, hyperparameters
+from tentpole.committee.mace_voter import MaceVoter
+from tentpole.errors import InputError, StateError, unknown
+from tentpole.storage.atomic import atomic_write
+
+FORMAT = "tentpole-member"
+VERSION = 1
+_MEND = (
+    "Restore it from a copy, or delete the member's two files, .json and .safetensors: `tentpole run` trains what is "
+    "missing of a campaign anew, with the same result."
+)
+_PICKLES = (".model", ".pt", ".pth", ".pkl", ".pickle")
+
+
+def weights_file(stem: Path) -> Path:
+    """stem.safetensors, for a stem given with or without an ending."""
+    return _stem(stem).with_name(_stem(stem).name + ".safetensors")
+
+
+def description_file(stem: Path) -> Path:
+    """stem.json, for a stem given with or without an ending."""
+    return _stem(stem).with_name(_stem(stem).name + ".json")
+
+
+def write_member(
+    stem: Path, model: Any, *, training: Mapping[str, Any] | None = None, voting: Sequence[str] | None = None
+) -> Path:
+    """Write a mace model under `stem`, and return the JSON's path.
+
+    voting : the heads that vote; all of them where None.
+    """
+    from safetensors.torch import save
+
+    hyper = hyperparameters(model)
+    heads = hyper["heads"]
+    voting = list(heads if voting is None else voting)
+    for head in voting:
+        if head not in heads:
+            raise unknown("head", head, heads)
+    blob = save({key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()})
+    energies = np.atleast_2d(model.atomic_energies_fn.atomic_energies.double().cpu().numpy())
+    description = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": type(model).__name__,
+        "hyperparameters": hyper,
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+        "r_max": hyper["r_max"],
+        "atomic_numbers": hyper["atomic_numbers"],
+        "heads": heads,
+        "voting": voting,
+        "E0s": {
+            head: {str(z): float(e) for z, e in zip(hyper["atomic_numbers"], row, strict=True)}
+            for head, row in zip(heads, energies, strict=True)
+        },
+        "sha256": hashlib.sha256(blob).hexdigest(),
+        "training": dict(training or {}),
+    }
+    atomic_write(weights_file(stem), blob)
+    description["checksum"] = _checksum(json.loads(json.dumps(description)))
+    atomic_write(description_file(stem), (json.dumps(description, indent=1, sort_keys=True) + "\n").encode())
+    return description_file(stem)
+
+
+def read_description(stem: Path) -> dict[str, Any]:
+    """The JSON of a member. Raises InputError for what is none, StateError for another version."""
+    refuse_pickle(stem)
+    path = description_file(stem)
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no model at {path}: a member is NAME.safetensors and NAME.json") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StateError(f"{path}: damaged ({error}). {_MEND}") from error
+    checksum = content.pop("checksum", None) if isinstance(content, dict) else None
+    damaged = checksum is not None and checksum != _checksum(content)
+    if damaged and content.get("version") == VERSION:
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is no member of a committee: its format is not {FORMAT}")
+    if content.get("version") != VERSION:
+        raise StateError(
+            f"{path} has version {content.get('version')}; this Tentpole reads {VERSION}. Use the version of Tentpole "
+            f"that wrote it{', or: ' + _MEND if damaged else '.'}"
+        )
+    return content
+
+
+def _checksum(description: Mapping[str, Any]) -> str:
+    """SHA-256 of a description without its own checksum."""
+    body = {key: value for key, value in description.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str, Any]]:
+    """The mace model and its description, the weights checked against their checksum. Executes nothing.
+
+    dtype : float32 or float64; the file's own where None. Raises as read_description and build do, and
+    StateError where the weights are missing or damaged.
+    """
+    from safetensors.torch import load
+
+    content = read_description(stem)
+    path = weights_file(stem)
+    if not path.is_file():
+        raise StateError(f"{path}: missing. {_MEND}")
+    blob = path.read_bytes()
+    if hashlib.sha256(blob).hexdigest() != content["sha256"]:
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
+    model = build(content["model"], content["hyperparameters"], load(blob), content["dtype"])
+    if dtype is not None and dtype != content["dtype"]:
+        if dtype not in ("float32", "float64"):
+            raise unknown("dtype", dtype, ("float32", "float64"))
+        model = model.double() if dtype == "float64" else model.float()
+    return model, content
+
+
+def read_voter(stem: Path, *, device: str, dtype: str | None = None) -> MaceVoter:
+    """The member or members under `stem`, ready to vote on `device`."""
+    model, content = read_member(stem, dtype=dtype)
+    return MaceVoter(model, [content["heads"].index(head) for head in content["voting"]], device)
+
+
+def import_model(file: Path, out: Path | None = None, *, trust: bool = False, head: str | None = None) -> Path:
+    """Turn a pickled MACE model into a member with the same predictions, and return the JSON's path.
+
+    A pickle runs code of whoever wrote it when it is read: nothing is read without `trust`. `out` is the
+    member's stem, by default the file's own; `head` chooses one of several heads. Raises InputError.
+    """
+    import torch
+
+    file = Path(file)
+    if not file.is_file():
+        raise InputError(f"no file {file}")
+    if not trust:
+        raise InputError(_refusal(file))
+    from tentpole.committee.mace_architecture import mace
+
+    mace("modules")
+    try:
+        model = torch.load(file, map_location="cpu", weights_only=False)
+    except Exception as error:
+        raise InputError(f"{file} cannot be read as a MACE model: {error}") from error
+    heads = getattr(model, "heads", None)
+    if head is not None and head not in (heads or []):
+        raise unknown("head", head, heads or [], where=str(file))
+    provenance = {"imported": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return write_member(
+        file.with_suffix("") if out is None else out,
+        model,
+        training=provenance,
+        voting=None if head is None else [head],
+    )
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raises InputError, with the command that helps, for a file that is a pickle by name or by content."""
+    path = Path(path)
+    if path.suffix in _PICKLES or (path.is_file() and path.suffix != ".json" and _looks_pickled(path)):
+        raise InputError(_refusal(path))
+
+
+def _refusal(path: Path) -> str:
+    return (
+        f"{path} is a pickle: reading it runs whatever code is in it. If you trust who made it, turn it into "
+        f"a safe file first: tentpole models import {path} --trust"
+    )
+
+
+def _looks_pickled(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(4)
+    return head[:2] == b"PK" or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05")
+
+
+def _stem(path: Path) -> Path:
+    path = Path(path)
+    return path.with_suffix("") if path.suffix in (".json", ".safetensors") else path

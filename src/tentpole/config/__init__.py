@@ -1,0 +1,1 @@
+"""The campaign file: its sections, its schema, how it is loaded."""

@@ -1,0 +1,93 @@
+"""The sphere around each atom: every atom and periodic image within the cutoff, the centre first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from matscipy.neighbours import neighbour_list
+from numpy.typing import NDArray
+
+from tentpole.errors import InputError
+from tentpole.records import FloatArray
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Spheres:
+    """N spheres in one flat list of P members: those of centre c stand in start[c]:start[c + 1].
+
+    start : (N + 1,) offsets. index : (P,) the atom each member is an image of.
+    vector : (P, 3) member minus centre, Å. The first member of a sphere is the centre itself.
+    """
+
+    start: IntArray
+    index: IntArray
+    vector: FloatArray
+
+    @property
+    def sizes(self) -> IntArray:
+        return np.diff(self.start)
+
+
+def spheres(atoms: Atoms, cutoff: float) -> Spheres:
+    """The spheres of every atom, in any cell: no, one, two or three periodic directions.
+
+    Self-images are members where a cell is smaller than the cutoff, and atoms outside the cell count where
+    they are. Raises InputError for a structure without atoms, with a non-finite position or cell, or
+    periodic along vectors that span no volume.
+    """
+    positions = np.ascontiguousarray(atoms.positions, dtype=float)
+    cell = np.array(atoms.cell.array, dtype=float)
+    n = len(positions)
+    if n == 0:
+        raise InputError("a structure of 0 atoms has no fingerprint: give at least one atom.")
+    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+        bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+        where = f"atoms {bad[:5].tolist()}" if len(bad) else "the cell"
+        raise InputError(f"positions and cell must be finite, {where} of {n} atoms are not: MD has blown up.")
+    box, origin = _box(positions, cell, atoms.pbc, cutoff)
+    first, second, vector = neighbour_list(
+        "ijD", positions=positions - origin, cell=box, pbc=atoms.pbc, cutoff=float(cutoff)
+    )
+    start = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.bincount(first, minlength=n) + 1, out=start[1:])
+    neighbour = np.ones(start[-1], dtype=bool)
+    neighbour[start[:-1]] = False
+    index = np.empty(start[-1], dtype=np.int64)
+    index[start[:-1]] = np.arange(n)
+    index[neighbour] = second
+    displacement = np.zeros((start[-1], 3))
+    displacement[neighbour] = vector
+    return Spheres(start, index, displacement)
+
+
+def _box(positions: FloatArray, cell: FloatArray, pbc: np.ndarray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+    """A cell of finite volume that holds every atom along the open directions, and its origin.
+
+    Open directions take unit vectors normal to the periodic ones, as long as the structure: what stands in
+    `atoms.cell` there (often nothing) is no part of the physics, and the search wants bins that fit.
+    """
+    if pbc.all():
+        _require_volume(cell, cell)
+        return cell, np.zeros(3)
+    periodic = cell[pbc]
+    _require_volume(periodic, cell)
+    normals = np.linalg.svd(periodic)[2][len(periodic) :] if len(periodic) else np.eye(3)
+    along = positions @ normals.T
+    low = along.min(axis=0) - 0.5 * cutoff
+    box = cell.copy()
+    box[~pbc] = (along.max(axis=0) + 0.5 * cutoff - low)[:, None] * normals
+    return box, low @ normals
+
+
+def _require_volume(vectors: FloatArray, cell: FloatArray) -> None:
+    gram = vectors @ vectors.T
+    lengths = np.sqrt(np.diag(gram))
+    if (lengths < 1e-6).any() or np.linalg.det(gram) < 1e-12 * np.prod(lengths) ** 2:
+        raise InputError(
+            f"a structure is periodic along cell vectors that span no volume: cell {cell.tolist()}. "
+            "Set the cell, or set pbc to False along the open directions."
+        )

@@ -1,0 +1,219 @@
+"""Exploration as a job: one walker, one round, in a process of its own, resumable at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ase import Atoms
+
+from tentpole.execution.metering import Meter, metered
+from tentpole.exploration import Exploration, ExploreSettings, Mishap, back, begin, explore
+from tentpole.exploration.files import read_exploration, write_exploration
+from tentpole.records import Condition, Scores
+
+if TYPE_CHECKING:
+    from tentpole.committee import Committee
+    from tentpole.entropy import Covariance
+
+from tentpole.committee.cached import committee_in, foundation_in
+
+ALIGN_ON = 50
+"""Labels on which the energies of foundation models that vote are brought to the committee's scale."""
+
+
+REASON = "failed labels"
+"""Reason code of the mishap that a walker's shard then begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkerReset:
+    """One walker sent back. `after`: the round whose failures decided it; `round`: the walker's first round from the
+    earlier state; `before`: that state is from before this step, where the first of the failed frames was."""
+
+    walker: str
+    after: int
+    round: int
+    before: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class WalkerJob:
+    """All that one walker's round depends on. `models` is the committee's folder, `driver` a member of it, "mean" or
+    a foundation model, `voters` foundation models that vote too; `index` is the walker's place among all: with seed
+    and round it fixes the random numbers."""
+
+    root: Path
+    round: int
+    id: str
+    index: int
+    seed: int
+    condition: Condition
+    start: Atoms
+    models: Path
+    driver: int | str
+    voters: tuple[str, ...]
+    dtype: str
+    ratio: float
+    entropy: Literal["logdet", "nearest"]
+    cutoff: float
+    n_max: int
+    covariance: Covariance
+    settings: ExploreSettings
+    checkpoint_seconds: float
+    sent_back: WalkerReset | None = None
+
+    @property
+    def random(self) -> list[int]:
+        """What the walker's random numbers of this round are seeded by."""
+        return [self.seed, self.round, self.index]
+
+    @property
+    def shard(self) -> Path:
+        return shard_path(self.root, self.round, self.id)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "walkers" / f"{self.id}.h5"
+
+    @property
+    def progress(self) -> Path:
+        """A small text file, steps done so far: for eyes only, never read back as state."""
+        return self.root / "walkers" / f"{self.id}.progress"
+
+    def steps_done(self) -> int:
+        """For progress on screen."""
+        try:
+            return self.settings.steps if self.shard.exists() else int(self.progress.read_text())
+        except (OSError, ValueError):
+            return 0
+
+
+def shard_path(root: Path, round: int, walker: str) -> Path:
+    return root / "snapshots" / f"r{round:03d}-{walker}.h5"
+
+
+def run_walker(job: WalkerJob) -> Path:
+    """Run one walker to the end of its round and write its shard; what is done already is not done again."""
+    if job.shard.exists():
+        read_exploration(job.shard)  # refuses a damaged one by name
+        return job.shard
+    with metered(job.root, "md") as meter:
+        return _run(job, meter)
+
+
+def _run(job: WalkerJob, meter: Meter) -> Path:
+    from tentpole.committee import CommitteeCalculator
+    from tentpole.entropy import GOM, EntropyBias
+    from tentpole.exploration.scoring import FrameScorer
+
+    outside = isinstance(job.driver, str) and job.driver != "mean"
+    driven_by = foundation_in(str(job.driver), job.dtype) if outside else job.driver
+    physical = CommitteeCalculator(_committee(job.models, job.voters, job.dtype), driven_by)
+    fingerprint = GOM(job.cutoff, n_max=job.n_max)
+    driver: Any = physical
+    if job.ratio > 0:
+        driver = EntropyBias(physical, ratio=job.ratio, entropy=job.entropy, fingerprint=fingerprint)
+    state = _state(job)
+
+    def energy_and_forces(atoms: Atoms) -> tuple[float, Any]:
+        return physical.get_property("energy", atoms), physical.get_property("forces", atoms)
+
+    result = explore(
+        state,
+        driver,
+        energy_and_forces,
+        FrameScorer(physical, fingerprint, job.covariance),
+        job.start,
+        job.settings,
+        job.random,
+        _checkpoints(job, meter),
+    )
+    write_exploration(job.shard, result)
+    job.checkpoint.unlink(missing_ok=True)
+    job.progress.unlink(missing_ok=True)
+    return job.shard
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Frames to score again, with the committee of `models` and `voters` and the dataset of `covariance`."""
+
+    models: Path
+    voters: tuple[str, ...]
+    dtype: str
+    cutoff: float
+    n_max: int
+    covariance: Covariance
+    frames: tuple[Atoms, ...]
+
+
+def score_frames(job: ScoreJob) -> list[Scores]:
+    """Scores of frames one by one, as a walker would score them: the same whatever else is in the job."""
+    from tentpole.committee import CommitteeCalculator
+    from tentpole.entropy import GOM
+    from tentpole.exploration.scoring import FrameScorer
+
+    calculator = CommitteeCalculator(_committee(job.models, job.voters, job.dtype), 0)
+    scorer = FrameScorer(calculator, GOM(job.cutoff, n_max=job.n_max), job.covariance)
+    return [scorer(atoms) for atoms in job.frames]
+
+
+def _committee(models: Path, voters: tuple[str, ...], dtype: str) -> Committee:
+    """The committee of a round, with the foundation models that vote."""
+    from tentpole.committee import Committee, aligned
+    from tentpole.storage.structures import labelled_frames
+
+    committee = committee_in(models, dtype)
+    if not voters:
+        return committee
+    known = labelled_frames(models / "train.extxyz")[:ALIGN_ON]
+    energies = [atoms.info["REF_energy"] for atoms in known]
+    return Committee([*committee.voters, *(aligned(foundation_in(name, dtype), known, energies) for name in voters)])
+
+
+def _state(job: WalkerJob) -> Exploration:
+    """Where to go on: this round's checkpoint, else the last round's end, else the beginning."""
+    if job.checkpoint.exists():
+        state = read_exploration(job.checkpoint)
+        if state.round == job.round:
+            return state
+    before = shard_path(job.root, job.round - 1, job.id)
+    if not before.exists():
+        return begin(job.round, job.id, job.condition, job.start, job.random)
+    state = Exploration(job.round, read_exploration(before).walker)
+    if job.sent_back is None:
+        return state
+    walker = replace(state.walker, ring=_healthy_before(job, job.sent_back.before))
+    mishap = Mishap(walker.step, REASON, job.sent_back.message)
+    return back(replace(state, walker=walker), mishap, job.start, job.random)
+
+
+def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[str, Any]], ...]:
+    """The newest ring buffer of the walker, less what is not from before `step`; () where nothing is left."""
+    for round in range(job.round - 1, 0, -1):
+        path = shard_path(job.root, round, job.id)
+        ring = read_exploration(path).walker.ring if path.exists() else ()
+        healthy = tuple(entry for entry in ring if entry[0] < step)
+        if healthy:
+            return healthy
+    return ()
+
+
+def _checkpoints(job: WalkerJob, meter: Meter) -> Callable[[Exploration], None]:
+    job.progress.parent.mkdir(parents=True, exist_ok=True)
+    last = time.monotonic()
+
+    def save(state: Exploration) -> None:
+        nonlocal last
+        job.progress.write_text(str(state.done))
+        meter.divide(md=state.md_seconds, scoring=state.scoring_seconds)
+        if time.monotonic() - last >= job.checkpoint_seconds and state.done < job.settings.steps:
+            write_exploration(job.checkpoint, state)
+            last = time.monotonic()
+
+    return save

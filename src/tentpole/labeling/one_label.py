@@ -1,0 +1,126 @@
+"""One label, computed where the worker runs: found, or calculated, judged, and written by the process."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ase import Atoms
+
+from tentpole.errors import LabelError, StateError
+from tentpole.execution.ownership import lives
+from tentpole.execution.worker import core_seconds, cores, cpu_seconds, watched
+from tentpole.labeling.single_point import single_point
+from tentpole.labeling.tasks import Outcome, Task
+from tentpole.labeling.work_folders import clear, fail, work_folder
+from tentpole.records import Label
+from tentpole.storage.labels import find_label, write_label
+
+CLIMBED = ("unconverged", "crashed", "truncated")  # reasons for which the next rung of the ladder is tried
+
+
+def compute(task: Task) -> Outcome:
+    """Compute one label under task.root, or find it there. Never raises for a label that fails.
+
+    Raises InputError for what makes every label fail (a calculator that cannot be imported), and StateError
+    where the folder cannot be written: those stop a campaign, with everything so far on disk.
+    """
+    found = _found_or_left_alone(task)
+    if found is not None:
+        return found
+    began, cpu = time.monotonic(), cpu_seconds()
+    folder = work_folder(task)
+    try:
+        folder.mkdir(parents=True)
+        try:
+            with watched(folder, task.time_limit_s, task.memory_limit_GB, beat=True):
+                label = _label(task, folder)
+            used = core_seconds(began, cpu)
+            label = replace(label, details=label.details | {"cores": cores(), "core_s": used})
+            write_label(task.root, label)
+        except LabelError as error:
+            seconds = time.monotonic() - began
+            fail(task, error.reason, str(error))
+            return Outcome(task.name, False, error.reason, str(error), seconds, core_seconds(began, cpu))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise StateError(
+            f"{task.root}: a label cannot be written ({error}). Make room or mend the permissions, then "
+            "go on: what was written so far is whole."
+        ) from None
+    clear(task)
+    if label.reference != task.reference.hash:
+        return _other_physics(task, label.details["retry"], label.name, time.monotonic() - began, used)
+    return Outcome(task.name, True, seconds=time.monotonic() - began, core_seconds=used)
+
+
+def _label(task: Task, folder: Path) -> Label:
+    """Climb the ladder: the reference as it is, then its retries one by one, until a label is accepted."""
+    reference = task.reference
+    reference.accept.structure(task.atoms)
+    ladder = [("", reference), *((retry.name, reference.rung(retry)) for retry in reference.retries)]
+    failures: list[str] = []
+    for step, (name, rung) in enumerate(ladder):
+        began = time.monotonic()
+        try:
+            energy, forces, stress, facts = single_point(
+                rung, task.atoms, task.charge, task.multiplicity, folder / str(step), task.persistent
+            )
+            break
+        except LabelError as error:
+            failures.append(f"{name or 'as written'}: {error}")
+            if error.reason not in CLIMBED or step + 1 == len(ladder):
+                raise LabelError(error.reason, " Then ".join(failures)) from None
+    reference.accept.label(energy, forces, stress, task.atoms)
+    details = {"code": reference.name, "seconds": round(time.monotonic() - began, 6), "step": step, **facts}
+    if name:
+        retry = reference.retries[step - 1]
+        details |= {"retry": name, "settings": retry.parameters, "physics": rung.hash, "failures": failures}
+    joins = not name or reference.joins(reference.retries[step - 1])
+    return Label(
+        structure=task.structure,
+        reference=reference.hash if joins else rung.hash,
+        atoms=Atoms(task.atoms.numbers, task.atoms.positions, cell=task.atoms.cell, pbc=task.atoms.pbc),
+        energy=energy,
+        forces=forces,
+        stress=stress,
+        charge=task.charge,
+        multiplicity=task.multiplicity,
+        details=details,
+    )
+
+
+def _found(task: Task) -> Outcome | None:
+    if find_label(task.root, task.structure, task.reference.hash):
+        return Outcome(task.name, True, computed=False)
+    for retry in task.reference.retries:
+        if not task.reference.joins(retry):
+            rung = task.reference.rung(retry).hash
+            if find_label(task.root, task.structure, rung):
+                return _other_physics(task, retry.name, f"{task.structure}-{rung}", computed=False)
+    return None
+
+
+def _found_or_left_alone(task: Task) -> Outcome | None:
+    """The outcome that is on disk, after any worker of an earlier driver that is at this label has ended.
+
+    A job in a queue outlives its driver: what it is computing is waited for, not computed a second time.
+    """
+    found = _found(task)
+    while found is None and any(map(lives, (task.root / "work").glob(f"tmp-{task.name}-*"))):
+        time.sleep(0.1)
+        found = _found(task)
+    return found
+
+
+def _other_physics(
+    task: Task, retry: str, label: str, seconds: float = 0.0, core_seconds: float = 0.0, computed: bool = True
+) -> Outcome:
+    message = (
+        f'retry "{retry}" gave a label, {label}, but of other physics than {task.reference.name}: it does '
+        f'not join its data. To let it: allow = ["{retry}"] in the reference file (then another reference).'
+    )
+    return Outcome(task.name, False, "other_physics", message, seconds, core_seconds, computed=computed)

@@ -1,0 +1,95 @@
+"""One single point of a reference: set up, run, read, and only believed where the program says it converged."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from tentpole.errors import InputError, LabelError
+from tentpole.labeling import socket_program as serving
+from tentpole.labeling.references import Reference
+from tentpole.records import FloatArray
+
+
+def single_point(
+    reference: Reference,
+    atoms: Atoms,
+    charge: int | None,
+    multiplicity: int | None,
+    directory: Path,
+    persistent: bool = False,
+) -> tuple[float, FloatArray, FloatArray | None, dict[str, Any]]:
+    """Energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³) or None, and facts about the calculation.
+
+    The energy is the one that the forces are derivatives of: with smeared occupations the free energy.
+    Raises LabelError with a reason code; convergence is read from the program's own output.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    setup = reference.setup(atoms, charge, multiplicity, directory)
+    wanted = ["energy", "forces"] + (["stress"] if "stress" in reference.properties and atoms.pbc.all() else [])
+    try:
+        if persistent:
+            results, facts = serving.calculate(reference, setup, wanted, directory)
+        else:
+            calculator = _calculator(reference, setup.keywords, directory)
+            calculator.calculate(setup.atoms, wanted, all_changes)
+            results = calculator.results
+    except (LabelError, InputError):
+        raise
+    except Exception as error:  # a program may fail in any way; its own output knows best which
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
+        try:
+            reference.code.verify(directory)
+        except LabelError as known:
+            raise LabelError(known.reason, f"{known} ({said})") from None
+        reason = "unconverged" if "converge" in said.lower() else "crashed"
+        raise LabelError(reason, f"{reference.name}: {said}") from None
+    if not persistent:
+        facts = reference.code.verify(directory)
+    _same_version(reference, facts.get("version", ""))
+    missing = [name for name in wanted if results.get(name) is None]
+    if missing:
+        raise LabelError("incomplete", f"{reference.name}: the program gave no {', '.join(missing)}.")
+    kind = "free_energy" if results.get("free_energy") is not None else "energy"
+    stress = _voigt(results["stress"]) if "stress" in wanted else None
+    return float(results[kind]), np.array(results["forces"], dtype=float), stress, {**facts, "energy": kind}
+
+
+def _voigt(stress: Any) -> FloatArray:
+    """xx, yy, zz, yz, xz, xy: ASE allows a calculator to give the full tensor instead."""
+    values = np.asarray(stress, dtype=float)
+    return np.asarray(full_3x3_to_voigt_6_stress(values) if values.shape == (3, 3) else values, dtype=float)
+
+
+def _same_version(reference: Reference, found: str) -> None:
+    stated = str(reference.identity["version"])
+    if found and found != stated and not found.startswith(stated + "."):
+        raise LabelError(
+            "wrong_version",
+            f"{reference.name}: this label was made by version {found}, the reference is version {stated}. "
+            "Run the same program everywhere, or start another reference with its own code_version.",
+        )
+
+
+@functools.lru_cache(maxsize=4)
+def _shared(reference: str, keywords: str) -> dict[str, Any]:
+    return {}  # one calculator per reference and keywords, in each worker
+
+
+def _calculator(reference: Reference, keywords: dict[str, Any], directory: Path) -> Any:
+    """A new calculator per label, or a shared one where the program keeps nothing from one to the next."""
+    with contextlib.redirect_stdout(io.StringIO()):  # some announce their device in every worker
+        if not reference.code.stateless:
+            return reference.make(keywords, directory)
+        shelf = _shared(reference.hash, repr(sorted(keywords.items())))
+        if "calculator" not in shelf:
+            shelf["calculator"] = reference.make(keywords, None)
+        return shelf["calculator"]

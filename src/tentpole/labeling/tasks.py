@@ -1,0 +1,58 @@
+"""One label to compute, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+
+from tentpole.labeling.references import Reference
+from tentpole.records import structure_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One label to compute, all that a worker anywhere needs. Limits are per label; None is no limit.
+
+    persistent: the program stays and serves the worker's next labels too, where ASE can talk to it (Quantum
+    ESPRESSO, FHI-aims). `last` is False where a failure is to be tried again: it then stays in work/ instead
+    of quarantine/.
+    """
+
+    root: Path
+    reference: Reference
+    atoms: Atoms
+    charge: int | None = None
+    multiplicity: int | None = None
+    time_limit_s: float | None = None
+    memory_limit_GB: float | None = None
+    persistent: bool = False
+    last: bool = True
+
+    @property
+    def structure(self) -> str:
+        return structure_hash(self.atoms, self.charge, self.multiplicity)
+
+    @property
+    def name(self) -> str:
+        """The label's name, as in Label.name."""
+        return f"{self.structure}-{self.reference.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one task ended. ok: the label is on disk under `name`. Else `reason` is a code; `message` says it.
+
+    computed is False where the label was there before; seconds are those of this attempt, core_seconds those of all
+    attempts times their cores.
+    """
+
+    name: str
+    ok: bool
+    reason: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    core_seconds: float = 0.0
+    attempts: int = 1
+    computed: bool = True

@@ -1,0 +1,79 @@
+"""Files that are whole or not there.
+
+Every file is written beside its place, fsynced, then moved there by `os.replace`; every JSON file carries a
+format version and a checksum of its content. Readers refuse what does not match, and name the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tentpole.errors import StateError
+
+_MEND = "Restore it from a copy, or delete it: what is missing is made anew."
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part.
+
+    Raises OSError, with the file's name in it, where the disk does not take it.
+    """
+    make_folder(path.parent)
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # writing and syncing name none
+        raise
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and what is above it, so that a power cut does not take it away again."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` with its checksum under the key "checksum". Floats are written exactly (repr)."""
+    body = json.dumps(content, sort_keys=True)
+    checksum = hashlib.sha256(body.encode()).hexdigest()
+    text = json.dumps({**content, "checksum": checksum}, sort_keys=True)
+    atomic_write(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content written by `write_json`. Raises StateError, naming the file, where it is not that."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path}: cannot be read ({error}). {_MEND}") from None
+    stored = content.pop("checksum", None) if isinstance(content, dict) else None
+    if stored != hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest():
+        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
+    return dict(content)

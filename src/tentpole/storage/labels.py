@@ -1,0 +1,92 @@
+"""Label files, one per label, and the quarantine of what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from tentpole.errors import StateError
+from tentpole.records import FloatArray, Label, bare
+from tentpole.storage.atomic import atomic_write, read_json, write_json
+from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
+
+LABEL_VERSION = 1
+
+
+def label_path(root: Path, structure: str, reference: str) -> Path:
+    name = f"{structure}-{reference}"
+    return root / "labels" / name[:2] / f"{name}.json"
+
+
+def find_label(root: Path, structure: str, reference: str) -> Path | None:
+    """The file of the label that `reference` gave `structure`, or None."""
+    path = label_path(root, structure, reference)
+    return path if path.exists() else None
+
+
+def write_label(root: Path, label: Label) -> Path:
+    """Write one label under `root`/labels. Called by the worker that computed it."""
+    path = label_path(root, label.structure, label.reference)
+    write_json(
+        path,
+        {
+            "version": LABEL_VERSION,
+            "structure": label.structure,
+            "reference": label.reference,
+            "atoms": atoms_to_json(label.atoms),
+            "energy": float(label.energy),
+            "forces": np.asarray(label.forces, dtype=float).tolist(),
+            "stress": None if label.stress is None else np.asarray(label.stress, dtype=float).tolist(),
+            "charge": label.charge,
+            "multiplicity": label.multiplicity,
+            "details": label.details,
+        },
+    )
+    return path
+
+
+def read_label(path: Path) -> Label:
+    """One label. Raises StateError where the file is damaged or of a version this Tentpole does not read."""
+    content = read_json(path)
+    if content.get("version") != LABEL_VERSION:
+        raise StateError(
+            f"{path}: label format {content.get('version')}, this Tentpole reads {LABEL_VERSION}. "
+            "Use the version of Tentpole that wrote it."
+        )
+    stress = content["stress"]
+    return Label(
+        structure=content["structure"],
+        reference=content["reference"],
+        atoms=atoms_from_json(content["atoms"]),
+        energy=float(content["energy"]),
+        forces=_array(content["forces"]).reshape(-1, 3),
+        stress=None if stress is None else _array(stress),
+        charge=content["charge"],
+        multiplicity=content["multiplicity"],
+        details=content["details"],
+    )
+
+
+def label_files(root: Path) -> Iterator[Path]:
+    """All label files under `root`, in the order of their names."""
+    return iter(sorted((root / "labels").glob("[0-9a-f][0-9a-f]/*.json")))
+
+
+def quarantine(
+    root: Path, name: str, reason: str, message: str, atoms: Atoms, output: dict[str, bytes] | None = None
+) -> Path:
+    """Keep what failed in `root`/quarantine/`name`: reason.json, the structure, and the code's own output."""
+    folder = root / "quarantine" / name
+    for file, data in (output or {}).items():
+        atomic_write(folder / Path(file).name, data)
+    write_frames(folder / "structure.xyz", bare(atoms))
+    write_json(folder / "reason.json", {"version": 1, "name": name, "reason": reason, "message": message})
+    return folder
+
+
+def _array(values: Any) -> FloatArray:
+    return np.asarray(values, dtype=np.float64)

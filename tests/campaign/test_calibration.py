@@ -1,0 +1,60 @@
+"""The error target becomes the first key of two_key, by calibration, with a stated miss rate."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tentpole.campaign.calibration import calibration_facts, chooser, coverage
+from tentpole.campaign.evaluation import FrameErrors
+from tentpole.config.schema import CampaignConfig, SelectionSection, TargetSection
+from tentpole.selection import TwoKey, Uncertainty
+
+
+def errors(n: int) -> FrameErrors:
+    """n frames whose force RMSE is 1, 2, 3 ... percent of 3 σ, and whose largest error is twice its σ."""
+    sigma = np.full(n, 0.01)
+    rmse = 0.03 * np.arange(1, n + 1) / n
+    none = np.zeros(n)
+    return FrameErrors(
+        tuple(map(str, range(n))), rmse**2, none, sigma, sigma, 2 * sigma, none + 3, {}, np.zeros((0, 2))
+    )
+
+
+def config(**selection: object) -> CampaignConfig:
+    return CampaignConfig.model_construct(
+        selection=SelectionSection(**selection), target=TargetSection(force_error_eV_per_A=0.06, miss_rate=0.1)
+    )
+
+
+def test_the_threshold_is_the_target_over_the_conformal_scale():
+    facts = calibration_facts(errors(99), 0.06, 0.1)
+    scale = 3.0 * 90 / 99  # the 90th of 99 ratios: ceil(100 * 0.9)
+    assert facts["frames"]["fit"]["scale"] == pytest.approx(scale)
+    found, words = chooser(config(rule="two_key", settings={"gain": 0.5}), facts)
+    assert isinstance(found, TwoKey)
+    assert found.sigma == pytest.approx(0.06 / scale)
+    assert found.gain == 0.5
+    assert "within the target of 60 meV/Å, missed in 10 % of cases" in words
+
+
+def test_below_the_minimum_the_uncalibrated_rule_stands_and_says_so():
+    found, words = chooser(config(rule="two_key"), calibration_facts(errors(8), 0.06, 0.1))
+    assert found == TwoKey()
+    assert "8 held-out structures" in words
+    found, words = chooser(config(rule="two_key"), {})
+    assert found == TwoKey()
+    assert "no validation set" in words
+
+
+def test_a_threshold_of_ones_own_and_other_rules_are_left_alone():
+    facts = calibration_facts(errors(99), 0.06, 0.1)
+    assert chooser(config(rule="two_key", settings={"sigma": 0.3}), facts) == (TwoKey(sigma=0.3), "")
+    assert chooser(config(rule="uncertainty"), facts) == (Uncertainty(), "")
+
+
+def test_coverage_is_that_of_the_largest_errors():
+    facts = calibration_facts(errors(99), 0.06, 0.1)
+    worse = replace(errors(10), max_force_error=np.array([0.01] * 7 + [0.03] * 3))
+    assert coverage(facts, worse) == pytest.approx(0.7)
+    assert coverage({}, worse) is None

@@ -1,0 +1,110 @@
+"""The loop one step at a time, on files: label, train, score, select, and what each refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import read, write
+
+from tentpole.cli.files import label_file, score_file, select_file, settings_of, train_files
+from tentpole.errors import InputError
+
+TINY = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 10, "batch_size": 4}
+
+
+def rattled(path: Path, count: int, seed: int) -> Path:
+    rng = np.random.default_rng(seed)
+    frames = [bulk("Cu", cubic=True) for _ in range(count)]
+    for atoms in frames:
+        atoms.positions += rng.normal(scale=0.1, size=(4, 3))
+    write(path, frames)
+    return path
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("steps")
+    counts = label_file(
+        rattled(folder / "raw.xyz", 6, 0), "emt", folder / "labelled.xyz", folder=folder / "kept", workers=1
+    )
+    assert (counts.done, counts.failed) == (6, 0)
+    return folder / "labelled.xyz"
+
+
+@pytest.fixture(scope="module")
+def models(labelled: Path) -> Path:
+    out = labelled.parent / "models"
+    reports = train_files(labelled, out, members=2, settings=TINY)
+    assert [report.skipped for report in reports] == [False, False]
+    return out
+
+
+def test_labels_are_the_references_and_are_computed_once(labelled: Path, tmp_path: Path) -> None:
+    frames = read(labelled, ":")
+    for atoms in frames:
+        raw = atoms.copy()
+        raw.calc = EMT()
+        assert atoms.info["REF_energy"] == pytest.approx(raw.get_potential_energy(), abs=1e-7)
+        assert np.allclose(atoms.arrays["REF_forces"], raw.get_forces(), atol=1e-7)
+    kept = labelled.parent / "kept"
+    before = {path: path.stat().st_mtime_ns for path in kept.glob("labels/*/*.json")}
+    label_file(labelled.parent / "raw.xyz", "emt", tmp_path / "again.xyz", folder=kept, workers=1)
+    assert {path: path.stat().st_mtime_ns for path in kept.glob("labels/*/*.json")} == before
+    assert (tmp_path / "again.xyz").read_bytes() == labelled.read_bytes()
+
+
+def test_a_structure_that_the_reference_cannot_label_is_counted_with_its_reason(tmp_path: Path) -> None:
+    far = bulk("Cu", cubic=True)
+    wrong = far.copy()
+    wrong.positions[1] = wrong.positions[0] + 0.05
+    write(tmp_path / "raw.xyz", [far, wrong])
+    counts = label_file(tmp_path / "raw.xyz", "emt", tmp_path / "out.xyz", folder=tmp_path / "kept", workers=1)
+    assert (counts.done, counts.failed) == (1, 1)
+    assert len(read(tmp_path / "out.xyz", ":")) == 1
+    assert list((tmp_path / "kept" / "quarantine").iterdir())
+
+
+def test_scored_frames_are_selected_in_order_with_reasons(labelled: Path, models: Path, tmp_path: Path) -> None:
+    raw = rattled(tmp_path / "raw.xyz", 12, 1)
+    assert score_file(raw, [models], labelled, tmp_path / "scored.xyz", 5.0, 1e-3).done == 12
+    counts = select_file(tmp_path / "scored.xyz", labelled, tmp_path / "out.xyz", rule="uncertainty", count=3)
+    assert counts.done == 3
+    scored, chosen = read(tmp_path / "scored.xyz", ":"), read(tmp_path / "out.xyz", ":")
+    highest = sorted(range(12), key=lambda k: -scored[k].info["force_std"])[:3]
+    assert [atoms.info["frame"] for atoms in chosen] == highest
+    for atoms in chosen:
+        assert np.allclose(atoms.positions, scored[atoms.info["frame"]].positions)
+        assert "σ" in atoms.info["reason"]
+    select_file(tmp_path / "scored.xyz", labelled, tmp_path / "two.xyz", count=3, settings={"shortlist": 2})
+    best = sorted(range(12), key=lambda k: -scored[k].info["force_std"])[:6]
+    assert {atoms.info["frame"] for atoms in read(tmp_path / "two.xyz", ":")} <= set(best)
+
+
+def test_a_rule_that_needs_sigma_asks_for_scores_and_one_that_does_not_works_without(tmp_path: Path) -> None:
+    raw = rattled(tmp_path / "raw.xyz", 5, 2)
+    with pytest.raises(InputError, match=r"frame 0 has no finite force_std.*tentpole score"):
+        select_file(raw, None, tmp_path / "out.xyz")
+    assert select_file(raw, None, tmp_path / "out.xyz", rule="logdet", count=2).done == 2
+
+
+def test_training_goes_on_and_refuses_another_order_in_its_folder(labelled: Path, models: Path) -> None:
+    assert all(report.skipped for report in train_files(labelled, models, members=2, settings=TINY))
+    with pytest.raises(InputError, match="another settings"):
+        train_files(labelled, models, members=2, settings=TINY | {"updates": 11})
+    with pytest.raises(InputError, match="holds 2 members, 3 are"):
+        train_files(labelled, models.parent / "more", members=3, settings=TINY, warm_start=models)
+    with pytest.raises(InputError, match=r"--set: .*\n.*upates.*did you mean .updates"):
+        train_files(labelled, models.parent / "more", settings={"upates": 3})
+
+
+def test_settings_are_read_as_toml_and_bare_words_as_text() -> None:
+    assert settings_of(["updates=5", "lr = 0.1", "method=lazy", "x=true"]) == {
+        "updates": 5,
+        "lr": 0.1,
+        "method": "lazy",
+        "x": True,
+    }
+    with pytest.raises(InputError, match="key=value"):
+        settings_of(["updates"])

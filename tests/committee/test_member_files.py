@@ -1,0 +1,185 @@
+"""Member files: the same predictions as the pickle, nothing executed, damage noticed."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from support.structures import ice, zundel
+from tentpole.committee import Committee, import_model, read_member, write_member
+from tentpole.committee.mace_architecture import mace
+from tentpole.committee.member_files import description_file, weights_file
+from tentpole.errors import InputError, StateError
+
+
+def mace_answers(model, atoms, stress):
+    """Energy, forces and stress by mace's own data pipeline."""
+    data, tools, geometric = mace("data"), mace("tools"), mace("tools.torch_geometric")
+    dtype = next(model.parameters()).dtype
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        table = tools.AtomicNumberTable([int(z) for z in model.atomic_numbers])
+        config = data.config_from_atoms(atoms)
+        item = data.AtomicData.from_config(config, z_table=table, cutoff=float(model.r_max))
+        batch = next(iter(geometric.dataloader.DataLoader([item], batch_size=1, shuffle=False)))
+        out = model(batch.to_dict(), training=False, compute_stress=stress)
+    finally:
+        torch.set_default_dtype(before)
+    return out["energy"].item(), out["forces"].numpy(), out["stress"]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-5)])
+def test_a_pickled_model_imported_predicts_the_same(tmp_path, members, dtype, tolerance):
+    from e3nn import o3
+
+    modules = mace("modules")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:  # as mace's training command makes it, TorchScript and all
+        torch.manual_seed(3)
+        model = modules.ScaleShiftMACE(
+            r_max=4.5,
+            num_bessel=5,
+            num_polynomial_cutoff=3,
+            max_ell=2,
+            interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+            interaction_cls_first=modules.interaction_classes["RealAgnosticDensityInteractionBlock"],
+            num_interactions=2,
+            num_elements=2,
+            hidden_irreps=o3.Irreps("4x0e+4x1o"),
+            MLP_irreps=o3.Irreps("8x0e"),
+            gate=torch.nn.functional.silu,
+            atomic_energies=np.array([-13.6, -2041.8]),
+            avg_num_neighbors=5.7,
+            atomic_numbers=[1, 8],
+            correlation=2,
+            radial_MLP=[16, 16],
+            distance_transform="Agnesi",
+            atomic_inter_scale=0.8,
+            atomic_inter_shift=0.1,
+        )
+    finally:
+        torch.set_default_dtype(before)
+    file = tmp_path / "some.model"
+    torch.save(model, file)
+    stem = import_model(file, tmp_path / "member", trust=True)
+    committee = Committee.load([stem])
+    for atoms, stress in ((zundel(), False), (ice(), True)):
+        energy, forces, virial = mace_answers(model, atoms, stress)
+        ours = committee.evaluate([atoms], stress=stress)
+        assert ours.energies[0, 0] == pytest.approx(energy, rel=1e-14 if dtype == "float64" else 2e-7)
+        np.testing.assert_allclose(ours.forces[0][0], forces, atol=tolerance)
+        if stress:
+            s = virial.numpy()[0]
+            voigt = [s[0, 0], s[1, 1], s[2, 2], s[1, 2], s[0, 2], s[0, 1]]
+            np.testing.assert_allclose(ours.stresses[0, 0], voigt, atol=tolerance)
+
+
+def test_a_pickle_is_refused_without_trust_and_nothing_of_it_runs(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    for name in ("evil.model", "evil.safetensors", "evil"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(InputError, match=r"tentpole models import .*evil\.model --trust"):
+        import_model(tmp_path / "evil.model")
+    with pytest.raises(InputError, match="--trust"):
+        Committee.load([tmp_path / "evil.model"])
+    with pytest.raises(InputError, match="--trust"):
+        Committee.load(tmp_path / "evil")
+    with pytest.raises(InputError):
+        Committee.load(tmp_path)  # a folder with nothing but pickles
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_the_trap_itself_works_so_that_the_test_above_means_something(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    (tmp_path / "evil.model").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(InputError):
+        import_model(tmp_path / "evil.model", trust=True)
+    assert (tmp_path / "sprung").exists()
+
+
+def test_weights_are_checked_against_their_checksum(tmp_path, members):
+    model, content = read_member(members / "member-0")
+    stem = tmp_path / "copy"
+    write_member(stem, model, training=content["training"])
+    assert json.loads(description_file(stem).read_text())["training"] == {"seed": 0, "untrained": True}
+    blob = bytearray(weights_file(stem).read_bytes())
+    blob[-3] ^= 1
+    weights_file(stem).write_bytes(blob)
+    with pytest.raises(StateError, match="checksum"):
+        Committee.load([stem])
+    weights_file(stem).unlink()
+    with pytest.raises(StateError, match="missing"):
+        Committee.load([stem])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("interaction_cls", "os.system", "unknown interaction_cls"),
+        ("gate", "eval", "unknown gate"),
+        ("readout_cls", "LinearDipoleReadoutBlock", "unknown readout_cls"),
+        ("max_ell", 2, "do not fit"),
+        ("surprise", 1, "unknown hyperparameter"),
+    ],
+)
+def test_names_outside_the_tables_are_refused(tmp_path, members, key, value, message):
+    model, _ = read_member(members / "member-0")
+    path = write_member(tmp_path / "m", model)
+    content = {k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"}
+    content["hyperparameters"][key] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        Committee.load(path)
+
+
+def test_another_version_or_format_is_refused(tmp_path, members):
+    model, _ = read_member(members / "member-0")
+    path = write_member(tmp_path / "m", model)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "version": 2}))
+    with pytest.raises(StateError, match="version 2"):
+        Committee.load(path)
+    path.write_text(json.dumps({"some": "json"}))
+    with pytest.raises(InputError, match="no member"):
+        Committee.load(path)
+    with pytest.raises(InputError, match="no model at"):
+        Committee.load(tmp_path / "absent")
+
+
+def test_importing_and_loading_leave_torch_as_careful_as_it_was(members):
+    program = f"""
+import os, sys
+import tentpole, tentpole.committee
+assert "torch" not in sys.modules and "mace" not in sys.modules
+tentpole.committee.Committee.load({str(members)!r})
+import torch, e3nn
+assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
+assert torch.get_default_dtype() is torch.float32
+assert e3nn.get_optimization_defaults()["jit_script_fx"] is True
+"""
+    clean = {k: v for k, v in os.environ.items() if k != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
+    done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_loading_draws_no_random_numbers(members):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Committee.load(Path(members))
+    assert torch.equal(torch.rand(3), expected)

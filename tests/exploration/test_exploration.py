@@ -1,0 +1,200 @@
+"""Walkers: state in, state out; health; one round of exploration that can be cut anywhere."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+
+from tentpole import Committee, CommitteeCalculator, EntropyBias
+from tentpole.errors import StateError
+from tentpole.exploration import (
+    Exploration,
+    ExploreSettings,
+    HealthLimits,
+    Langevin,
+    advance,
+    begin,
+    check,
+    explore,
+    init_walker,
+    remember,
+    send_back,
+)
+from tentpole.exploration import files as shards
+from tentpole.exploration.health import geometry
+from tentpole.records import Condition, Scores, Walker
+from tentpole.testing import tiny_committee
+
+WATER = Condition("water", 300.0)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_committee(tmp_path_factory.mktemp("models"))
+
+
+def water(seed: int = 3) -> Walker:
+    return init_walker("w00", WATER, molecule("H2O"), np.random.default_rng(seed))
+
+
+def calculators(models: Path) -> dict[str, object]:
+    def committee() -> CommitteeCalculator:
+        return CommitteeCalculator(Committee.load(models))
+
+    return {"plain": committee(), "biased": EntropyBias(committee(), ratio=0.3)}
+
+
+def same(a: Walker, b: Walker) -> bool:
+    equal = (a.atoms.positions == b.atoms.positions).all() and (a.atoms.get_momenta() == b.atoms.get_momenta()).all()
+    return bool(equal) and a.rng == b.rng and a.step == b.step and a.bias_strength == b.bias_strength
+
+
+@pytest.mark.parametrize("kind", ["plain", "biased"])
+@pytest.mark.parametrize("split", [50, 37, 1])
+def test_a_split_trajectory_is_the_whole_one_bit_for_bit(models: Path, kind: str, split: int) -> None:
+    whole = advance(water(), calculators(models)[kind], 100, Langevin(timestep_fs=0.5))
+    calc = calculators(models)[kind]
+    first = advance(water(), calc, split, Langevin(timestep_fs=0.5))
+    in_one_process = advance(first, calc, 100 - split, Langevin(timestep_fs=0.5))
+    in_another = advance(first, calculators(models)[kind], 100 - split, Langevin(timestep_fs=0.5))
+    assert same(whole, in_one_process)
+    assert same(whole, in_another)
+    assert (whole.bias_strength is not None) == (kind == "biased")
+
+
+def test_advance_leaves_the_walker_it_was_given_alone() -> None:
+    atoms = bulk("Cu", cubic=True)
+    walker = init_walker("w00", Condition("Cu", 300.0), atoms, np.random.default_rng(0))
+    before = walker.atoms.positions.copy()
+    advance(walker, EMT(), 5)
+    assert (walker.atoms.positions == before).all()
+
+
+def test_langevin_reaches_its_temperature() -> None:
+    atoms = bulk("Cu", cubic=True) * (3, 3, 3)
+    walker = init_walker("w00", Condition("Cu", 500.0), atoms, np.random.default_rng(0))
+    settings = Langevin(timestep_fs=4.0, friction_per_fs=0.02)
+    temperatures = []
+    for _ in range(40):
+        walker = advance(walker, EMT(), 10, settings)
+        temperatures.append(walker.atoms.get_temperature())
+    assert np.mean(temperatures[10:]) == pytest.approx(500, rel=0.1)
+
+
+def test_a_walker_sent_back_twice_goes_back_further() -> None:
+    walker, start = water(), molecule("H2O")
+    places = []
+    for shift in (0.1, 0.2):
+        moved = walker.atoms.copy()
+        moved.positions += shift
+        walker = remember(replace(walker, atoms=moved, step=walker.step + 10))
+        places.append(moved.positions.copy())
+    once = send_back(walker, start, np.random.default_rng(1))
+    twice = send_back(once, start, np.random.default_rng(2))
+    thrice = send_back(twice, start, np.random.default_rng(3))
+    assert (once.atoms.positions == places[1]).all()
+    assert (twice.atoms.positions == places[0]).all()
+    assert (thrice.atoms.positions == start.positions).all()
+    assert once.step == walker.step
+    assert not (once.atoms.get_momenta() == walker.atoms.get_momenta()).all()
+
+
+def test_every_kind_of_ill_health_has_its_reason() -> None:
+    atoms, none = bulk("Cu", cubic=True), np.zeros((4, 3))
+    limits = HealthLimits()
+    assert check(atoms, 0.0, none, limits) is None
+    broken = atoms.copy()
+    broken.positions[0, 0] = np.nan
+    squeezed, hot, close = atoms.copy(), atoms.copy(), atoms.copy()
+    squeezed.set_cell(squeezed.cell * 0.7, scale_atoms=True)
+    hot.set_velocities(np.full((4, 3), 0.5))
+    close.positions[1] = close.positions[0] + [0.5, 0, 0]
+    pulled = none.copy()
+    pulled[2, 1] = 80.0
+    volume = atoms.get_volume()
+    found = {
+        check(broken, 0.0, none, limits).reason,
+        check(atoms, float("nan"), none, limits).reason + " energy",
+        check(atoms, 0.0, pulled, limits).reason,
+        check(atoms, 20.0, none, limits, start_energy=0.0).reason,
+        check(hot, 0.0, none, limits, temperature_K=300.0).reason,
+        check(squeezed, 0.0, none, limits, start_volume=volume).reason,
+        check(close, 0.0, none, limits).reason,
+    }
+    assert found == {"non-finite", "non-finite energy", "force", "energy", "temperature", "volume", "close contact"}
+
+
+def test_a_molecule_that_falls_apart_is_noticed_where_asked() -> None:
+    two = Atoms("H2O2", [(0, 0, 0), (0.9, 0, 0), (0.4, 0.9, 0), (0.4, 4.9, 0)])
+    assert geometry(two, HealthLimits()) is None
+    assert geometry(two, HealthLimits(max_gap_A=3.0)).reason == "fell apart"
+
+
+def exploration(until: int = 60) -> tuple[Exploration, dict[str, object]]:
+    start = bulk("Cu", cubic=True)
+    start.rattle(0.05, seed=1)
+
+    def physical(atoms: Atoms) -> tuple[float, np.ndarray]:
+        again = atoms.copy()
+        again.calc = EMT()
+        return again.get_potential_energy(), again.get_forces()
+
+    def scorer(atoms: Atoms) -> Scores:
+        spread = float(np.abs(atoms.positions - start.positions).max())
+        return Scores(0.1, 0.1, spread, 2 * spread, 0.5)
+
+    settings = ExploreSettings(steps=until, snapshot_every=10, max_force_std_eV_per_A=0.2)
+    keywords = {"physical": physical, "scorer": scorer, "start": start, "settings": settings, "seed": [1, 2]}
+    return begin(1, "w00", Condition("Cu", 900.0), start, [1]), keywords
+
+
+def test_too_uncertain_a_frame_is_no_snapshot_and_sends_the_walker_back() -> None:
+    state, keywords = exploration(200)
+    result = explore(state, EMT(), **keywords)
+    assert result.done == 200
+    assert result.mishaps
+    assert {mishap.reason for mishap in result.mishaps} == {"too uncertain"}
+    assert all(score.max_force_std <= 0.2 for score in result.scores)
+    assert len(result.snapshots) + len(result.mishaps) == 20
+
+
+def test_an_exploration_cut_at_any_snapshot_ends_the_same(tmp_path: Path) -> None:
+    state, keywords = exploration()
+    saved: list[Exploration] = []
+    whole = explore(state, EMT(), **keywords, on_progress=saved.append)
+    for number, cut in enumerate(saved[:-1]):
+        path = tmp_path / f"{number}.h5"
+        shards.write_exploration(path, cut)
+        resumed = explore(shards.read_exploration(path), EMT(), **keywords)
+        # EMT's neighbour list remembers; a fresh one sums in another order, in the last digits
+        assert np.allclose(resumed.walker.atoms.positions, whole.walker.atoms.positions, atol=1e-9)
+        assert [s.id for s in resumed.snapshots] == [s.id for s in whole.snapshots]
+        assert resumed.walker.rng == whole.walker.rng
+
+
+def test_a_shard_comes_back_bit_for_bit_with_constraints_and_ring(tmp_path: Path) -> None:
+    state, keywords = exploration()
+    result = explore(state, EMT(), **keywords)
+    shards.write_exploration(tmp_path / "x.h5", result)
+    read = shards.read_exploration(tmp_path / "x.h5")
+    assert same(read.walker, result.walker)
+    assert [c.todict() for c in read.walker.atoms.constraints] == [c.todict() for c in result.walker.atoms.constraints]
+    assert [step for step, *_ in read.walker.ring] == [step for step, *_ in result.walker.ring]
+    assert read.scores == result.scores
+    assert read.mishaps == result.mishaps
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_shard_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    state, keywords = exploration(20)
+    path = tmp_path / "r001-w00.h5"
+    shards.write_exploration(path, explore(state, EMT(), **keywords))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes({"flip": bytes(data), "cut": bytes(data[:-100]), "empty": b""}[damage])
+    with pytest.raises(StateError, match=r"r001-w00\.h5"):
+        shards.read_exploration(path)

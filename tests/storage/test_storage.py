@@ -1,0 +1,140 @@
+"""Files that are whole or not there, and a journal that a power cut cannot spoil."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from tentpole.errors import InputError, StateError
+from tentpole.records import Dataset, Label, structure_hash
+from tentpole.storage import journal
+from tentpole.storage.atomic import atomic_write, os, read_json, write_json
+from tentpole.storage.journal import Journal
+from tentpole.storage.labels import read_label, write_label
+
+
+def label(reference: str = "abc", energy: float = -1 / 3) -> Label:
+    atoms = molecule("H2O")
+    forces = np.random.default_rng(0).normal(size=(3, 3))
+    return Label(structure_hash(atoms, 0, 1), reference, atoms, energy, forces, None, 0, 1, {"code": "x"})
+
+
+def test_a_label_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    written = label()
+    read = read_label(write_label(tmp_path, written))
+    assert read.energy == written.energy
+    assert (read.forces == written.forces).all()
+    assert (read.atoms.positions == written.atoms.positions).all()
+    assert read.name == written.name
+    assert read.details == written.details
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_label_is_refused_by_name(tmp_path: Path, damage: str) -> None:
+    path = write_label(tmp_path, label())
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[data.index(b"-0.33") + 3] ^= 1
+    path.write_bytes({"flip": bytes(data), "cut": bytes(data[: len(data) // 2]), "empty": b""}[damage])
+    with pytest.raises(StateError, match=path.name):
+        read_label(path)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.json"
+    atomic_write(path, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_structure_hash_tells_charge_and_spin_and_the_last_bit() -> None:
+    atoms = molecule("H2O")
+    moved = atoms.copy()
+    moved.positions[0, 0] = np.nextafter(moved.positions[0, 0], 1)
+    names = {structure_hash(atoms), structure_hash(moved), structure_hash(atoms, 1, 2), structure_hash(atoms, 1, 1)}
+    assert len(names) == 4
+    assert structure_hash(atoms) == structure_hash(atoms.copy())
+
+
+def test_labels_of_two_references_do_not_mix() -> None:
+    with pytest.raises(InputError, match="one reference"):
+        Dataset((label("abc"),)).add([label("def")])
+
+
+def test_events_come_back_in_order(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.jsonl") as log:
+        for i in range(5):
+            log.append("count", i=i)
+    assert [event["i"] for event in journal.read(tmp_path / "j.jsonl")] == list(range(5))
+
+
+def test_echoes_of_other_files_are_synced_together_and_anything_else_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(journal.os, "fsync", synced.append)
+    monkeypatch.setattr(journal, "ECHO_S", 3600.0)
+    with Journal(tmp_path / "j.jsonl") as log:
+        for i in range(5):
+            log.append("label", echo=True, i=i)
+        assert not synced
+        assert len(journal.read(tmp_path / "j.jsonl")) == 5  # a kill loses nothing
+        log.append("round done")
+        assert len(synced) == 1
+        monkeypatch.setattr(journal, "ECHO_S", 0.0)
+        log.append("label", echo=True, i=5)
+        assert len(synced) == 2
+
+
+@pytest.mark.parametrize("cut", [2, 10, 30])
+def test_a_torn_last_line_is_dropped_and_the_next_one_is_whole(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as log:
+        log.append("first")
+        log.append("second")
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [event["event"] for event in journal.read(path)] == ["first"]
+    with Journal(path) as log:
+        log.append("third")
+    assert [event["event"] for event in journal.read(path)] == ["first", "third"]
+
+
+def test_a_last_line_that_lacks_only_its_newline_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as log:
+        log.append("first")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [event["event"] for event in journal.read(path)] == ["first"]
+    with Journal(path) as log:
+        log.append("second")
+    assert [event["event"] for event in journal.read(path)] == ["first", "second"]
+
+
+def test_a_damaged_line_inside_is_refused_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as log:
+        for name in ("first", "second", "third"):
+            log.append(name)
+    path.write_bytes(path.read_bytes().replace(b"second", b"secund"))
+    with pytest.raises(StateError, match="line 2"):
+        journal.read(path)
+
+
+def test_json_with_a_changed_value_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"a": 1.0})
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "a": 2.0}))
+    with pytest.raises(StateError, match="checksum"):
+        read_json(path)

@@ -1,0 +1,1 @@
+"""What tests share: paths, small structures and campaigns, services on the loopback address."""
