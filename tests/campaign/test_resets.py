@@ -11,11 +11,11 @@ from ase.build import bulk
 from tentpole import Campaign
 from tentpole.campaign import batches
 from tentpole.campaign.batches import Request
-from tentpole.campaign.resets import REASON, WalkerReset, sent_back
+from tentpole.campaign.resets import sent_back
 from tentpole.entropy import Covariance
 from tentpole.exploration import Exploration, ExploreSettings, remember
 from tentpole.exploration.files import read_exploration, write_exploration
-from tentpole.exploration.jobs import WalkerJob, _state, shard_path
+from tentpole.exploration.jobs import REASON, WalkerJob, WalkerReset, _state, shard_path
 from tentpole.exploration.walker import init_walker
 from tentpole.records import Condition
 from tentpole.storage.journal import read
