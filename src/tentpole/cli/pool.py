@@ -110,7 +110,7 @@ def run(
     from dataclasses import replace
 
     from tentpole.benchmarks.pool import files, runner
-    from tentpole.benchmarks.pool.benchmark import Protocol
+    from tentpole.benchmarks.pool.benchmark import BenchmarkProtocol
     from tentpole.benchmarks.pool.filters import SCALES, Filters, aligned, apply
     from tentpole.benchmarks.pool.tables import comparisons, markdown, sentences
 
@@ -127,7 +127,12 @@ def run(
 
     one, other = load(pool), load(against) if against else None
     settings = runner.Settings(
-        title or pool.name.split(".")[0], target, features, model, chosen, Protocol(0.2, initial, batch, labels)
+        title or pool.name.split(".")[0],
+        target,
+        features,
+        model,
+        chosen,
+        BenchmarkProtocol(0.2, initial, batch, labels),
     )
     if other is not None and target == ENERGY:
         other, note = aligned(one, other) if align else (other, SCALES)

@@ -9,21 +9,32 @@ import pytest
 from typer.testing import CliRunner
 
 from support.loopback_services import KEY, Services
-from tentpole.benchmarks.pool import Protocol, Settings, Task, build, load, model, read, run, run_seed, write
+from tentpole.benchmarks.pool import (
+    BenchmarkProtocol,
+    LearningTask,
+    Settings,
+    build,
+    load,
+    model,
+    read,
+    run,
+    run_seed,
+    write,
+)
 from tentpole.benchmarks.pool.benchmark import split
 from tentpole.cli.pool import pool_app
 from tentpole.errors import InputError, StateError
 from tentpole.selection import rule
 from tentpole.selection.base import Candidates, Labelled
 
-QUICK = Protocol(labels=60)
+QUICK = BenchmarkProtocol(labels=60)
 FAST = {"random": rule("random"), "uncertainty": rule("uncertainty"), "hybrid": rule("hybrid")}
 
 
 def task(n=200, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 4))
-    return Task(x, np.sin(x[:, 0]) + 0.3 * x[:, 1])
+    return LearningTask(x, np.sin(x[:, 0]) + 0.3 * x[:, 1])
 
 
 def table(n=200, seed=0, **more):

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.benchmarks.pool.benchmark import Measurement, Protocol, Task, run_seed
+    from tentpole.benchmarks.pool.benchmark import BenchmarkProtocol, LearningTask, Measurement, run_seed
     from tentpole.benchmarks.pool.features import describe
     from tentpole.benchmarks.pool.files import read, write
     from tentpole.benchmarks.pool.models import Forest, GaussianProcess, model
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tentpole.benchmarks.pool.table import Pool, build, concatenate
 
 _HOMES = {
-    "benchmark": ("Measurement", "Protocol", "Task", "run_seed"),
+    "benchmark": ("Measurement", "BenchmarkProtocol", "LearningTask", "run_seed"),
     "features": ("describe",),
     "files": ("read", "write"),
     "models": ("Forest", "GaussianProcess", "model"),
@@ -37,16 +37,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "BenchmarkProtocol",
     "Comparison",
     "Forest",
     "GaussianProcess",
+    "LearningTask",
     "Measurement",
     "Networks",
     "Pool",
-    "Protocol",
     "Results",
     "Settings",
-    "Task",
     "build",
     "compare",
     "concatenate",

@@ -20,7 +20,7 @@ Found = tuple[float, float, float, float, float]  # as _measure gives it
 
 
 @dataclass(frozen=True)
-class Protocol:
+class BenchmarkProtocol:
     """80/20 split; `initial` random labels, then `batch` more a round until there are `labels`."""
 
     test_fraction: float = 0.2
@@ -54,7 +54,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Task:
+class LearningTask:
     """What is to be learnt: inputs (n, d) and target (n,); `elsewhere` is another pool's, tested as well."""
 
     inputs: FloatArray
@@ -82,7 +82,7 @@ class Measurement:
     seconds: float
 
 
-def split(protocol: Protocol, rows: int, seed: int) -> tuple[Index, Index, Index]:
+def split(protocol: BenchmarkProtocol, rows: int, seed: int) -> tuple[Index, Index, Index]:
     """Indices of the test set, of the first labels, and of the remaining candidates. Seed and size decide."""
     order = np.random.default_rng([seed, 0]).permutation(rows)
     test = max(1, round(protocol.test_fraction * rows))
@@ -98,10 +98,10 @@ def errors(truth: FloatArray, prediction: FloatArray) -> tuple[float, float]:
 
 
 def run_seed(
-    task: Task,
+    task: LearningTask,
     rules: Mapping[str, SelectionRule],
     model: Model,
-    protocol: Protocol,
+    protocol: BenchmarkProtocol,
     seed: int,
     on_round: Callable[[Measurement], None] = lambda measurement: None,
 ) -> tuple[list[Measurement], dict[str, list[int]]]:
@@ -158,13 +158,13 @@ class _Trained:
         return self.target.back(mean), np.asarray(std * self.target.width)
 
 
-def _fit(task: Task, model: Model, labelled: Index, seed: int) -> _Trained:
+def _fit(task: LearningTask, model: Model, labelled: Index, seed: int) -> _Trained:
     inputs, target = Scale.of(task.inputs[labelled]), Scale.of(task.target[labelled])
     x, y = inputs.forward(task.inputs[labelled]), target.forward(task.target[labelled])
     return _Trained(model.fit(x, y, seed), inputs, target)
 
 
-def _measure(task: Task, trained: _Trained, test: Index) -> Found:
+def _measure(task: LearningTask, trained: _Trained, test: Index) -> Found:
     """(mae, r2, spearman, elsewhere_mae, elsewhere_r2)"""
     from scipy.stats import spearmanr
 
@@ -178,7 +178,7 @@ def _measure(task: Task, trained: _Trained, test: Index) -> Found:
 
 
 def _choose(
-    task: Task,
+    task: LearningTask,
     rule: SelectionRule,
     scale: Scale,
     sigma: FloatArray,

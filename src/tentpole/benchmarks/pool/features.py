@@ -14,7 +14,7 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from tentpole.benchmarks.pool.composition import ELECTRONEGATIVITY, elements, fractions
-from tentpole.benchmarks.pool.table import Pool
+from tentpole.benchmarks.pool.table import TEXT, Pool
 from tentpole.errors import InputError, unknown
 from tentpole.records import FloatArray
 
@@ -49,6 +49,8 @@ LEAKS = {
 }
 SETS = ("leak-free", "paper", "composition", "gom", "columns")
 GOM_COMPONENTS = 10
+NOT_DESCRIPTORS = TEXT
+"""Columns that name a row rather than describe it."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def gom_statistics(pool: Pool, cutoff: float = 5.0) -> tuple[list[str], FloatArr
     return names, rows
 
 
-def describe(pool: Pool, target: str, sets: str = "leak-free", max_missing: float | None = None) -> Features:  # noqa: C901
+def describe(pool: Pool, target: str, sets: str = "leak-free", max_missing: float | None = None) -> Features:
     """The descriptors `sets` ("leak-free", or several joined by "+": "leak-free+gom") for learning `target`.
 
     `leak-free`: COMPOSITION and PROPERTIES without the target and without what contains it (LEAKS).
@@ -130,7 +132,7 @@ def describe(pool: Pool, target: str, sets: str = "leak-free", max_missing: floa
 
     A descriptor the table lacks, that is missing in more than `max_missing` of the rows (0.2; with `paper`,
     which wants its descriptors more than its rows, 0.75), or that never changes is left out; then rows in
-    which one is missing. Both are told in `notes`.
+    which one is missing. Both are told in `notes`, and so are columns of the table that no set asked for.
     Raises InputError for an unknown set or where no descriptor is left.
     """
     asked = [word.strip() for word in sets.split("+")]
@@ -143,42 +145,71 @@ def describe(pool: Pool, target: str, sets: str = "leak-free", max_missing: floa
             f"Columns: {', '.join(pool.columns)}."
         )
     limit = max_missing if max_missing is not None else 0.75 if "paper" in asked else 0.2
+    table, absent = _asked_for(pool, target, set(asked))
+    kept, unusable = _usable(table, limit)
+    left_out = absent + unusable
+    if not kept:
+        raise InputError(f'features "{sets}": no descriptor is left ({"; ".join(left_out) or "the table has none"}).')
+    values = np.stack(list(kept.values()), axis=1)
+    complete = np.isfinite(values).all(axis=1)
+    notes = [f"{len(kept)} descriptors: {', '.join(kept)}"]
+    if left_out:
+        notes.append(f"left out: {'; '.join(left_out)}")
+    notes += _not_asked_for(pool, target, table)
+    if not complete.all():
+        notes.append(f"{int((~complete).sum())} of {len(pool)} rows lack a descriptor and are left out")
+    return Features(values[complete], tuple(kept), np.flatnonzero(complete), tuple(notes))
+
+
+def _asked_for(pool: Pool, target: str, asked: set[str]) -> tuple[dict[str, FloatArray], list[str]]:
+    """The columns of the sets that were asked for, and which of them the table lacks."""
     leaking = {target, *LEAKS.get(target, ())}
     table: dict[str, FloatArray] = {}
-    missing: list[str] = []
-    if {"leak-free", "paper", "composition"} & set(asked):
+    absent: list[str] = []
+    if {"leak-free", "paper", "composition"} & asked:
         statistics = np.array([composition_statistics(f) for f in pool.text("formula")])
         table.update(zip(COMPOSITION, statistics.T, strict=True))
-    if {"leak-free", "paper"} & set(asked):
-        found = properties(pool)
+    if {"leak-free", "paper"} & asked:
+        there = properties(pool)
         wanted = [p for p in PROPERTIES if p != target and ("paper" in asked or p not in leaking)]
-        missing += [f"{p} (not in the table)" for p in wanted if p not in found]
-        table.update({p: found[p] for p in wanted if p in found})
+        absent += [f"{p} (not in the table)" for p in wanted if p not in there]
+        table.update({p: there[p] for p in wanted if p in there})
     if "columns" in asked:
         table.update({c: pool.numeric(c) for c in pool.numeric_names if c not in leaking})
     if "gom" in asked:
         names, rows = gom_statistics(pool)
         table.update(zip(names, rows.T, strict=True))
+    return table, absent
+
+
+def _usable(table: dict[str, FloatArray], limit: float) -> tuple[dict[str, FloatArray], list[str]]:
+    """The columns that change and are there in enough rows, and why the others are left out."""
     kept: dict[str, FloatArray] = {}
+    left_out: list[str] = []
     for name, column in table.items():
         there = np.isfinite(column)
         share = 1 - there.mean() if len(column) else 1.0
         if share > limit:
-            missing.append(f"{name} (missing in {100 * share:.0f} % of rows)")
+            left_out.append(f"{name} (missing in {100 * share:.0f} % of rows)")
         elif np.ptp(column[there]) == 0:
-            missing.append(f"{name} (constant)")
+            left_out.append(f"{name} (constant)")
         else:
             kept[name] = column
-    if not kept:
-        raise InputError(f'features "{sets}": no descriptor is left ({"; ".join(missing) or "the table has none"}).')
-    values = np.stack(list(kept.values()), axis=1)
-    complete = np.isfinite(values).all(axis=1)
-    notes = [f"{len(kept)} descriptors: {', '.join(kept)}"]
-    if missing:
-        notes.append(f"left out: {'; '.join(missing)}")
-    if not complete.all():
-        notes.append(f"{int((~complete).sum())} of {len(pool)} rows lack a descriptor and are left out")
-    return Features(values[complete], tuple(kept), np.flatnonzero(complete), tuple(notes))
+    return kept, left_out
+
+
+def _not_asked_for(pool: Pool, target: str, table: dict[str, FloatArray]) -> list[str]:
+    """Notes on the table's own columns that no set took: numeric ones can be asked for, text cannot."""
+    leaking = {target, *LEAKS.get(target, ())}
+    others = [c for c in pool.columns if c not in table and c not in leaking and c not in NOT_DESCRIPTORS]
+    numeric = [c for c in others if c in pool.numeric_names]
+    text = [c for c in others if c not in pool.numeric_names]
+    notes = []
+    if numeric:
+        notes.append(f"columns of the table not used: {', '.join(numeric)}; add them by --features leak-free+columns")
+    if text:
+        notes.append(f"columns of text, which no descriptor is made of: {', '.join(text)}")
+    return notes
 
 
 def suspicious(inputs: FloatArray, names: list[str], target: FloatArray, limit: float = 0.95) -> list[str]:

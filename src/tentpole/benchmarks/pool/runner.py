@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tentpole.benchmarks.pool import models
-from tentpole.benchmarks.pool.benchmark import Measurement, Protocol, Task, run_seed
+from tentpole.benchmarks.pool.benchmark import BenchmarkProtocol, LearningTask, Measurement, run_seed
 from tentpole.benchmarks.pool.features import LEAKS, describe, suspicious
 from tentpole.benchmarks.pool.filters import ENERGY, formation_energies
 from tentpole.benchmarks.pool.table import Pool
@@ -41,7 +41,7 @@ class Settings:
     features: str = "leak-free"
     model: str = "networks"
     rules: tuple[str, ...] = RULES
-    protocol: Protocol = field(default_factory=Protocol)
+    protocol: BenchmarkProtocol = field(default_factory=BenchmarkProtocol)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Results:
         }
 
 
-def prepare(pool: Pool, settings: Settings, against: Pool | None = None) -> tuple[Task, dict[str, Any]]:
+def prepare(pool: Pool, settings: Settings, against: Pool | None = None) -> tuple[LearningTask, dict[str, Any]]:
     """The task of a pool, and what a report says of it: rows, descriptors, notes, suspicious descriptors.
 
     Formation energies are made from total energies where the pool has only those. With `against`, the
@@ -100,7 +100,7 @@ def prepare(pool: Pool, settings: Settings, against: Pool | None = None) -> tupl
         "target_sd": float(target.std()),
         "rows_elsewhere": 0 if elsewhere is None else len(elsewhere[1]),
     }
-    return Task(inputs, target, elsewhere), about
+    return LearningTask(inputs, target, elsewhere), about
 
 
 def _table(pool: Pool, settings: Settings) -> tuple[FloatArray, FloatArray, list[str], list[str]]:
@@ -199,7 +199,7 @@ def load(folder: Path) -> Results:
     if stored["version"] > VERSION:
         raise StateError(f"{path}: format version {stored['version']}, this Tentpole reads up to {VERSION}.")
     given = dict(stored["settings"])
-    settings = Settings(**{**given, "rules": tuple(given["rules"]), "protocol": Protocol(**given["protocol"])})
+    settings = Settings(**{**given, "rules": tuple(given["rules"]), "protocol": BenchmarkProtocol(**given["protocol"])})
     measurements = [
         Measurement(**row)
         for file in sorted((folder / "seeds").glob("*.json"))
@@ -214,7 +214,7 @@ def _seed_file(folder: Path, seed: int) -> Path:
     return folder / "seeds" / f"{seed:05d}.json"
 
 
-def _identity(task: Task, settings: Settings, rules: Mapping[str, Any]) -> str:
+def _identity(task: LearningTask, settings: Settings, rules: Mapping[str, Any]) -> str:
     """Names data and settings, those of the rules and the model among them."""
     what = [asdict(settings), {name: repr(rule) for name, rule in rules.items()}, repr(models.model(settings.model))]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
@@ -224,10 +224,10 @@ def _identity(task: Task, settings: Settings, rules: Mapping[str, Any]) -> str:
 
 
 def _one_seed(
-    task: Task,
+    task: LearningTask,
     rules: Mapping[str, Any],
     model: models.Model,
-    protocol: Protocol,
+    protocol: BenchmarkProtocol,
     seed: int,
     folder: Path,
     on_round: Callable[[Measurement], None] = lambda measurement: None,
