@@ -1,10 +1,11 @@
 """What version 0.1.0 wrote (formats 1): folders go on from where they were killed to the same end, and all is read."""
 
 import json
-import os
+import runpy
 import shutil
-import subprocess
+import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ needs_the_same_machine = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The campaign that was killed halfway, run to its end by this version."""
-    folder = tmp_path_factory.mktemp("v1") / "halfway"
-    shutil.copytree(V1 / "halfway", folder)
+    """The campaign that was killed in its MD, run to its end by this version."""
+    folder = tmp_path_factory.mktemp("v1") / "exploring"
+    shutil.copytree(V1 / "exploring", folder)
+    shutil.copytree(V1 / "halfway" / "models", folder / "models")
+    assert list(folder.glob("walkers/*.h5"))
     with Campaign(folder) as campaign:
         assert campaign.verdict is None
         assert campaign.round == 2
@@ -35,21 +38,10 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The campaign that was killed in its MD, up to the batch of that round."""
-    folder = tmp_path_factory.mktemp("v1") / "exploring"
-    shutil.copytree(V1 / "exploring", folder)
-    shutil.copytree(V1 / "halfway" / "models", folder / "models")
-    with Campaign(folder) as campaign:
-        requests = campaign.ask()
-    assert campaign.round == 2
-    assert requests
-    return folder
-
-
-def files(names: dict[str, str]) -> set[str]:
-    return {name.partition("#")[0] for name in names}
+def lost(before: Path, now: Path) -> list[str]:
+    """What of a folder is missing or other now."""
+    old, new = manifest(before), manifest(now)
+    return [name for name in old if new.get(name) != old[name]]
 
 
 def test_what_is_frozen_is_what_was_made() -> None:
@@ -59,12 +51,12 @@ def test_what_is_frozen_is_what_was_made() -> None:
     assert all(name.startswith(("models/r000/", "models/r001/", "models/r002/")) for name in left_out)
 
 
-def test_a_campaign_killed_halfway_goes_on_and_keeps_what_it_had(ended: Path) -> None:
-    before, now = manifest(V1 / "halfway"), manifest(ended)
-    assert [name for name in before if now.get(name) != before[name]] == []
+def test_a_campaign_killed_in_its_md_goes_on_from_the_checkpoint_to_a_verdict(ended: Path) -> None:
+    assert lost(V1 / "exploring", ended) == []
+    assert not list(ended.glob("walkers/*.h5"))
     assert len(list(ended.glob("rounds/r*/done.json"))) == 4
     assert len(list(ended.glob("models/*/*.safetensors"))) == 8
-    assert (ended / "verdict.json").exists()
+    assert len(list(ended.glob("snapshots/*.h5"))) == 6
 
 
 @needs_the_same_machine
@@ -72,19 +64,18 @@ def test_it_ends_with_the_same_labels_models_and_batches_bit_for_bit(ended: Path
     assert differing(manifest(ended), MADE["things"]) == []
 
 
-def test_a_campaign_killed_in_its_md_goes_on_from_the_checkpoint(explored: Path) -> None:
-    before, now = manifest(V1 / "exploring"), manifest(explored)
-    assert [name for name in before if now.get(name) != before[name]] == []
-    assert "snapshots/r002-w01.h5" in now
-    assert not list(explored.glob("walkers/*.h5"))
-
-
-@needs_the_same_machine
-def test_it_decides_on_the_same_batch_bit_for_bit(explored: Path) -> None:
-    now = manifest(explored)
-    known = {name: value for name, value in MADE["things"].items() if name.partition("#")[0] in files(now)}
-    assert {"rounds/r002/batch.json", "snapshots/r002-w01.h5"} <= files(known)
-    assert differing(now, known) == []
+def test_a_campaign_killed_while_it_was_told_labels_asks_for_the_others(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(V1 / "halfway", tmp_path / "halfway"))
+    batch = json.loads((folder / "rounds" / "r002" / "batch.json").read_text())["requests"]
+    with Campaign(folder) as campaign:
+        assert campaign.round == 2
+        requests = campaign.ask()
+    assert [request.id for request in requests] == [entry["id"] for entry in batch[2:]]
+    for request, entry in zip(requests, batch[2:], strict=True):
+        assert request.atoms.positions.tolist() == entry["atoms"]["positions"]
+        assert request.reason == entry["reason"]
+        assert (V1 / "finished" / "labels" / request.name[:2] / f"{request.name}.json").exists()
+    assert lost(V1 / "halfway", folder) == []
 
 
 @pytest.fixture
@@ -93,14 +84,26 @@ def finished(tmp_path: Path) -> Path:
     return Path(shutil.copytree(V1 / "finished", tmp_path / "finished"))
 
 
-def tentpole(*words: str | Path) -> str:
-    command = [sys.executable, "-m", "tentpole", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "250"})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def tentpole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """The command, in this process: what `python -m tentpole` prints."""
+    on_term = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")
+
+    def command(*words: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["tentpole", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("tentpole", run_name="__main__")
+        said = capsys.readouterr()
+        assert not ended.value.code, said.out + said.err
+        return said.out
+
+    yield command
+    signal.signal(signal.SIGTERM, on_term)
 
 
-def test_status_and_explain_read_a_finished_folder(finished: Path) -> None:
+def test_status_and_explain_read_a_finished_folder(finished: Path, tentpole: Callable[..., str]) -> None:
     facts = json.loads(tentpole("status", finished, "--json"))
     assert facts["verdict"]["kind"] == "BUDGET"
     assert facts["verdict"]["reason"] == "3 rounds of 3 are done"
@@ -110,14 +113,14 @@ def test_status_and_explain_read_a_finished_folder(finished: Path) -> None:
     assert "gain" in tentpole("explain", finished, "r002-w01-000055")
 
 
-def test_report_reads_a_finished_folder(finished: Path) -> None:
+def test_report_reads_a_finished_folder(finished: Path, tentpole: Callable[..., str]) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     tentpole("report", finished, "--out", finished.parent / "report")
     assert "BUDGET" in (finished.parent / "report" / "index.html").read_text()
 
 
-def test_export_reads_a_finished_folder(finished: Path) -> None:
+def test_export_reads_a_finished_folder(finished: Path, tentpole: Callable[..., str]) -> None:
     tentpole("export", finished, "--out", finished.parent / "export")
     assert (finished.parent / "export" / "dataset.extxyz").exists()
     assert len(list((finished.parent / "export").glob("*.model"))) == 2
