@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from same_end import differing, machine, manifest
 
+from support.same_end import differing, machine, manifest
 from tentpole import Campaign, Committee
 
 V1 = Path(__file__).parents[1] / "data" / "v1"

@@ -167,8 +167,9 @@ def water(n: int) -> list[Atoms]:
 
 def members(raw: Path, out: Path) -> None:
     """A shallow committee, and what it and the campaign's deep one predict for two structures of each kind."""
-    from tentpole.committee import Committee
     from tentpole.steps import train_files
+
+    from tentpole.committee import Committee
 
     write(raw / "water.xyz", water(12), format="extxyz")
     train_files(raw / "water.xyz", raw / "shallow", members=2, shallow=True, settings={**SMALL, "E0s": E0S}, workers=1)
@@ -199,7 +200,6 @@ def pool(out: Path) -> None:
     """A pool as the loopback services of the tests give it, with notes, gaps and rows without a structure."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "pool"))
     from loopback_services import Services
-
     from tentpole.pool import Pool, read, write
     from tentpole.pool.sources import PageCache, Query, fetch_oqmd
 
@@ -225,6 +225,7 @@ def pool(out: Path) -> None:
 def study(raw: Path, out: Path) -> None:
     """A query-by-committee study of two rules, without its models."""
     from tentpole.qbc import QBCSettings, learning_curves, run
+
     from tentpole.training import MACESettings
 
     write(raw / "water.xyz", water(24), format="extxyz")
