@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -130,9 +131,10 @@ def run(campaign: CampaignFile, dir: Dir = None) -> None:
 @app.command()
 def status(folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """Where a campaign stands: rounds, errors, labels, time, verdict."""
+    from tentpole.campaign.record import summarize
 
     if as_json:
-        pass
+        typer.echo(json.dumps(summarize(folder), indent=1))
     else:
         _print_status(folder)
 

@@ -212,6 +212,7 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
 
         e3nn.set_optimization_defaults(jit_script_fx=False)  # TorchScript costs seconds before the first step
         command_line.jit = None  # no second, compiled copy of the model: mace goes on without it
+        print("python -m mace.cli.run_train", *command, flush=True)  # noqa: T201 - stdout is the member's log
         command_line.run(tools.build_default_arg_parser().parse_args(list(command)))
         sys.stdout.flush()
         model = torch.load(scratch / "member.model", map_location="cpu", weights_only=False)  # just written here
