@@ -5,18 +5,17 @@ Starting moments are part of a structure: ASE's array "initial_magmoms", µB per
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
 from tentpole.errors import InputError, unknown
 from tentpole.labeling.codes.moments import check_moment, check_moments
 from tentpole.labeling.references import Reference
-from tentpole.records import MOMENTS
+from tentpole.records import MOMENTS, moments_of
 
 FROM_STRUCTURE = "from structure"
 _METALS_3D = ("V", "Cr", "Mn", "Fe", "Co", "Ni")
@@ -47,6 +46,17 @@ class Magnetism:
             check_moment(moment, element)
 
 
+def read_moments(text: str) -> Magnetism:
+    """As on a command line: "Fe=2.5,O=0.1", or "from structure". Raises InputError for anything else."""
+    if text == FROM_STRUCTURE:
+        return Magnetism("from structure")
+    try:
+        pairs = [pair.split("=") for pair in text.split(",")]
+        return Magnetism({element.strip(): float(moment) for element, moment in pairs})
+    except ValueError:
+        raise InputError(f'moments "{text}": write Fe=2.5,Co=1.7 (µB by element) or "{FROM_STRUCTURE}".') from None
+
+
 def started(magnetism: Magnetism | None, atoms: Atoms, where: str) -> Atoms:
     """A copy of `atoms` with the starting moments that `magnetism` states; with none where it is None.
 
@@ -69,8 +79,8 @@ def started(magnetism: Magnetism | None, atoms: Atoms, where: str) -> Atoms:
     return atoms
 
 
-def check_magnetism(magnetism: Magnetism | None, reference: Reference, starts: Mapping[str, Atoms]) -> None:
-    """What must hold of [magnetism] before anything is spent; `starts` carry their moments already.
+def check_magnetism(magnetism: Magnetism | None, reference: Reference, structures: Sequence[Atoms]) -> None:
+    """What must hold of [magnetism] before anything is spent; `structures` carry their moments already.
 
     Raises InputError where the reference's program knows no spin, or no structure has a moment.
     """
@@ -78,16 +88,18 @@ def check_magnetism(magnetism: Magnetism | None, reference: Reference, starts: M
         return
     if reference.code.spin == "none":
         raise InputError(
-            f'[magnetism]: reference "{reference.name}" ({reference.import_path}) knows no magnetic moments. Leave '
-            "[magnetism] out, or take a reference that does: espresso, vasp, aims, gpaw."
+            f'magnetism: reference "{reference.name}" ({reference.import_path}) knows no magnetic moments. Leave them '
+            "out, or take a reference that does: espresso, vasp, aims, gpaw."
         )
-    if not any(np.any(atoms.get_initial_magnetic_moments()) for atoms in starts.values()):
-        raise InputError(f"[magnetism]: {', '.join(starts)}: no atom starts with a moment. Name their elements.")
+    if all(moments_of(atoms) is None for atoms in structures):
+        raise InputError(
+            f"magnetism: moments = {magnetism.moments!r} give no atom of the structures a moment to start from."
+        )
 
 
-def unstated(magnetism: Magnetism | None, reference: Reference, structures: Iterable[Atoms]) -> str:
-    """A warning where a DFT reference meets open d or f shells and the campaign says nothing of moments; else ""."""
-    if magnetism is not None or reference.code.spin != "solved":
+def unstated(reference: Reference, structures: Iterable[Atoms]) -> str:
+    """What to say where a DFT reference meets open d or f shells and nothing was said of moments; "" elsewhere."""
+    if reference.code.spin != "solved":
         return ""
     elements = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
     found = sorted(elements & OPEN_SHELLS)
