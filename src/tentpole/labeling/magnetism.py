@@ -12,7 +12,7 @@ from typing import Literal
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from tentpole.errors import InputError, unknown
+from tentpole.errors import InputError, nearest
 from tentpole.labeling.codes.moments import check_moment, check_moments
 from tentpole.labeling.references import Reference
 from tentpole.records import MOMENTS, moments_of
@@ -42,7 +42,8 @@ class Magnetism:
             raise InputError('moments = {} starts nothing: name an element, as in {Fe = 2.5}, or "from structure"')
         for element, moment in self.moments.items():
             if element not in atomic_numbers or element == "X":
-                raise unknown("element in moments", element, [e for e in atomic_numbers if e != "X"])
+                meant = nearest(element.capitalize(), atomic_numbers) or "."
+                raise InputError(f'moments: "{element}" is no element{meant} Write symbols, as in {{Fe = 2.5}}')
             check_moment(moment, element)
 
 

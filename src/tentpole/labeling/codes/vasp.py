@@ -135,9 +135,9 @@ def _final(outcar: str, folder: Path) -> dict[str, Any]:
     """Moments at the end of the SCF; those of the sites, where OUTCAR has them, in the order of our atoms."""
     total = re.findall(r"number of electron\s+\S+\s+magnetization\s+(-?\d+\.\d+)", outcar)
     _, found, table = outcar.rpartition("magnetization (x)")
-    rows = re.findall(r"^\s+\d+(?:\s+-?\d+\.\d+)*\s+(-?\d+\.\d+)\s*$", table.partition("tot\n")[2], re.MULTILINE)
+    rows = re.findall(r"^ +\d+(?: +-?\d+\.\d+)* +(-?\d+\.\d+) *$", table if found else "", re.MULTILINE)
     order = [int(line.split()[1]) for line in _text(folder / "ase-sort.dat").splitlines()]
-    sites = [float(rows[place]) for place in order] if found and len(order) == len(rows) else None
+    sites = [float(rows[place]) for place in order] if len(rows) >= len(order) else None
     return final(float(total[-1]) if total else None, sites=sites)
 
 
