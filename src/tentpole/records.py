@@ -17,8 +17,20 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 
+MOMENTS = "initial_magmoms"  # ASE's array of starting moments, one per atom in µB
+
+
+def moments_of(atoms: Atoms) -> FloatArray | None:
+    """The collinear starting moments (N,) of `atoms` in µB; None where it has none or all are zero."""
+    moments = atoms.arrays.get(MOMENTS)
+    if moments is None or moments.ndim != 1 or not np.any(moments):
+        return None
+    return np.asarray(moments, dtype=np.float64)
+
+
 def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | None = None) -> str:
-    """32 hex digits that name a structure: species, positions, cell, pbc, charge and spin, bit for bit.
+    """32 hex digits that name a structure: species, positions, cell, pbc, charge, spin and starting moments, bit for
+    bit.
 
     Two structures with the same hash get the same label from the same reference. A rotated copy has
     another hash: twins are a matter of geometry, not of names.
@@ -29,12 +41,20 @@ def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | 
         digest.update((np.asarray(array, dtype="<f8") + 0.0).tobytes())  # + 0.0 turns -0.0 into 0.0
     digest.update(np.asarray(atoms.pbc, dtype="<i8").tobytes())
     digest.update(f"{charge}/{multiplicity}".encode())
+    moments = moments_of(atoms)
+    if moments is not None:
+        digest.update(b"/moments" + (np.asarray(moments, dtype="<f8") + 0.0).tobytes())
     return digest.hexdigest()[:32]
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """Species, positions, cell and pbc of `atoms`, copied; no momenta, constraints, info or calculator."""
-    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    """Species, positions, cell, pbc and starting moments of `atoms`, copied; no momenta, constraints, info or
+    calculator."""
+    copy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    moments = moments_of(atoms)
+    if moments is not None:
+        copy.set_initial_magnetic_moments(moments)
+    return copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +74,8 @@ class Condition:
 class Walker:
     """One MD trajectory, whole: what is here is all that the next step depends on.
 
-    `atoms` carries positions, momenta and cell, and no calculator. `rng` is the bit generator's state as
-    NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng).
+    `atoms` carries positions, momenta, cell and starting moments, and no calculator. `rng` is the bit generator's
+    state as NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng).
     """
 
     id: str

@@ -14,7 +14,7 @@ import pytest
 from ase.data import atomic_numbers
 
 PROGRAMS = Path(__file__).parent / "programs"
-VALENCE = {"H": 1, "C": 4, "O": 6, "Si": 4, "Na": 1, "Cl": 7}
+VALENCE = {"H": 1, "C": 4, "O": 6, "Si": 4, "Na": 1, "Cl": 7, "Cr": 6, "Fe": 8}
 
 
 class Machine:
@@ -57,7 +57,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def vasp(machine: Machine) -> Machine:
     """A machine with VASP: the stand-in program and potential files with TITEL and ZVAL."""
     for symbol, valence in VALENCE.items():
-        suffix = {"Na": "_pv"}.get(symbol, "")  # ASE's "recommended" choice, where it is not the plain one
+        suffix = {"Na": "_pv", "Cr": "_pv"}.get(symbol, "")  # ASE's "recommended" choice, where it is not the plain one
         valence += 6 if suffix else 0
         potential = machine.folder / "potpaw_PBE" / f"{symbol}{suffix}" / "POTCAR"
         potential.parent.mkdir(parents=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 
 from tentpole.labeling import Task, compute, load
@@ -51,7 +52,8 @@ def test_silicon_is_labelled_and_an_unconverged_scf_is_not(gpaw: None, tmp_path:
 def test_charge_spin_and_k_points_are_as_stated(tmp_path: Path) -> None:
     path = tmp_path / "boxed.toml"
     path.write_text('parent = "gpaw"\n[parameters]\nbox_A = 8.0\n')
-    setup = load(path).setup(molecule("OH"), -1, 1, tmp_path)
+    hydroxide = Atoms("OH", molecule("OH").positions)  # ASE's own carries the moment of the radical
+    setup = load(path).setup(hydroxide, -1, 1, tmp_path)
     assert (setup.keywords["charge"], setup.keywords["spinpol"]) == (-1, False)
     assert setup.keywords["kpts"] == {"size": (1, 1, 1), "gamma": True}
     assert setup.keywords["txt"] == str(tmp_path / "gpaw.txt")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from ase import Atoms
 
 from tentpole.campaign.folder import open_config
 from tentpole.committee.foundation_models import check_species
@@ -23,11 +25,12 @@ ENOUGH_GB = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that was tried, and what was found."""
+    """One thing that was tried, and what was found. `doubtful` is good enough to run, and to be thought over."""
 
     what: str
     good: bool
     found: str
+    doubtful: bool = False
 
 
 def check_campaign(source: Path) -> Iterator[Line]:
@@ -37,6 +40,7 @@ def check_campaign(source: Path) -> Iterator[Line]:
     names = ", ".join(f"{name} ({atoms.get_chemical_formula()})" for name, atoms in starts.items())
     yield Line("campaign file", True, f"{config.name}: {names}")
     yield _disk(source)
+    yield from _magnetism(config, starts.values())
     yield _reference(config, source)
     yield _workers(config)
     for name in ("executor", "training_executor"):
@@ -50,6 +54,17 @@ def check_campaign(source: Path) -> Iterator[Line]:
 def _disk(source: Path) -> Line:
     free = shutil.disk_usage(source.resolve().parent).free / 1e9
     return Line("disk", free > ENOUGH_GB, f"{free:.0f} GB free")
+
+
+def _magnetism(config: CampaignConfig, structures: Iterable[Atoms]) -> Iterator[Line]:
+    """A doubt where open d or f shells meet DFT and the campaign says neither moments nor a multiplicity."""
+    from tentpole.labeling import references
+    from tentpole.labeling.magnetism import unstated
+
+    stated = config.magnetism is not None or config.multiplicity is not None
+    doubt = "" if stated else unstated(references.load(config.reference), structures)
+    if doubt:
+        yield Line("magnetism", True, doubt, doubtful=True)
 
 
 def _reference(config: CampaignConfig, source: Path) -> Line:

@@ -11,10 +11,10 @@ from ase import Atoms
 
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
+from tentpole.config.loading import given_frames
 from tentpole.config.schema import FramesSection, RattleSection, ReferenceMDSection
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
-from tentpole.storage.structures import read_structures
 
 _INITIAL, _VALIDATION = 1, 2  # purposes of random numbers
 
@@ -70,7 +70,7 @@ def validation_requests(work: Context) -> list[Request]:
 
 def _named(section: FramesSection, work: Context) -> list[tuple[str, Atoms]]:
     file = Path(section.file)
-    return [(file.stem, atoms) for atoms in read_structures(file, section.index, str(file))]
+    return [(file.stem, atoms) for atoms in given_frames(work.config, section, str(file))]
 
 
 def _request(work: Context, id: str, atoms: Atoms, reason: str) -> Request:

@@ -108,7 +108,7 @@ def check(campaign: CampaignFile) -> None:
     good = True
     for line in check_campaign(campaign):
         good &= line.good
-        mark = "[green]ok  [/]" if line.good else "[red]FAIL[/]"
+        mark = "[yellow]look[/]" if line.doubtful else "[green]ok  [/]" if line.good else "[red]FAIL[/]"
         out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
     if not good:
         raise typer.Exit(2)
@@ -204,6 +204,9 @@ def label(
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
     charge: Annotated[int | None, typer.Option(help="Of every frame, in e.")] = None,
     multiplicity: Annotated[int | None, typer.Option(help="2S + 1.")] = None,
+    moments: Annotated[
+        str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Labels at a time. Default: one per core.")] = None,
     dir: Annotated[Path | None, typer.Option("--dir", help="Where labels are kept. Default: <out>-labels.")] = None,
 ) -> None:
@@ -220,6 +223,7 @@ def label(
             folder=folder,
             charge=charge,
             multiplicity=multiplicity,
+            moments=moments,
             workers=workers,
             watch=screen,
         )

@@ -164,21 +164,28 @@ def label_file(
     folder: Path,
     charge: int | None = None,
     multiplicity: int | None = None,
+    moments: str | None = None,
     workers: int | None = None,
     watch: Watcher | None = None,
 ) -> Counts:
     """Label `structures` on this machine and write those that have a label to `out`, in their order, with REF_energy
     (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³).
 
-    Labels are kept in `folder` as they come: after an interruption the same call goes on. Raises as `label_all`.
+    `moments`, as in "Fe=2.5" (µB) or "from structure", are those that the SCF starts from; without them the frames'
+    own are left out. Labels are kept in `folder` as they come: after an interruption the same call goes on. Raises as
+    `label_all`.
     """
     from tentpole.execution.local import local
     from tentpole.labeling import Task, label_all, load
+    from tentpole.labeling.magnetism import check_magnetism, read_moments, started
     from tentpole.storage.lock import Lock
 
-    frames = [bare(atoms) for atoms in read_structures(structures, ":", "STRUCTURES")]
+    given = read_structures(structures, ":", "STRUCTURES")
+    magnetism = None if moments is None else read_moments(moments)
+    frames = [bare(started(magnetism, atoms, f"{structures}: frame {k}")) for k, atoms in enumerate(given)]
     elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
     method, watch = load(reference, elements), watch or Silent()
+    check_magnetism(magnetism, method, frames)
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [Task(folder, method, atoms, charge, multiplicity) for atoms in frames]
     failed: dict[str, str] = {}

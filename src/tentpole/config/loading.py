@@ -17,6 +17,7 @@ from tentpole.config.schema import (
 )
 from tentpole.config.sections import explain_errors
 from tentpole.errors import InputError, StateError
+from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.storage.structures import read_structures
 
 
@@ -64,18 +65,25 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     config = config.model_copy(update=update)
     starts = starting_structures(config, path)
     for name in frames:
-        read_structures(Path(update[name].file), update[name].index, f"{path}: {name}.file")
+        given_frames(config, update[name], f"{path}: {name}.file")
     _check_reference(config, starts, path)
     return config
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
-    """The starting structures by name, in the order of the file."""
+    """The starting structures by name, in the order of the file, with the moments that the campaign states."""
     found = {}
     for number, structure in enumerate(config.structures):
         where = f"{path}: structures.{number}.file"
-        found[structure.name] = read_structures(Path(structure.file), structure.index, where)[0]
+        atoms = read_structures(Path(structure.file), structure.index, where)[0]
+        found[structure.name] = started(config.starting_moments, atoms, where)
     return found
+
+
+def given_frames(config: CampaignConfig, section: FramesSection, where: str) -> list[Atoms]:
+    """The frames of a file that the campaign labels, with the moments that it states."""
+    frames = read_structures(Path(section.file), section.index, where)
+    return [started(config.starting_moments, atoms, f"{where}: frame {k}") for k, atoms in enumerate(frames)]
 
 
 def dump(config: CampaignConfig) -> str:
@@ -98,3 +106,7 @@ def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Pat
             reference.check(atoms, config.charge, config.multiplicity)
         except InputError as error:
             raise InputError(f'{path}: structure "{name}": {error}') from None
+    try:
+        check_magnetism(config.starting_moments, reference, list(starts.values()))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

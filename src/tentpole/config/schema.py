@@ -14,6 +14,7 @@ from tentpole.errors import InputError
 from tentpole.execution.queues import KINDS, Queue
 from tentpole.exploration.health import HealthLimits
 from tentpole.exploration.walker import Langevin
+from tentpole.labeling.magnetism import Magnetism
 from tentpole.training.mace import MACESettings
 
 FORMAT_VERSION = 1
@@ -36,12 +37,14 @@ class LabelLimits(Section):
 if TYPE_CHECKING:  # made at run time from the physics' own settings
     HealthSection: TypeAlias = Any
     LangevinSection: TypeAlias = Any
+    MagnetismSection: TypeAlias = Any
     QueueSection: TypeAlias = Any
     TrainingQueueSection: TypeAlias = Any
     MACESection: TypeAlias = Any
 else:
     HealthSection = section(HealthLimits)
     LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
+    MagnetismSection = section(Magnetism)
     MACESection = section(MACESettings, kind=(Literal["mace"], "mace"), warm_start=(bool, True))
     QueueSection = section(Queue, base=LabelLimits, kind=(Literal[KINDS], ...))
     TrainingQueueSection = section(Queue, kind=(Literal[KINDS], ...))
@@ -253,6 +256,7 @@ class CampaignConfig(Section):
     reference: str
     charge: int | None = None
     multiplicity: Count | None = None
+    magnetism: MagnetismSection | None = None
     structures: Annotated[tuple[StructureSection, ...], Field(min_length=1)]
     stop: StopSection
     target: TargetSection = TargetSection()
@@ -269,6 +273,12 @@ class CampaignConfig(Section):
     training_executor: Annotated[
         LocalTrainingSection | ParslTrainingSection | TrainingQueueSection, Field(discriminator="kind")
     ] = LocalTrainingSection()
+
+    @property
+    def starting_moments(self) -> Magnetism | None:
+        """What [magnetism] states; None for a campaign without spin but for its multiplicity."""
+        stated: Magnetism | None = None if self.magnetism is None else self.magnetism.build()
+        return stated
 
     @field_validator("initial", "executor", "training_executor", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from ase.constraints import dict2constraint
 
 from tentpole.errors import StateError
 from tentpole.exploration.explore import Exploration, Mishap
-from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare
+from tentpole.records import MOMENTS, Condition, FloatArray, Scores, Snapshot, Walker, bare, moments_of
 from tentpole.storage.atomic import atomic_write
 
 VERSION = 1
@@ -92,6 +92,9 @@ def _write_frames(group: h5py.Group, frames: list[Atoms], like: Atoms) -> None:
     group["numbers"] = like.numbers
     group["pbc"] = like.pbc
     group["masses"] = like.get_masses()
+    moments = moments_of(like)
+    if moments is not None:
+        group[MOMENTS] = moments
     shape = (len(frames), len(like), 3)
     group["positions"] = np.array([a.positions for a in frames], dtype="f8").reshape(shape)
     group["momenta"] = np.array([a.get_momenta() for a in frames], dtype="f8").reshape(shape)
@@ -100,10 +103,11 @@ def _write_frames(group: h5py.Group, frames: list[Atoms], like: Atoms) -> None:
 
 def _read_frames(group: h5py.Group) -> list[Atoms]:
     numbers, pbc, masses = (group[name][:] for name in ("numbers", "pbc", "masses"))
+    moments = group[MOMENTS][:] if MOMENTS in group else None
     moving = (group[name][:] for name in ("positions", "momenta", "cell"))
     frames = []
     for positions, momenta, cell in zip(*moving, strict=True):
-        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc, masses=masses)
+        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc, masses=masses, magmoms=moments)
         atoms.set_momenta(momenta)
         frames.append(atoms)
     return frames

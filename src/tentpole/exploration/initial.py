@@ -12,7 +12,7 @@ from ase import Atoms
 from tentpole.errors import InputError
 from tentpole.exploration import HealthLimits, Langevin, advance, init_walker
 from tentpole.exploration.health import geometry
-from tentpole.records import Condition, bare
+from tentpole.records import Condition, bare, moments_of
 
 
 def rattled(
@@ -72,4 +72,5 @@ def reference_md(job: ReferenceMD) -> list[Atoms]:
     for _ in range(job.frames):
         walker = advance(walker, calc, job.every, ensemble)
         frames.append(bare(walker.atoms))
+        frames[-1].set_initial_magnetic_moments(moments_of(job.start))  # those on the walker are in the program's words
     return frames

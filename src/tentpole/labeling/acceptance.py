@@ -19,7 +19,9 @@ class Accept:
     """Limits of a good label, all optional; finite numbers of the right shape are always demanded.
 
     min_distance_ratio is relative to the sum of the two covalent radii. max_net_force is |Σ_i F_i|: an
-    isolated or periodic system has none beyond what the program leaves unconverged.
+    isolated or periodic system has none beyond what the program leaves unconverged. The two bands [lo, hi] are of
+    the final |Σ m| and Σ |m| per atom, in µB: an SCF that fell onto another magnetic branch is outside, and its energy
+    would be noise to a model. Antiferromagnets, whose total is zero on every branch, need the second one.
     """
 
     max_force_eV_per_A: float | None = None
@@ -29,17 +31,24 @@ class Accept:
     min_distance_ratio: float | None = None
     min_energy_eV_per_atom: float | None = None
     max_energy_eV_per_atom: float | None = None
+    magnetization: tuple[float, float] | None = None
+    absolute_magnetization: tuple[float, float] | None = None
 
     @classmethod
     def read(cls, table: dict[str, Any], where: str) -> Accept:
-        """From the TOML table. Raises InputError for unknown keys and for what is no number."""
+        """From the TOML table. Raises InputError for unknown keys and for what is no number, or no band."""
         names = [f.name for f in fields(cls)]
+        limits: dict[str, Any] = {}
         for key, value in table.items():
             if key not in names:
                 raise unknown("key", key, names, where)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            if key in _BANDS:
+                limits[key] = _band(value, f"{where}: {key}")
+            elif not _is_number(value):
                 raise InputError(f"{where}: {key} = {value!r} is not a number.")
-        return cls(**{key: float(value) for key, value in table.items()})
+            else:
+                limits[key] = float(value)
+        return cls(**limits)
 
     def structure(self, atoms: Atoms) -> None:
         """Before anything is spent. Raises LabelError for a structure that no label is worth."""
@@ -89,6 +98,38 @@ class Accept:
         if self.min_energy_eV_per_atom is not None and per_atom < self.min_energy_eV_per_atom:
             limit = self.min_energy_eV_per_atom
             raise LabelError("energy", f"the energy is {per_atom:g} eV/atom; accepted from {limit:g}.")
+
+    def magnetism(self, final: dict[str, Any], atoms: int) -> None:
+        """After the calculation, of its final moments (µB). Raises LabelError for a label outside a band, or with a
+        band and no moment to hold against it."""
+        for key, (found, says) in _BANDS.items():
+            band, value = getattr(self, key), final.get(found)
+            if band is None:
+                continue
+            if value is None:
+                raise LabelError(
+                    "magnetization", f"[accept] {key} is stated, but the program gave no {says} magnetisation."
+                )
+            per_atom = abs(value) / atoms
+            if not band[0] <= per_atom <= band[1]:
+                raise LabelError(
+                    "magnetization",
+                    f"the {says} magnetisation is {per_atom:g} µB/atom; accepted from {band[0]:g} to {band[1]:g}: "
+                    "the SCF ended on another magnetic branch.",
+                )
+
+
+_BANDS = {"magnetization": ("total_muB", "total"), "absolute_magnetization": ("absolute_muB", "absolute")}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _band(value: Any, what: str) -> tuple[float, float]:
+    if not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)) and 0 <= value[0] <= value[1]):
+        raise InputError(f"{what} = {value!r} is no band: [lowest, highest] in µB per atom, as in [1.8, 2.8].")
+    return float(value[0]), float(value[1])
 
 
 def _at_most(reason: str, says: str, value: float, limit: float | None, unit: str) -> None:

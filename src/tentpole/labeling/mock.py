@@ -85,4 +85,4 @@ class _MockCode(AnyCalculator):
         return "1"  # of the formula above: raise it where the formula changes
 
 
-MOCK = _MockCode(algorithmic=frozenset({"seconds", "unconverged_fraction"}), stateless=True)
+MOCK = _MockCode(algorithmic=frozenset({"seconds", "unconverged_fraction"}), stateless=True, spin="none")

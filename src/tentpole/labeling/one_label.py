@@ -7,8 +7,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ase import Atoms
-
 from tentpole.errors import LabelError, StateError
 from tentpole.execution.ownership import lives
 from tentpole.execution.worker import core_seconds, cores, cpu_seconds, watched
@@ -75,6 +73,7 @@ def _label(task: Task, folder: Path) -> Label:
             if error.reason not in CLIMBED or step + 1 == len(ladder):
                 raise LabelError(error.reason, " Then ".join(failures)) from None
     reference.accept.label(energy, forces, stress, task.atoms)
+    reference.accept.magnetism(facts.get("magnetization", {}), len(task.atoms))
     details = {"code": reference.name, "seconds": round(time.monotonic() - began, 6), "step": step, **facts}
     if name:
         retry = reference.retries[step - 1]
@@ -83,7 +82,7 @@ def _label(task: Task, folder: Path) -> Label:
     return Label(
         structure=task.structure,
         reference=reference.hash if joins else rung.hash,
-        atoms=Atoms(task.atoms.numbers, task.atoms.positions, cell=task.atoms.cell, pbc=task.atoms.pbc),
+        atoms=reference.bare(task.atoms),
         energy=energy,
         forces=forces,
         stress=stress,

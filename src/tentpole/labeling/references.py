@@ -21,7 +21,9 @@ from tentpole.errors import InputError
 from tentpole.labeling.acceptance import Accept
 from tentpole.labeling.codes import Code, Request, Setup, code_of
 from tentpole.labeling.codes.base import takes
+from tentpole.labeling.codes.moments import check_moments
 from tentpole.labeling.reference_files import Retry, available, merge, read
+from tentpole.records import MOMENTS, bare, moments_of
 
 __all__ = ["Reference", "Retry", "available", "load"]
 
@@ -105,12 +107,22 @@ class Reference:
     def _merged(self, retry: Retry) -> dict[str, Any]:
         return merge(self.parameters, retry.parameters)
 
+    def bare(self, atoms: Atoms) -> Atoms:
+        """What a label is of: species, positions, cell, pbc, and starting moments where the program has spin."""
+        known = bare(atoms)
+        if self.code.spin == "none":
+            known.arrays.pop(MOMENTS, None)
+        return known
+
     def check(self, atoms: Atoms, charge: int | None, multiplicity: int | None) -> None:
         """What must hold before anything is spent on `atoms`.
 
-        Raises InputError where a required charge or multiplicity is missing, or where both together are
-        impossible: electrons − charge and multiplicity − 1 must be both even or both odd.
+        Raises InputError where a required charge or multiplicity is missing, where both together are
+        impossible (electrons − charge and multiplicity − 1 must be both even or both odd), or where starting moments
+        are no collinear ones of atoms.
         """
+        if self.code.spin != "none":
+            check_moments(atoms, self.name)
         needed = self.requires + (() if atoms.pbc.any() else self.requires_for_molecules)
         given = {"charge": charge, "multiplicity": multiplicity}
         for name in needed:
@@ -121,6 +133,12 @@ class Reference:
                 )
         if multiplicity is None:
             return
+        moments = moments_of(self.bare(atoms))
+        if multiplicity == 1 and moments is not None and abs(moments.sum()) > 0.5:
+            raise InputError(
+                f"{atoms.get_chemical_formula()}: its starting moments add up to {moments.sum():g} µB, and "
+                "multiplicity 1 leaves no electron unpaired. Leave one of them out."
+            )
         electrons = int(atoms.numbers.sum()) - (charge or 0)
         unpaired = multiplicity - 1
         if not 0 <= unpaired <= electrons or (electrons - unpaired) % 2:
@@ -131,11 +149,10 @@ class Reference:
             )
 
     def setup(self, atoms: Atoms, charge: int | None, multiplicity: int | None, directory: Path) -> Setup:
-        """The atoms as the program sees them, bare, and its calculator's keywords."""
+        """The atoms as the program sees them, bare but for starting moments, and its calculator's keywords."""
         self.check(atoms, charge, multiplicity)
-        bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
         wanted = tuple(p for p in self.properties if p != "stress" or atoms.pbc.all())
-        request = Request(self.name, bare, dict(self.parameters), wanted, charge, multiplicity, directory)
+        request = Request(self.name, self.bare(atoms), dict(self.parameters), wanted, charge, multiplicity, directory)
         return self.code.setup(request)
 
     def make(self, keywords: dict[str, Any], directory: Path | None) -> Any:

@@ -15,8 +15,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole.errors import InputError, LabelError
 from tentpole.labeling import socket_program as serving
+from tentpole.labeling.codes.moments import final
 from tentpole.labeling.references import Reference
-from tentpole.records import FloatArray
+from tentpole.records import FloatArray, moments_of
 
 
 def single_point(
@@ -53,7 +54,7 @@ def single_point(
         reason = "unconverged" if "converge" in said.lower() else "crashed"
         raise LabelError(reason, f"{reference.name}: {said}") from None
     if not persistent:
-        facts = reference.code.verify(directory)
+        facts = _moments(setup.atoms, results) | reference.code.verify(directory)
     _same_version(reference, facts.get("version", ""))
     missing = [name for name in wanted if results.get(name) is None]
     if missing:
@@ -61,6 +62,14 @@ def single_point(
     kind = "free_energy" if results.get("free_energy") is not None else "energy"
     stress = _voigt(results["stress"]) if "stress" in wanted else None
     return float(results[kind]), np.array(results["forces"], dtype=float), stress, {**facts, "energy": kind}
+
+
+def _moments(atoms: Atoms, results: dict[str, Any]) -> dict[str, Any]:
+    """Final moments as an ASE calculator gives them, for programs whose own output is not read for them."""
+    if moments_of(atoms) is None or results.get("magmom") is None:
+        return {}
+    sites = results.get("magmoms")
+    return final(float(results["magmom"]), sites=None if sites is None else np.asarray(sites, dtype=float).tolist())
 
 
 def _voigt(stress: Any) -> FloatArray:

@@ -69,10 +69,12 @@ class Running:
 
 
 def key(reference: Reference, setup: Setup) -> str:
-    """What a running program keeps: its settings, species in their order, and the cell with its plane waves."""
+    """What a running program keeps: its settings, species in their order, the moments that its density started from,
+    and the cell with its plane waves."""
     settings = {name: value for name, value in setup.keywords.items() if name != "txt"}
     cell = np.asarray(setup.atoms.cell.array).tobytes().hex()
-    return f"{reference.import_path} {sorted(settings.items())!r} {setup.atoms.numbers.tolist()} {cell}"
+    moments = setup.atoms.get_initial_magnetic_moments().tolist()
+    return f"{reference.import_path} {sorted(settings.items())!r} {setup.atoms.numbers.tolist()} {moments} {cell}"
 
 
 def calculate(

@@ -32,7 +32,7 @@ class Task:
 
     @property
     def structure(self) -> str:
-        return structure_hash(self.atoms, self.charge, self.multiplicity)
+        return structure_hash(self.reference.bare(self.atoms), self.charge, self.multiplicity)
 
     @property
     def name(self) -> str:

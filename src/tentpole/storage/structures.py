@@ -14,7 +14,7 @@ from ase.io import read as ase_read
 from ase.io import write as ase_write
 
 from tentpole.errors import InputError
-from tentpole.records import Label
+from tentpole.records import MOMENTS, Label, moments_of
 from tentpole.storage.atomic import atomic_write
 
 
@@ -26,13 +26,16 @@ def write_frames(path: Path, frames: Atoms | Sequence[Atoms]) -> None:
 
 
 def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
-    """Species, positions, cell and pbc; nothing else of an Atoms object is part of a structure here."""
-    return {
+    """Species, positions, cell, pbc and starting moments where there are any; nothing else of an Atoms object is part
+    of a structure here."""
+    content = {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
         "cell": atoms.cell.array.tolist(),
         "pbc": atoms.pbc.tolist(),
     }
+    moments = moments_of(atoms)
+    return content if moments is None else content | {MOMENTS: moments.tolist()}
 
 
 def atoms_from_json(content: dict[str, Any]) -> Atoms:
@@ -41,6 +44,7 @@ def atoms_from_json(content: dict[str, Any]) -> Atoms:
         positions=np.asarray(content["positions"], dtype=float).reshape(-1, 3),
         cell=content["cell"],
         pbc=content["pbc"],
+        magmoms=content.get(MOMENTS),
     )
 
 

@@ -48,8 +48,11 @@ def main() -> None:  # noqa: C901, a program's steps in a row
     charge = float(words.get("charge", ["0"])[0])
     electrons = atoms.numbers.sum() - charge
     polarized = words.get("spin", ["none"])[0] == "collinear"
-    if polarized and "default_initial_moment" not in words:
+    moments = atoms.get_initial_magnetic_moments() + float(words.get("default_initial_moment", ["0"])[0])
+    if polarized and not moments.any():
         sys.exit("spin collinear without an initial moment")
+    if moments.any() and not polarized:
+        sys.exit("initial moments without spin collinear")
     limit = int(words.get("sc_iter_limit", ["1000"])[0])
     results = morse(atoms, 1.0, 1.5, 5.0)
     print("  Reading geometry description geometry.in.")
@@ -76,6 +79,11 @@ def main() -> None:  # noqa: C901, a program's steps in a row
         print("  ** WARNING! SELF-CONSISTENCY CYCLE DID NOT CONVERGE")
         print("  *** scf_solver: SCF cycle not converged.")
         sys.exit(1)
+    if polarized:
+        print("  Current spin moment of the entire structure :")
+        fixed = float(words.get("fixed_spin_moment", [0.9 * moments.sum()])[0])
+        where = " (sum over all k points)" if atoms.pbc.any() else " "
+        print(f"  | N = N_up - N_down{where}: {abs(fixed):8.2f}")
     print("  Self-consistency cycle converged.")
     if atoms.pbc.any() and words.get("compute_analytical_stress") == [".true."]:
         stress = results["stress"]
@@ -103,6 +111,7 @@ def main() -> None:  # noqa: C901, a program's steps in a row
     print("\n          Have a nice day.")
     print("------------------------------------------------------------")
     seen = {"words": words, "species": species, "electrons": float(electrons), "pbc": bool(atoms.pbc.any())}
+    seen["moments"] = atoms.get_initial_magnetic_moments().tolist()
     if "STANDIN_SEEN" in os.environ:
         Path(os.environ["STANDIN_SEEN"]).write_text(json.dumps(seen))
 

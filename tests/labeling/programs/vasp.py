@@ -35,6 +35,15 @@ def potcar() -> list[tuple[str, float]]:
     return found
 
 
+def magmom(text: str, atoms: int) -> list[float]:
+    """MAGMOM as VASP reads it: n*value, 1 µB each where there is none, and no more and no fewer than atoms."""
+    pairs = [word.split("*") if "*" in word else ["1", word] for word in text.split()]
+    found = [float(value) for count, value in pairs for _ in range(int(count))] if pairs else [1.0] * atoms
+    if len(found) != atoms:
+        sys.exit(f"{len(found)} moments for {atoms} atoms")
+    return found
+
+
 def kpoints() -> list[int]:
     lines = Path("KPOINTS").read_text().splitlines()
     if lines[1].strip() != "0" or lines[2].strip()[0] not in "GgMm":
@@ -81,8 +90,14 @@ def main() -> None:
     else:
         outcar.append("------------------------ aborting loop because EDIFF is reached ------------------------")
     if settings.get("ISPIN") == "2":
-        moment = float(settings.get("NUPDOWN", 0))
+        sites = [0.9 * moment for moment in magmom(settings.get("MAGMOM", ""), len(atoms))]
+        moment = float(settings.get("NUPDOWN", sum(sites)))
         outcar.append(f" number of electron  {electrons:12.7f} magnetization {moment:12.7f}")
+        if int(settings.get("LORBIT", 0)) >= 10:
+            rule = "-" * 42
+            outcar += ["", "", " magnetization (x)", " ", "# of ion       s       p       d       tot", rule]
+            outcar += [f"{i:5d}   {0:8.3f}{0:8.3f}{m:8.3f}{m:8.3f}" for i, m in enumerate(sites, start=1)]
+            outcar += [rule + "--------", f"tot     {0:8.3f}{0:8.3f}{sum(sites):8.3f}{sum(sites):8.3f}", " "]
     outcar.append(" E-fermi :   1.2345     XC(G=0):  -9.0     alpha+bet : -8.0")
     outcar.append(f"  free  energy   TOTEN  = {energy:18.8f} eV")
     outcar.append(" General timing and accounting informations for this job:")

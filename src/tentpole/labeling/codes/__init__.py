@@ -6,7 +6,7 @@ from tentpole.labeling.codes.base import AnyCalculator, Code, Configuration, Req
 
 __all__ = ["AnyCalculator", "Code", "Configuration", "Request", "Setup", "code_of"]
 
-_STATELESS = ("ase.calculators.emt", "ase.calculators.lj", "chgnet.model.dynamics")
+_POTENTIALS = ("ase.calculators.emt", "ase.calculators.lj", "chgnet.model.dynamics")
 
 
 def code_of(calculator: str) -> Code:
@@ -36,4 +36,6 @@ def code_of(calculator: str) -> Code:
         from tentpole.labeling.mock import MOCK
 
         return MOCK
-    return AnyCalculator(stateless=module in _STATELESS)
+    if module in _POTENTIALS:
+        return AnyCalculator(stateless=True, spin="none")
+    return AnyCalculator()

@@ -9,9 +9,11 @@ from typing import Any
 from ase.data import atomic_numbers
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, checksum
+from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin, checksum
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, is_molecule, k_grid
+from tentpole.labeling.codes.moments import check_spin, final, unpaired
 from tentpole.labeling.codes.profiles import asked_version, section
+from tentpole.records import moments_of
 
 FAILED = ("SELF-CONSISTENCY CYCLE DID NOT CONVERGE", "SCF cycle not converged")
 CONFIG = """[aims]
@@ -24,10 +26,11 @@ class Aims:
 
     species_defaults names the level, as in "defaults_2020/intermediate"; where that folder lies is ASE's
     config. charge → `charge`; multiplicity m → `spin none`, or `spin collinear` with fixed_spin_moment m − 1.
-    Molecules need no box here.
+    Starting moments → `spin collinear` and initial_moment in geometry.in. Molecules need no box here.
     """
 
     stateless = False
+    spin: Spin = "solved"
     socket_output = "aims.out"
     algorithmic = frozenset(
         [
@@ -50,13 +53,7 @@ class Aims:
                 raise InputError(NO_K_POINTS.format(request.reference))
         if request.charge is not None:
             keywords["charge"] = float(request.charge)
-        if request.multiplicity is not None:
-            unpaired = request.multiplicity - 1
-            keywords["spin"] = "collinear" if unpaired else "none"
-            if unpaired:
-                keywords["fixed_spin_moment"] = float(unpaired)
-                keywords["default_initial_moment"] = unpaired / len(request.atoms)
-        return Setup(request.atoms, keywords)
+        return Setup(request.atoms, keywords | _spin(request))
 
     def version(self, calculator: str) -> str:
         from ase.calculators.aims import AimsTemplate
@@ -88,13 +85,28 @@ class Aims:
         if "Self-consistency cycle converged." not in text:
             raise LabelError("unconverged", "FHI-aims: aims.out does not say that the SCF converged.")
         version = re.search(r"FHI-aims version\s*:\s*(\S+)", text)
-        return {"version": version[1] if version else "", "scf_steps": steps}
+        moments = re.findall(r"\| N = N_up - N_down[^:]*:\s*(\S+)", text)
+        total = final(float(moments[-1]) if moments else None)
+        return {"version": version[1] if version else "", "scf_steps": steps, **total}
 
     def concluded(self, text: str) -> bool:
         return "Self-consistency cycle converged." in text or any(words in text for words in FAILED)
 
     def configuration(self, calculator: str) -> Configuration:
         return section("aims", ("command", "default_species_directory"), CONFIG)
+
+
+def _spin(request: Request) -> dict[str, Any]:
+    moments, alone = moments_of(request.atoms), unpaired(request)
+    check_spin(request, 'spin = "none"', moments is not None and request.parameters.get("spin") == "none")
+    if moments is None and alone is None:
+        return {}
+    if moments is None and not alone:
+        return {"spin": "none"}
+    words: dict[str, Any] = {"spin": "collinear"}
+    if alone is not None:
+        words["fixed_spin_moment"] = float(alone)
+    return words if moments is not None else words | {"default_initial_moment": (alone or 0) / len(request.atoms)}
 
 
 def species_folder(level: str | None) -> Path:

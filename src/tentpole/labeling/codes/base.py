@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ase import Atoms
 
@@ -18,7 +18,8 @@ from tentpole.errors import InputError
 
 @dataclass(frozen=True)
 class Request:
-    """One single point as the campaign states it: bare atoms, physics, properties, charge (e) and spin."""
+    """One single point as the campaign states it: bare atoms with their starting moments, physics, properties, charge
+    (e) and spin."""
 
     reference: str
     atoms: Atoms
@@ -46,6 +47,11 @@ class Configuration:
     add: str = ""
 
 
+Spin = Literal["solved", "passed", "none"]
+"""Whether a program solves for electrons with spin, so that a magnet's starting moments must be stated; is handed them
+on its atoms, Tentpole knowing no more; or has none."""
+
+
 class Code(Protocol):
     """How one program takes charge, spin, k-points and boxes, and how it says that it converged."""
 
@@ -59,6 +65,10 @@ class Code(Protocol):
     @property
     def stateless(self) -> bool:
         """Whether one calculator may serve many labels without any of them depending on the others."""
+
+    @property
+    def spin(self) -> Spin:
+        """What becomes of starting moments: see `Spin`."""
 
     @property
     def socket_output(self) -> str:
@@ -95,6 +105,7 @@ class AnyCalculator:
     algorithmic: frozenset[str] = frozenset()
     stateless: bool = False
     fixed: tuple[tuple[str, Any], ...] = ()
+    spin: Spin = "passed"
     socket_output: str = ""
 
     def setup(self, request: Request) -> Setup:

@@ -8,9 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from tentpole.errors import InputError, LabelError
 from tentpole.labeling.codes.base import AnyCalculator, Configuration, Request, Setup, checksum
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
+from tentpole.labeling.codes.moments import check_spin, unpaired
+from tentpole.records import moments_of
 
 OUTPUT = "gpaw.txt"
 
@@ -18,7 +22,8 @@ OUTPUT = "gpaw.txt"
 class Gpaw(AnyCalculator):
     """Parameters are GPAW's keywords, k_spacing_per_A and box_A.
 
-    charge → charge. multiplicity m → spin-paired, or spin-polarised with the total moment fixed at m − 1.
+    charge → charge. multiplicity m → spin-paired, or spin-polarised with the total moment fixed at m − 1. Starting
+    moments → spin-polarised, and on the atoms.
     """
 
     def setup(self, request: Request) -> Setup:
@@ -36,13 +41,7 @@ class Gpaw(AnyCalculator):
                 raise InputError(NO_K_POINTS.format(request.reference))
         if request.charge is not None:
             keywords["charge"] = float(request.charge)
-        if request.multiplicity is not None:
-            unpaired = request.multiplicity - 1
-            keywords["spinpol"] = bool(unpaired)
-            if unpaired:
-                atoms.set_initial_magnetic_moments([unpaired / len(atoms)] * len(atoms))
-                keywords["occupations"] = {**keywords.get("occupations", {}), "fixmagmom": True}
-        return Setup(atoms, keywords)
+        return Setup(atoms, keywords | _spin(request, atoms))
 
     def version(self, calculator: str) -> str:
         try:
@@ -84,6 +83,26 @@ class Gpaw(AnyCalculator):
         return Configuration((*known.found, *folders))
 
 
+def _spin(request: Request, atoms: Atoms) -> dict[str, Any]:
+    """Keywords for spin; what it starts from is put onto `atoms`."""
+    moments, alone = moments_of(request.atoms), unpaired(request)
+    check_spin(request, "spinpol = false", moments is not None and request.parameters.get("spinpol") is False)
+    if moments is None and alone is None:
+        if request.parameters.get("spinpol"):
+            raise InputError(
+                f"{request.reference}: spinpol = true and no moments to start from: GPAW would stay non-magnetic. "
+                "State them in the campaign, as in [magnetism] moments = {Fe = 2.5}, or leave spinpol out."
+            )
+        return {}
+    if moments is None and not alone:
+        return {"spinpol": False}
+    if moments is None:
+        atoms.set_initial_magnetic_moments([(alone or 0) / len(atoms)] * len(atoms))
+    if alone is None:
+        return {"spinpol": True}
+    return {"spinpol": True, "occupations": {**request.parameters.get("occupations", {}), "fixmagmom": True}}
+
+
 def _setup_folders() -> list[Path]:
     stated = os.environ.get("GPAW_SETUP_PATH", "")
     try:
@@ -96,4 +115,4 @@ def _setup_folders() -> list[Path]:
     return [Path(place) for place in unique if Path(place).is_dir()]
 
 
-GPAW = Gpaw(algorithmic=frozenset({"mixer", "maxiter", "eigensolver", "parallel", "random", "verbose"}))
+GPAW = Gpaw(algorithmic=frozenset({"mixer", "maxiter", "eigensolver", "parallel", "random", "verbose"}), spin="solved")

@@ -9,8 +9,10 @@ from typing import Any
 from ase import Atoms
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, checksum
+from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin, checksum
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
+from tentpole.labeling.codes.moments import check_spin, final, unpaired
+from tentpole.records import moments_of
 
 COMMANDS = ("ASE_VASP_COMMAND", "VASP_COMMAND", "VASP_SCRIPT")
 EXAMPLE = {"VASP_COMMAND": "mpirun -n 16 vasp_std", "VASP_PP_PATH": "/where/potpaw_PBE/is/in"}
@@ -21,10 +23,12 @@ class Vasp:
     """Parameters are ASE's Vasp keywords, and two of ours: k_spacing_per_A (Γ-centred grid) and box_A.
 
     charge → NELECT = Σ ZVAL − charge, written by ASE from the POTCARs. multiplicity m → ISPIN and NUPDOWN =
-    m − 1; without one, spin is as the parameters say. Molecules stand in a cube of edge box_A, with Γ alone.
+    m − 1. Starting moments → ISPIN and MAGMOM. Without either, spin is as the parameters say. Molecules stand in a
+    cube of edge box_A, with Γ alone.
     """
 
     stateless = False
+    spin: Spin = "solved"
     socket_output = ""
     # the way to the SCF solution, parallel layout and what is left on disk: the converged result is the same
     algorithmic = frozenset(
@@ -51,8 +55,7 @@ class Vasp:
             atoms.pbc = True
         if request.charge is not None:
             keywords["charge"] = request.charge
-        if request.multiplicity is not None:
-            keywords.update(_spin(request, keywords.get("ispin")))
+        keywords |= _spin(request)
         return Setup(atoms, keywords)
 
     def version(self, calculator: str) -> str:
@@ -90,7 +93,8 @@ class Vasp:
         if "aborting loop because EDIFF is reached" not in outcar:
             raise LabelError("unconverged", "VASP: OUTCAR does not say that EDIFF was reached.")
         version = re.search(r"^\s*vasp\.(\S+)", outcar, re.MULTILINE)
-        return {"version": version[1] if version else "", "scf_steps": int(steps[-1]) if steps else None}
+        count = int(steps[-1]) if steps else None
+        return {"version": version[1] if version else "", "scf_steps": count, **_final(outcar, folder)}
 
     def judge(self, text: str) -> dict[str, Any]:
         raise InputError("VASP has no socket interface in ASE: leave persistent out.")
@@ -108,17 +112,33 @@ class Vasp:
         return Configuration(tuple(n for n, there in have.items() if there), missing, "\n".join(lines))
 
 
-def _spin(request: Request, stated: int | None) -> dict[str, Any]:
-    unpaired = (request.multiplicity or 1) - 1
-    if unpaired and stated == 1:
-        raise InputError(
-            f"{request.reference}: ispin = 1 in the reference and multiplicity {request.multiplicity} in the "
-            "campaign contradict each other. Leave ispin out: the multiplicity sets it."
-        )
-    if not unpaired and stated != 2:
+def _spin(request: Request) -> dict[str, Any]:
+    moments, alone, stated = moments_of(request.atoms), unpaired(request), request.parameters.get("ispin")
+    check_spin(request, "ispin = 1", stated == 1)
+    if moments is None and alone is None:
+        return {}
+    if moments is None and not alone and stated != 2:
         return {"ispin": 1}
-    moments = [unpaired / len(request.atoms)] * len(request.atoms)
-    return {"ispin": 2, "nupdown": float(unpaired), "magmom": moments}
+    if moments is not None and "magmom" in request.parameters:
+        raise InputError(
+            f"{request.reference}: magmom in the reference and [magnetism] in the campaign: leave one out."
+        )
+    words: dict[str, Any] = {"ispin": 2}
+    if alone is not None:
+        words["nupdown"] = float(alone)
+    if moments is None:
+        return words | {"magmom": [(alone or 0) / len(request.atoms)] * len(request.atoms)}
+    return {**words, "magmom": moments.tolist(), "lorbit": request.parameters.get("lorbit", 11)}  # 11: moments of sites
+
+
+def _final(outcar: str, folder: Path) -> dict[str, Any]:
+    """Moments at the end of the SCF; those of the sites, where OUTCAR has them, in the order of our atoms."""
+    total = re.findall(r"number of electron\s+\S+\s+magnetization\s+(-?\d+\.\d+)", outcar)
+    _, found, table = outcar.rpartition("magnetization (x)")
+    rows = re.findall(r"^ +\d+(?: +-?\d+\.\d+)* +(-?\d+\.\d+) *$", table if found else "", re.MULTILINE)
+    order = [int(line.split()[1]) for line in _text(folder / "ase-sort.dat").splitlines()]
+    sites = [float(rows[place]) for place in order] if len(rows) >= len(order) else None
+    return final(float(total[-1]) if total else None, sites=sites)
 
 
 def _text(path: Path) -> str:
