@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import gdtrix, ndtr, stdtrit
 
-from tentpole.betting import blocks, log_capital
-from tentpole.confidence import Look, final_bound, interim_bound, joined, rmse_bound, window
+from tentpole.campaign.betting import blocks, log_capital
+from tentpole.campaign.confidence import Look, final_bound, interim_bound, joined, rmse_bound, window
 
 Array = np.ndarray
 

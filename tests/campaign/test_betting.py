@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tentpole.betting import betting_bound, blocks, log_capital
-from tentpole.confidence import Look
+from tentpole.campaign.betting import betting_bound, blocks, log_capital
+from tentpole.campaign.confidence import Look
 from tentpole.errors import InputError
 
 

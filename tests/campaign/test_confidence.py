@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tentpole.confidence import (
+from tentpole.campaign.confidence import (
     Look,
     expected_factor,
     final_bound,

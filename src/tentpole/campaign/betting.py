@@ -23,13 +23,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from tentpole.confidence import ALPHA, Look
+from tentpole.campaign.confidence import ALPHA, Look
 from tentpole.errors import InputError
-
-FloatArray = NDArray[np.float64]
+from tentpole.records import FloatArray
 
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.95)
 

@@ -36,8 +36,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri, stdtrit
 
 from tentpole.errors import InputError
-
-FloatArray = NDArray[np.float64]
+from tentpole.records import FloatArray
 
 ALPHA = 0.05
 NEEDED = 20
