@@ -22,7 +22,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tentpole.entropy import Covariance, even_quota, greedy
-from tentpole.selection import Candidates, Labelled, rule
+from tentpole.selection import Candidates, Labelled, make_rule
 
 
 def pool(n: int, d: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -98,7 +98,7 @@ def main() -> None:
     note("cholesky, same candidates", [i for i, _ in chosen], seconds, some)
     candidates = Candidates([str(i) for i in range(n)], np.ones(n), rows, conditions)
     for name in ("random", "diversity"):
-        chooser = rule(name)
+        chooser = make_rule(name)
         picks, seconds = timed(lambda c=chooser: c.select(candidates, Labelled(known), k, np.random.default_rng(3)))
         note("k-means (mini-batch)" if name == "diversity" else name, [p.index for p in picks], seconds, n)
 

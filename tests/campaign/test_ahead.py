@@ -19,7 +19,7 @@ from tentpole.campaign import batches
 from tentpole.campaign.selecting import choose_again
 from tentpole.records import Candidate, Condition, Scores, Snapshot
 from tentpole.report import explain
-from tentpole.selection import rule
+from tentpole.selection import make_rule
 from tentpole.selection.base import Labelled
 from tentpole.storage.journal import read
 from tentpole.storage.labels import label_path, read_label
@@ -104,7 +104,7 @@ def test_what_the_rule_no_longer_wants_is_dropped_and_audit_frames_stay() -> Non
     audit = [(candidate("x", 0.2, 1.0), candidate("x", np.nan, np.nan, "odd"))]
     known = Labelled(np.zeros((0, 3)), (), None)
     pairs = list(zip(old, new, strict=True))
-    chosen, dropped = choose_again(audit, pairs, rule("uncertainty"), known, 2, np.random.default_rng(0))
+    chosen, dropped = choose_again(audit, pairs, make_rule("uncertainty"), known, 2, np.random.default_rng(0))
     assert [(c.snapshot.id, audited) for c, _, audited in chosen] == [("x", True), ("b", False)]
     assert chosen[0][0].scores.force_std == 0.2  # the last that could be told
     assert [frame["id"] for frame in dropped] == ["a", "c"]

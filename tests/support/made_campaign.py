@@ -29,7 +29,7 @@ from tentpole.exploration.files import write_exploration
 from tentpole.exploration.jobs import shard_path
 from tentpole.labeling import references
 from tentpole.records import Condition, Scores, Snapshot, Walker
-from tentpole.selection import rule
+from tentpole.selection import make_rule
 from tentpole.selection.base import Labelled
 from tentpole.storage.atomic import write_json
 from tentpole.storage.journal import Journal, read
@@ -88,7 +88,7 @@ class Made:
             shards.append(shard)
         chosen, facts = choose(
             candidates_of(shards, fingerprint),
-            rule("uncertainty"),
+            make_rule("uncertainty"),
             Labelled(np.zeros((0, 50)), (), covariance),
             self.config.selection.batch,
             self.config.selection.audit,

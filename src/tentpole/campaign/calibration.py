@@ -10,7 +10,7 @@ import numpy as np
 from tentpole.campaign.evaluation import FrameErrors
 from tentpole.committee.calibration import Calibration, calibrate
 from tentpole.config.schema import CampaignConfig
-from tentpole.selection import SelectionRule, rule
+from tentpole.selection import SelectionRule, make_rule
 
 
 def calibration_facts(errors: FrameErrors, target_eV_per_A: float, miss_rate: float) -> dict[str, Any]:
@@ -42,18 +42,18 @@ def chooser(config: CampaignConfig, calibration: dict[str, Any]) -> tuple[Select
     section, target = config.selection, config.target
     settings = dict(section.settings)
     if section.rule != "two_key" or settings.get("sigma") is not None:
-        return rule(section.rule, **settings), ""
+        return make_rule(section.rule, **settings), ""
     fit = calibration.get("frames", {}).get("fit")
     known = None if fit is None else Calibration(**fit)
     if known is None or known.scale is None:
         why = "not calibrated: no validation set" if known is None else known.words
-        return rule(section.rule, **settings), f"first key: the candidates' median σ_F ({why})"
+        return make_rule(section.rule, **settings), f"first key: the candidates' median σ_F ({why})"
     threshold = known.threshold(target.force_error_eV_per_A)
     words = (
         f"first key: σ_F {1e3 * threshold:.1f} meV/Å, below which a frame's force RMSE is within the target of "
         f"{1e3 * target.force_error_eV_per_A:g} meV/Å, missed in {100 * known.alpha:g} % of cases"
     )
-    return rule(section.rule, **settings | {"sigma": threshold}), words
+    return make_rule(section.rule, **settings | {"sigma": threshold}), words
 
 
 def _told(found: Calibration, target_eV_per_A: float) -> dict[str, Any]:

@@ -101,8 +101,7 @@ def select_file(
     that over `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
     """
     from tentpole.entropy import GOM, Covariance
-    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled
-    from tentpole.selection import rule as make_rule
+    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled, make_rule
 
     chooser = make_rule(rule, **(settings or {}))
     if count < 1:

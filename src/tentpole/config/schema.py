@@ -211,7 +211,7 @@ class SelectionSection(Section):
     @model_validator(mode="after")
     def _rule_exists(self) -> SelectionSection:
         try:
-            selection.rule(self.rule, **self.settings)
+            selection.make_rule(self.rule, **self.settings)
         except (InputError, TypeError) as error:
             raise ValueError(str(error)) from None
         return self

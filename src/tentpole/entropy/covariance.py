@@ -176,6 +176,10 @@ class Covariance:
         """An independent copy, to try additions on."""
         return Covariance.from_arrays(self.arrays())
 
+    def with_eps(self, eps: float) -> Covariance:
+        """An independent copy with another ε: the statistics do not depend on it. Raises InputError."""
+        return Covariance.from_arrays({**self.arrays(), "eps": eps})
+
     def arrays(self) -> dict[str, Any]:
         """Everything, as plain arrays and numbers: for HDF5, for a checkpoint."""
         return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tentpole.records import FloatArray
 
@@ -18,11 +20,23 @@ if TYPE_CHECKING:
 class Candidates:
     """n candidates as columns. Failed and non-finite ones are left out by whoever builds this table.
 
-    ids : n names.
-    sigma : (n,) disagreement, in units of error where it is calibrated.
-    features : (n, d) one row per candidate: mean fingerprint, or descriptors of a database entry.
-    conditions : n group names; quotas count by them. A single repeated name means no groups.
-    rows : per candidate its (N_i, d) fingerprint rows for per-atom log-det; None: `features` are the rows.
+    Parameters
+    ----------
+    ids : sequence of str
+        n names.
+    sigma : (n,) array
+        Disagreement, in units of error where it is calibrated (eV/Å in a campaign).
+    features : (n, d) array
+        One row per candidate: mean fingerprint, or descriptors of a database entry.
+    conditions : sequence of str
+        n group names; quotas count by them. A single repeated name means no groups.
+    rows : sequence of (N_i, d) arrays, optional
+        Fingerprint rows of each candidate for per-atom log-det; None: `features` are the rows.
+
+    Raises
+    ------
+    ValueError
+        Where the columns are of different lengths or not finite.
     """
 
     ids: Sequence[str]
@@ -48,12 +62,125 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What has been labelled already, as a rule needs it: features (m, d), conditions, and the covariance
-    of the fingerprint rows (None: the rule builds one from `features`)."""
+    """What has been labelled already, as a rule needs it.
+
+    Parameters
+    ----------
+    features : (m, d) array
+        One row per labelled configuration.
+    conditions : sequence of str
+        Their group names, or () where none are known.
+    covariance : Covariance, optional
+        Of the fingerprint rows; None: the rule builds one from `features`.
+
+    Examples
+    --------
+    Frames that will be labelled whatever the rule says (audit frames, for one) join before it chooses:
+
+    >>> import numpy as np
+    >>> from tentpole.selection import Labelled
+    >>> known = Labelled(np.array([[0.0, 0.0], [2.0, 0.0]]))
+    >>> len(known.joined(np.array([[1.0, 1.0]])).features), len(known.features)
+    (3, 2)
+    """
 
     features: FloatArray
     conditions: Sequence[str] = ()
     covariance: Covariance | None = None
+
+    def joined(
+        self, features: FloatArray, rows: Sequence[FloatArray] | None = None, conditions: Sequence[str] = ()
+    ) -> Labelled:
+        """Join configurations to this set, such as the audit frames of the batch that is being chosen.
+
+        Parameters
+        ----------
+        features : (a, d) array
+            One row per configuration that joins.
+        rows : sequence of (N_i, d) arrays, optional
+            Their fingerprint rows for the covariance; None: `features` are the rows.
+        conditions : sequence of str
+            Their group names; left out where this set has none.
+
+        Returns
+        -------
+        Labelled
+            With a covariance of its own: this set's stays as it is.
+        """
+        if not len(features):
+            return self
+        covariance = self.covariance
+        if covariance is not None:
+            covariance = covariance.copy()
+            for block in features if rows is None else rows:
+                covariance.add(block)
+        together = np.concatenate([self.features, features]) if len(self.features) else np.asarray(features)
+        named = (*self.conditions, *conditions) if len(self.conditions) == len(self.features) else self.conditions
+        return replace(self, features=together, conditions=named, covariance=covariance)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Which of n candidates pass which key of a rule that has two.
+
+    Parameters
+    ----------
+    threshold : float
+        Lowest σ that passes the first key.
+    floor : float
+        Lowest gain that passes the second key; -inf where the gain only ranks.
+    uncertain, new : (n,) bool arrays
+        What passes the first key, and what passes the second.
+    gains : (n,) array
+        Log-det gain of each candidate on its own.
+    """
+
+    threshold: float
+    floor: float
+    uncertain: NDArray[np.bool_]
+    new: NDArray[np.bool_]
+    gains: FloatArray
+
+    def words(self, i: int, sigma: float) -> str:
+        """What candidate i of disagreement `sigma` passes and what it fails, in words."""
+        first = "passes" if self.uncertain[i] else "fails"
+        said = f"{first} the first key (σ {sigma:.4g}, lowest of the shortlist {self.threshold:.4g})"
+        if self.floor == -math.inf:
+            return f"{said}; gain {self.gains[i]:.4g} ranks it"
+        second = "passes" if self.new[i] else "fails"
+        return f"{said}; {second} the second (gain {self.gains[i]:.4g}, floor {self.floor:.4g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """How many candidates are left after each key of a rule.
+
+    Parameters
+    ----------
+    candidates : int
+        All that the rule looked at.
+    uncertain : int
+        Of those, how many pass the first key (all, for a rule without keys).
+    new : int
+        Of those, how many pass the second key as well.
+    picked : int
+        Of those, how many were chosen.
+
+    Examples
+    --------
+    >>> from tentpole.selection import Funnel
+    >>> print(Funnel(160, 112, 112, 27))
+    160 candidates → 112 uncertain → 27 picked
+    """
+
+    candidates: int
+    uncertain: int
+    new: int
+    picked: int
+
+    def __str__(self) -> str:
+        between = "" if self.new == self.uncertain else f" → {self.new} new"
+        return f"{self.candidates} candidates → {self.uncertain} uncertain{between} → {self.picked} picked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +200,45 @@ class SelectionRule(Protocol):
     A rule may return fewer than k when no more are worth a label; it never returns one twice.
     """
 
-    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]: ...
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
+        """Choose among `candidates` what is worth a label beside what is `labelled`.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            What may be chosen.
+        labelled : Labelled
+            What is known, or will be whatever this rule says.
+        k : int
+            At most so many are chosen.
+        rng : numpy.random.Generator
+            Of what the rule draws at random.
+
+        Returns
+        -------
+        list of Pick
+            In the order of choice.
+        """
+        ...
+
+
+@runtime_checkable
+class KeyedRule(SelectionRule, Protocol):
+    """A rule that admits candidates by keys before it chooses among them, and can say who passes which."""
+
+    @property
+    def warning(self) -> str:
+        """What a user of these settings should know; "" where there is nothing."""
+        ...
+
+    def keys(self, candidates: Candidates, labelled: Labelled, k: int) -> Keys:
+        """Which candidates pass which key, were k of them wanted."""
+        ...
+
+
+def funnel_of(rule: SelectionRule, candidates: Candidates, labelled: Labelled, k: int, picked: int) -> Funnel:
+    """How many of the candidates passed each key of `rule`, and how many were `picked` of the k wanted."""
+    if not isinstance(rule, KeyedRule) or not len(candidates):
+        return Funnel(len(candidates), len(candidates), len(candidates), picked)
+    keys = rule.keys(candidates, labelled, k)
+    return Funnel(len(candidates), int(keys.uncertain.sum()), int((keys.uncertain & keys.new).sum()), picked)

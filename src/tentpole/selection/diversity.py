@@ -41,7 +41,7 @@ class Diversity:
 
 
 def _clusters(features: FloatArray, k: int, starts: int, seed: int) -> tuple[FloatArray, np.ndarray]:
-    """k centres and their clusters' sizes. Fewer distinct points than k leave some centres doubled."""
+    """Find k centres and their clusters' sizes. Fewer distinct points than k leave some centres doubled."""
     import warnings
 
     from sklearn.cluster import KMeans, MiniBatchKMeans

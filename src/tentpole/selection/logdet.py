@@ -19,23 +19,32 @@ from tentpole.selection.base import Candidates, Labelled, Pick
 
 Quota = int | Literal["even", "none"]
 
+EPS = 1e-3
+"""ε of a covariance made from features, where none is given."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogDet:
     """Greedy gain with quotas.
 
-    method : "exact" (normalised H, every candidate at every choice), "information" (submodular form, lazy)
-        or "cholesky" (the same for one row per candidate). See tentpole.entropy.greedy.
-    quota : at most this many per condition; "even": an equal share each, what some cannot fill going to the
-        others; "none": no quota.
-    floor : stop when the best gain left is below it.
-    eps : ε of the covariance built from features where the labelled set brings none.
+    Parameters
+    ----------
+    method : {"exact", "information", "cholesky"}
+        Normalised H, every candidate at every choice; its submodular form, lazily; or that form for one row per
+        candidate. See tentpole.entropy.greedy.
+    quota : int, "even" or "none"
+        At most this many per condition; "even": an equal share each, what some cannot fill going to the others.
+    floor : float, optional
+        Stop when the best gain left is below it.
+    eps : float, optional
+        ε of the gain's covariance, a variance in squared units of the fingerprint, in place of the one that the
+        labelled set's covariance carries (1e-3 where there is none).
     """
 
     method: Method = "exact"
     quota: Quota = "even"
     floor: float | None = None
-    eps: float = 1e-3
+    eps: float | None = None
 
     def __post_init__(self) -> None:
         check_quota(self.quota)
@@ -44,7 +53,7 @@ class LogDet:
         """See SelectionRule."""
         covariance, batch = fingerprints(candidates, labelled, self.eps)
         floor = -np.inf if self.floor is None else self.floor
-        return choose(candidates, covariance, batch, k, self.method, self.quota, floor)
+        return greedy_picks(candidates, covariance, batch, k, self.method, self.quota, floor)
 
 
 def check_quota(quota: Quota) -> None:
@@ -56,18 +65,20 @@ def check_quota(quota: Quota) -> None:
         raise InputError(f'quota must be at least 1 frame per condition, "even" or "none", got {quota}.')
 
 
-def fingerprints(candidates: Candidates, labelled: Labelled, eps: float) -> tuple[Covariance, Blocks]:
-    """The covariance to gain on, and the candidates' rows as it takes them."""
+def fingerprints(candidates: Candidates, labelled: Labelled, eps: float | None) -> tuple[Covariance, Blocks]:
+    """The covariance to gain on, with `eps` where that is given, and the candidates' rows as it takes them."""
     covariance = labelled.covariance
     if covariance is None:
-        covariance = Covariance("per-config", eps, size=candidates.features.shape[1])
+        covariance = Covariance("per-config", EPS if eps is None else eps, size=candidates.features.shape[1])
         for row in labelled.features:
             covariance.add(row)
+    elif eps is not None and eps != covariance.eps:
+        covariance = covariance.with_eps(eps)
     batch: Blocks = candidates.features if candidates.rows is None else candidates.rows
     return covariance, batch
 
 
-def choose(
+def greedy_picks(
     candidates: Candidates,
     covariance: Covariance,
     batch: Blocks,

@@ -24,11 +24,11 @@ from tentpole.benchmarks.pool import (
 from tentpole.benchmarks.pool.benchmark import split
 from tentpole.cli.pool import pool_app
 from tentpole.errors import InputError, StateError
-from tentpole.selection import rule
+from tentpole.selection import make_rule
 from tentpole.selection.base import Candidates, Labelled
 
 QUICK = BenchmarkProtocol(labels=60)
-FAST = {"random": rule("random"), "uncertainty": rule("uncertainty"), "hybrid": rule("hybrid")}
+FAST = {"random": make_rule("random"), "uncertainty": make_rule("uncertainty"), "hybrid": make_rule("hybrid")}
 
 
 def task(n=200, seed=0):
@@ -96,7 +96,7 @@ def test_clusters_are_the_same_bits_on_any_number_of_threads():
     found = []
     for threads in (1, 2, 2):
         with limits(threads):
-            picks = rule("diversity").select(table, Labelled(x[:30]), 15, np.random.default_rng(1))
+            picks = make_rule("diversity").select(table, Labelled(x[:30]), 15, np.random.default_rng(1))
         found.append([(p.index, p.scores["distance"]) for p in picks])
     assert found[0] == found[1] == found[2]
 

@@ -22,7 +22,7 @@ from tentpole.benchmarks.pool.filters import ENERGY, formation_energies
 from tentpole.benchmarks.pool.table import Pool
 from tentpole.errors import InputError, StateError
 from tentpole.records import FloatArray
-from tentpole.selection import rule as make_rule
+from tentpole.selection import make_rule
 from tentpole.storage.atomic import read_json, write_json
 
 VERSION = 1

@@ -21,7 +21,7 @@ from tentpole.benchmarks.qbc.measures import measure
 from tentpole.committee import Committee
 from tentpole.entropy import GOM, Covariance
 from tentpole.errors import InputError, StateError, TentpoleError, unknown
-from tentpole.selection import Candidates, Labelled, SelectionRule, rule
+from tentpole.selection import Candidates, Labelled, SelectionRule, make_rule
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
 from tentpole.training import MACESettings, TrainingJob, TrainingReport, train_committee
@@ -227,7 +227,7 @@ def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:
     given = dict(settings.rules[name])
     if (seen := given.pop("sees", "sigma")) not in ("sigma", "error"):
         raise unknown("value", str(seen), ("sigma", "error"), where=f"rules.{name}.sees")
-    return rule(given.pop("rule", name), **given)
+    return make_rule(given.pop("rule", name), **given)
 
 
 def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Split]:
