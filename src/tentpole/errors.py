@@ -13,7 +13,7 @@ class TentpoleError(Exception):
     """Base of every error Tentpole raises on purpose. The message is meant for the user."""
 
 
-class InputError(TentpoleError):
+class InputError(TentpoleError, ValueError):
     """Something the user wrote cannot be used: a key, a file, a structure, a model. Exit status 2."""
 
 

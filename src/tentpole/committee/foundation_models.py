@@ -43,7 +43,8 @@ def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Vo
 def check_name(name: str) -> None:
     """Raises InputError for what cannot be the name of a foundation model, or where its package is missing."""
     kind, _, rest = name.partition(":")
-    if kind not in _KINDS and not rest:
+    path = all(word.isidentifier() for word in (*kind.split("."), *rest.split(".")))
+    if kind not in _KINDS and not path:
         raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
     if kind in _PACKAGES:
         _require(kind, _PACKAGES[kind])

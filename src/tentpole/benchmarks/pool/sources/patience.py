@@ -65,6 +65,8 @@ def insist(call: Callable[[], Any], service: str, patience: Patience, secret: st
             time.sleep(patience.back_off_s * 2 ** (attempt - 1))
         try:
             return call()
+        except InputError:
+            raise
         except (ValueError, KeyError) as error:  # JSON errors are ValueErrors
             said = f"{type(error).__name__}: {error}"
         except OSError as error:  # requests' own errors are OSErrors
