@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from tentpole import selection
 from tentpole.committee.foundation_models import check_name
-from tentpole.config.sections import Section, check_bounds, plain, problems, validated
+from tentpole.config.sections import Bounds, Section, check_bounds, plain, problems, validated
 from tentpole.errors import InputError
 from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
@@ -199,10 +199,11 @@ class LangevinSection(Langevin):
     friction_per_fs : 0.01 damps in 100 fs.
     """
 
+    BOUNDS: ClassVar[Bounds] = {"timestep_fs": (1e-3, 20), "friction_per_fs": (0, 1)}
     kind: Literal["langevin"] = "langevin"
 
     def __post_init__(self) -> None:
-        check_bounds(self, {"timestep_fs": (1e-3, 20), "friction_per_fs": (0, 1)})
+        check_bounds(self, self.BOUNDS)
 
     def build(self) -> Langevin:
         return plain(Langevin, self)
@@ -220,19 +221,18 @@ class HealthSection(HealthLimits):
     max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default.
     """
 
+    BOUNDS: ClassVar[Bounds] = {
+        "min_distance": (0, 1.5),
+        "max_force_eV_per_A": (1e-3, 1e6),
+        "max_temperature_ratio": (1, 1e3),
+        "min_volume_ratio": (0, 1),
+        "max_volume_ratio": (1, 1e3),
+        "max_energy_rise_eV_per_atom": (1e-3, 1e6),
+        "max_gap_A": (0.1, 1e4),
+    }
+
     def __post_init__(self) -> None:
-        check_bounds(
-            self,
-            {
-                "min_distance": (0, 1.5),
-                "max_force_eV_per_A": (1e-3, 1e6),
-                "max_temperature_ratio": (1, 1e3),
-                "min_volume_ratio": (0, 1),
-                "max_volume_ratio": (1, 1e3),
-                "max_energy_rise_eV_per_atom": (1e-3, 1e6),
-                "max_gap_A": (0.1, 1e4),
-            },
-        )
+        check_bounds(self, self.BOUNDS)
 
     def build(self) -> HealthLimits:
         return plain(HealthLimits, self)
@@ -342,33 +342,34 @@ class MACESection(MACESettings):
     threads : CPU cores per member.
     """
 
+    BOUNDS: ClassVar[Bounds] = {
+        "channels": (1, 1024),
+        "max_L": (0, 4),
+        "max_ell": (0, 6),
+        "correlation": (1, 6),
+        "interactions": (1, 8),
+        "radial_basis": (1, 64),
+        "cutoff_basis": (1, 64),
+        "r_max": (0.5, 20),
+        "updates": (1, 10**8),
+        "epochs": (1, 10**8),
+        "batch_size": (1, 10**5),
+        "lr": (1e-12, 1),
+        "lr_warm": (1e-12, 1),
+        "lr_end": (1e-12, 1),
+        "ema_decay": (0, 1),
+        "energy_weight": (0, 1e9),
+        "forces_weight": (0, 1e9),
+        "stress_weight": (0, 1e9),
+        "patience": (1, 10**6),
+        "threads": (1, 1024),
+    }
     kind: Literal["mace"] = "mace"
     warm_start: bool = True
 
     def __post_init__(self) -> None:
         MACESettings.__post_init__(self)
-        check_bounds(
-            self,
-            {
-                "channels": (1, 1024),
-                "max_L": (0, 4),
-                "max_ell": (0, 6),
-                "correlation": (1, 6),
-                "interactions": (1, 8),
-                "radial_basis": (1, 64),
-                "cutoff_basis": (1, 64),
-                "r_max": (0.5, 20),
-                "updates": (1, 10**8),
-                "epochs": (1, 10**8),
-                "batch_size": (1, 10**5),
-                "lr": (1e-12, 1),
-                "lr_warm": (1e-12, 1),
-                "lr_end": (1e-12, 1),
-                "ema_decay": (0, 1),
-                "patience": (1, 10**6),
-                "threads": (1, 1024),
-            },
-        )
+        check_bounds(self, self.BOUNDS)
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?|mps", self.device):
             raise InputError(f'device = "{self.device}": "auto", "cpu", "cuda", "cuda:1" or "mps" is legal')
 
@@ -466,9 +467,6 @@ class ParslSection(LabelLimits, ParslTrainingSection):
     """Labels through a Parsl configuration of your own."""
 
 
-_JOB_COUNTS = {"nodes": (1, 10**5), "workers": (1, 10**4), "threads": (1, 10**4), "jobs": (1, 10**5)}
-
-
 @dataclass(frozen=True)
 class TrainingQueueSection(Queue):
     """Training in the jobs of a queueing system, through Parsl.
@@ -488,11 +486,19 @@ class TrainingQueueSection(Queue):
     lost_after_s : a node not heard from for that long is given up, and its work tried again.
     """
 
+    BOUNDS: ClassVar[Bounds] = {
+        "nodes": (1, 10**5),
+        "workers": (1, 10**4),
+        "threads": (1, 10**4),
+        "jobs": (1, 10**5),
+        "memory_GB": (1, 10**5),
+        "lost_after_s": (1, 10**6),
+    }
     kind: Literal["slurm", "pbs", "lsf", "kubernetes"]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_bounds(self, {**_JOB_COUNTS, "memory_GB": (1, 10**5), "lost_after_s": (1, 10**6)})
+        check_bounds(self, self.BOUNDS)
         if not re.fullmatch(r"(\d+-)?\d+:\d\d(:\d\d)?", self.walltime):
             raise InputError(f'walltime = "{self.walltime}": hours:minutes:seconds is wanted, as in "24:00:00"')
 

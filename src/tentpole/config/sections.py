@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from tentpole.errors import InputError, nearest
 
 T = TypeVar("T")
+Bounds: TypeAlias = Mapping[str, tuple[float, float]]
+"""The least and the greatest value that is legal, by key."""
 
 
 class Section(BaseModel):
@@ -61,7 +63,7 @@ def plain(kind: type[T], section: Any) -> T:
     return kind(**{name: getattr(section, name) for name in names})
 
 
-def check_bounds(settings: Any, bounds: Mapping[str, tuple[float, float]]) -> None:
+def check_bounds(settings: Any, bounds: Bounds) -> None:
     """Raises InputError for the first of `settings` that lies outside its `bounds`, both of them legal, or is NaN."""
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
