@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from ase.io import write
 
 from tentpole import Campaign
 from tentpole.campaign.folder import open_folder, stored_config
-from tentpole.config.loading import load
+from tentpole.config.checks import unreachable
+from tentpole.config.loading import dump, load
+from tentpole.config.schema import CampaignConfig
+from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
+from tentpole.training.mace import MACESettings
 
 Make = Callable[..., Path]
 
@@ -67,6 +72,119 @@ def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
 def test_bad_values_are_explained(campaign_file: Make, changes: dict[str, Any], words: list[str]) -> None:
     text = refused(campaign_file(**changes))
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"explore": {"steps": "40"}}, ["explore.steps", "whole number", '"40"']),
+        ({"explore": {"steps": True}}, ["explore.steps", "whole number", "true"]),
+        ({"committee": {"driver": True}}, ["committee.driver", "true"]),
+        ({"explore": {"temperatures_K": 300}}, ["a list, as in [300]", "given: 300"]),
+        ({"explore": {"temperatures_K": []}}, ["explore.temperatures_K", "at least 1 entry is"]),
+        ({"explore": {"temperatures_K": [300, 300.0]}}, ["twice"]),
+        ({"explore": {"temperatures_K": [1e308]}}, ["100000 or less"]),
+        ({"explore": {"bias": {"ratios": []}}}, ["explore.bias.ratios"]),
+        ({"explore": {"steps": 5}}, ["snapshot_every = 10"]),
+        ({"initial": {"stdev_A": []}}, ["initial.stdev_A"]),
+        ({"initial": {"count": 1}}, ["initial.count", "2 or more"]),
+        ({"validation": {"kind": "reference-md", "temperatures_K": []}}, ["validation.temperatures_K"]),
+        ({"stop": {"labels": 4}}, ["stop.labels = 4", "6 initial"]),
+        ({"seed": 2**63}, ["seed", "9223372036854775808"]),
+        ({"name": ".."}, ["name"]),
+        ({"name": "n" * 300}, ["100 letters"]),
+        ({"committee": {"members": 100000}}, ["64 or less"]),
+        ({"committee": {"voters": [":"]}}, ['foundation model ":"']),
+        ({"committee": {"kind": "dep"}}, ['did you mean "deep"?']),
+        ({"fingerprint": {"cutoff": 50}}, ["fingerprint.cutoff", "20 or less"]),
+        ({"fingerprint": {"eps": 1e-300}}, ["fingerprint.eps"]),
+        ({"training": {"kind": "mace", "channels": 10**9}}, ["channels = 1000000000", "1 to 1024"]),
+        ({"training": {"kind": "mace", "device": "gpu"}}, ["gpu", "cuda"]),
+        ({"training": {"kind": "mace", "E0s": {"Cu": float("nan")}}}, ["training.E0s.Cu", "finite"]),
+        ({"training": {"kind": "mace", "E0s": {"O": -3.0}}}, ["training.E0s", "Cu lacking"]),
+        ({"training": {"kind": "mace", "E0s": {"Cu": 0.0, "Xx": 0.0}}}, ['"Xx" is no element']),
+        ({"selection": {"settings": {"gain": "foo"}}}, ["settings.gain", "a number is wanted", '"foo"']),
+        ({"selection": {"settings": {"gain": float("nan")}}}, ["settings.gain", "finite"]),
+        ({"selection": {"rule": "diversity", "settings": {"starts": 1.5}}}, ["settings.starts", "whole number"]),
+        ({"executor": {"kind": "slurm", "walltime": "a day"}}, ["walltime", "24:00:00"]),
+        ({"executor": {"kind": "parsl", "config": "nowhere.py:config"}}, ["executor.config", "nowhere.py"]),
+        ({"validation": {"frames": 3}}, ["validation.kind"]),
+        ({"reference": "emtt"}, ["campaign.toml: reference: ", "emt"]),
+        ({"version": "1"}, ["version", '"1"']),
+        ({"structures": [{"fil": "copper.xyz"}]}, ['"fil"; did you mean "file"?', "structures.0.file: is missing"]),
+        ({"structures": "copper.xyz"}, ["[[structures]]"]),
+        ({"structures": [{"file": "~nobody-of-this-name/cu.xyz"}]}, ["nobody-of-this-name"]),
+    ],
+)
+def test_what_would_fail_later_is_refused_in_plain_words(
+    campaign_file: Make, changes: dict[str, Any], words: list[str]
+) -> None:
+    text = refused(campaign_file(**changes))
+    assert all(word in text for word in words), text
+    assert not any(word in text for word in ("Input should", "valid integer", "Tuple", " tag "))
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/tmp/evil", "a\nb", "a\0b", ".hidden", "initial-frames", "<b>", "x" * 300]
+)
+def test_a_structures_name_can_be_a_files_name_and_no_other(campaign_file: Make, name: str) -> None:
+    assert "structures.0" in refused(campaign_file(structures=[{"file": "copper.xyz", "name": name}]))
+
+
+def test_files_whose_names_are_odd_are_read(campaign_file: Make, tmp_path: Path) -> None:
+    write(tmp_path / "copper @300K.xyz", molecule("H2"))
+    write(tmp_path / "cu@1.xyz", molecule("N2"))
+    config = load(campaign_file(structures=[{"file": "copper @300K.xyz"}, {"file": "cu@1.xyz"}], reference="mock"))
+    assert [s.name for s in config.structures] == ["copper-300K", "cu-1"]
+
+
+def test_a_file_with_a_byte_order_mark_is_read_and_a_nest_without_end_is_not(campaign_file: Make) -> None:
+    path = campaign_file()
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(path).name == "copper"
+    path.write_text("a = " + "[" * 3000 + "]" * 3000)
+    assert "not a TOML file" in refused(path)
+    path.write_text("#" * 2_000_000)
+    assert "2000000 bytes" in refused(path)
+
+
+def test_what_is_trained_on_cannot_judge(campaign_file: Make, tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    frames = []
+    for _ in range(6):
+        atoms.rattle(0.01, rng=np.random.default_rng(len(frames)))
+        frames.append(atoms.copy())
+    write(tmp_path / "frames.xyz", frames)
+    here = {"kind": "frames", "file": "frames.xyz"}
+    assert "6 frames" in refused(campaign_file(initial=here, validation=here, reference="mock"))
+    apart = {"initial": {**here, "index": ":3"}, "validation": {**here, "index": "3:"}}
+    assert load(campaign_file(**apart, reference="mock")).initial.kind == "frames"
+
+
+@pytest.mark.parametrize("what", ["no element", "no length", "no volume", "close"])
+def test_structures_that_no_method_could_label_are_refused(campaign_file: Make, tmp_path: Path, what: str) -> None:
+    atoms = Atoms("X2" if what == "no element" else "Cu2", [[0, 0, 0], [0, 0, 0.01 if what == "close" else 2.2]])
+    if what.startswith("no "):
+        atoms.pbc = what != "no element"
+        atoms.cell = [[3, 0, 0], [3, 0, 0], [0, 0, 5]] if what == "no volume" else None
+    write(tmp_path / "bad.xyz", atoms, format="extxyz")
+    text = refused(campaign_file(structures=[{"file": "bad.xyz"}]))
+    assert 'structure "bad"' in text
+    assert ("covalent" if what == "close" else what) in text
+
+
+def test_settings_of_the_physics_keep_their_types(campaign_file: Make) -> None:
+    config = load(campaign_file(training={"kind": "mace", "lr": 1, "r_max": 4}))
+    assert config.training.build() == MACESettings(lr=1.0, r_max=4.0)
+    assert isinstance(config.training, MACESettings)
+    assert read_as(CampaignConfig, tomllib.loads(dump(config)), "the dump") == config
+
+
+def test_a_verdict_out_of_reach_is_known_before(campaign_file: Make) -> None:
+    text = " ".join(unreachable(load(campaign_file(stop={"rounds": 1, "labels": 20}))))
+    assert all(word in text for word in ("stop.rounds = 1", "labels_needed = 50", "batch = 25", "14 labels after"))
+    reach = {"target": {"labels_needed": 8}, "stop": {"rounds": 4, "labels": 40}}
+    assert unreachable(load(campaign_file(**reach))) == []
 
 
 def test_charge_and_spin_have_no_default_where_the_reference_requires_them(campaign_file: Make, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
+from tentpole.campaign.folder import CAMPAIGN_FILE
 from tentpole.config.loading import given_frames
 from tentpole.config.schema import FramesSection, RattleSection, ReferenceMDSection
 from tentpole.execution.metering import measured
@@ -27,7 +28,7 @@ def initial_requests(work: Context) -> list[Request]:
         frames = rattled(work.starts, section.count, section.stdev_A, rng)
         reason = "initial: a rattled starting structure"
     else:
-        frames = _named(section, work)
+        frames = _given(work, "initial")
         reason = "initial: a frame of the given file"
     return [_request(work, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
 
@@ -36,7 +37,7 @@ def validation_requests(work: Context) -> list[Request]:
     """The structures of the fixed validation set. They never enter the pool."""
     config, section = work.config, work.config.validation
     if isinstance(section, FramesSection):
-        found = [atoms for _, atoms in _named(section, work)]
+        found = [atoms for _, atoms in _given(work, "validation")]
     else:
         assert isinstance(section, ReferenceMDSection)
         found = []
@@ -68,9 +69,9 @@ def validation_requests(work: Context) -> list[Request]:
     return [_request(work, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
 
 
-def _named(section: FramesSection, work: Context) -> list[tuple[str, Atoms]]:
-    file = Path(section.file)
-    return [(file.stem, atoms) for atoms in given_frames(work.config, section, str(file))]
+def _given(work: Context, table: str) -> list[tuple[str, Atoms]]:
+    stem = Path(getattr(work.config, table).file).stem
+    return [(stem, atoms) for atoms in given_frames(work.config, work.root / CAMPAIGN_FILE)[table]]
 
 
 def _request(work: Context, id: str, atoms: Atoms, reason: str) -> Request:

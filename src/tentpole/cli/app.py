@@ -19,21 +19,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+import tentpole
 from tentpole.cli.pool import pool_app
 from tentpole.errors import InputError, StateError, TentpoleError
 
 if TYPE_CHECKING:
     from tentpole.cli.files import Counts
 
+CAMPAIGN, STEPS, STUDIES = "Campaign", "Single steps", "Studies"  # the groups of `tentpole --help`
+HELP = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=HELP,
     pretty_exceptions_enable=False,
     help="Active learning of interatomic potentials inside ASE: few labels, each where it counts.",
 )
-models_app = typer.Typer(no_args_is_help=True, help="Models of others: bring them into Tentpole's safe format.")
-app.add_typer(models_app, name="models")
-app.add_typer(pool_app, name="pool")
+models_app = typer.Typer(
+    no_args_is_help=True, context_settings=HELP, help="Models of others: bring them into Tentpole's safe format."
+)
+app.add_typer(models_app, name="models", rich_help_panel=STEPS)
+app.add_typer(pool_app, name="pool", context_settings=HELP, rich_help_panel=STUDIES)
 
 out = Console()
 err = Console(stderr=True)
@@ -61,7 +67,9 @@ def main() -> None:
     # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     try:
-        status = app(standalone_mode=False)  # the status of a typer.Exit, or what a command returned: nothing
+        status = app(
+            prog_name="tentpole", standalone_mode=False
+        )  # the status of a typer.Exit, or what a command returned: nothing
     except (InputError, StateError) as error:
         _say(error)
         sys.exit(2)
@@ -82,7 +90,7 @@ def main() -> None:
         sys.exit(3)
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
-            err.print(f"[red]{escape(str(getattr(error, 'message', error)))}[/]  (tentpole --help)", highlight=False)
+            _say_usage(error)
             sys.exit(2)
         err.print_exception()
         err.print("\nStopped by an unexpected error. Everything so far is saved; the same command goes on.")
@@ -100,7 +108,36 @@ def _say(error: Exception) -> None:
     err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+def _say_usage(error: Exception) -> None:
+    """What is wrong with the words of the command, and which help has the right ones."""
+    words = str(getattr(error, "format_message", error.__str__)())
+    parameter = getattr(error, "param", None)
+    if parameter is not None and words.startswith("Missing"):
+        name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.name.upper()
+        words = f"{name} is missing. {getattr(parameter, 'help', None) or ''}"
+    if not words:  # the help has just been printed: a command without its words
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "tentpole"
+    err.print(f"[bold red]error:[/] {escape(words)} See: {command} --help", highlight=False, soft_wrap=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tentpole {tentpole.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")] = (
+        False
+    ),
+) -> None:
+    """Active learning of interatomic potentials inside ASE: few labels, each where it counts."""
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def check(campaign: CampaignFile) -> None:
     """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
     from tentpole.campaign.preflight import check_campaign
@@ -114,7 +151,7 @@ def check(campaign: CampaignFile) -> None:
         raise typer.Exit(2)
 
 
-@app.command()
+@app.command(rich_help_panel=CAMPAIGN)
 def run(campaign: CampaignFile, dir: Dir = None) -> None:
     """Start a campaign, or go on with it, until there is a verdict."""
     from tentpole.campaign.campaign import Campaign
@@ -128,8 +165,10 @@ def run(campaign: CampaignFile, dir: Dir = None) -> None:
     out.print(f"A page to look at: tentpole report {folder}", highlight=False)
 
 
-@app.command()
-def status(folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+@app.command(rich_help_panel=CAMPAIGN)
+def status(
+    folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
+) -> None:
     """Where a campaign stands: rounds, errors, labels, time, verdict."""
     from tentpole.campaign.record import summarize
 
@@ -139,28 +178,32 @@ def status(folder: Folder, as_json: Annotated[bool, typer.Option("--json", help=
         _print_status(folder)
 
 
-@app.command()
-def report(folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Where to.")] = None) -> None:
+@app.command(rich_help_panel=CAMPAIGN)
+def report(
+    folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None
+) -> None:
     """One self-contained HTML page, and its figures as PNG beside it."""
     from tentpole.report import write_report
 
     out.print(f"{write_report(folder, out_dir)}", highlight=False, soft_wrap=True)
 
 
-@app.command()
-def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="As in r003-w02-000150.")]) -> None:
-    """Why this frame was labelled, or was not."""
+@app.command(rich_help_panel=CAMPAIGN)
+def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="Its id, as in r003-w02-000150.")]) -> None:
+    """Say why a frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
     out.print(escape(explain_snapshot(folder, snapshot)), highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 def score(
     structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
     models: Annotated[list[Path], typer.Option("--models", help="A campaign folder, a models folder, or members.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
-    dataset: Annotated[Path | None, typer.Option("--dataset", help="Frames that the gain is reckoned against.")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
+    ] = None,
     cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
     eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
@@ -171,7 +214,7 @@ def score(
     _print_counts("scored", counts, out_file)
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 def select(
     structures: Annotated[Path, typer.Argument(help="Frames with scores, as `tentpole score` writes them.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
@@ -179,9 +222,11 @@ def select(
     rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
         "two_key"
     ),
-    count: Annotated[int, typer.Option(help="At most so many.")] = 20,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="The rule's own: --set shortlist=5")] = None,
-    seed: Annotated[int, typer.Option(help="Of what the rule draws at random.")] = 0,
+    count: Annotated[int, typer.Option(help="Largest number of frames to select.")] = 20,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers that the rule draws.")] = 0,
     cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
     eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
@@ -197,18 +242,22 @@ def select(
         out.print("No frame is worth a label by this rule; nothing was written.")
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 def label(
     structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
     reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
-    charge: Annotated[int | None, typer.Option(help="Of every frame, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(help="2S + 1.")] = None,
+    charge: Annotated[int | None, typer.Option(help="Total charge of every structure, in e.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(help="Spin multiplicity of every structure, 2S + 1.")] = None,
     moments: Annotated[
         str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Labels at a time. Default: one per core.")] = None,
-    dir: Annotated[Path | None, typer.Option("--dir", help="Where labels are kept. Default: <out>-labels.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Labels computed at the same time. Default: one per core.")
+    ] = None,
+    dir: Annotated[
+        Path | None, typer.Option("--dir", help="Folder that keeps the labels. Default: <out>-labels.")
+    ] = None,
 ) -> None:
     """Label structures with a reference method on this machine. Resumable: no label is computed twice."""
     from tentpole.cli.files import label_file
@@ -232,17 +281,25 @@ def label(
         out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 def train(
     frames: Annotated[Path, typer.Argument(help="Labelled frames, energies and forces under any usual key.")],
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder of the committee.")],
-    valid: Annotated[Path | None, typer.Option(help="Frames that stop it in time; else a tenth is held back.")] = None,
-    members: Annotated[int, typer.Option(help="2 or more.")] = 4,
-    shallow: Annotated[bool, typer.Option("--shallow", help="One network with so many readout heads.")] = False,
-    warm_start: Annotated[Path | None, typer.Option("--from", help="Go on from this committee's weights.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="MACE's: --set updates=600")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Members at a time. Default: one per core.")] = None,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write the committee to.")],
+    valid: Annotated[
+        Path | None, typer.Option(help="Labelled frames to validate on. Default: every tenth of FRAMES.")
+    ] = None,
+    members: Annotated[int, typer.Option(help="Number of members, 2 or more.")] = 4,
+    shallow: Annotated[bool, typer.Option("--shallow", help="Train one network with that many readout heads.")] = False,
+    warm_start: Annotated[
+        Path | None, typer.Option("--from", help="Folder of a committee whose weights to start from.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the training: --set updates=600")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of initial weights and of batches.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Members trained at the same time. Default: one per core.")
+    ] = None,
 ) -> None:
     """Train a committee on labelled frames. Resumable: members that are finished are kept."""
     from tentpole.cli.files import settings_of, train_files
@@ -267,14 +324,13 @@ def train(
     out.print(f"{out_dir}", highlight=False, soft_wrap=True)
 
 
-@app.command()
-def references(name: Annotated[str | None, typer.Argument(help="One of them, to see it whole.")] = None) -> None:
-    """The reference files that are there, or one of them."""
+@app.command(rich_help_panel=STEPS)
+def references(name: Annotated[str | None, typer.Argument(help="Print the file of this one.")] = None) -> None:
+    """List the reference methods that Tentpole ships, or show the file of one: `tentpole references xtb > my.toml`."""
     from tentpole.labeling import references as known
 
     if name is not None:
-        reference = known.load(name)
-        out.print(escape(Path(reference.source).read_text()), highlight=False)
+        typer.echo(Path(known.load(name).source).read_text(), nl=False)  # as it is: `> my.toml` is a file to edit
         return
     table = Table("name", "what", "requires")
     for key in known.available():
@@ -283,8 +339,8 @@ def references(name: Annotated[str | None, typer.Argument(help="One of them, to 
     out.print(table)
 
 
-@app.command()
-def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Where to.")]) -> None:
+@app.command(rich_help_panel=CAMPAIGN)
+def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")]) -> None:
     """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
     from tentpole.campaign.export import export_campaign
 
@@ -292,11 +348,13 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
         out.print(str(path), highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def qbc(
     study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
-    dir: Annotated[Path | None, typer.Option("--dir", help="Its folder. Default: runs/<file's stem>.")] = None,
-    parallel: Annotated[int | None, typer.Option(help="Runs at a time. Default: one per two cores.")] = None,
+    dir: Annotated[
+        Path | None, typer.Option("--dir", help="Folder of the study. Default: runs/<name of the file>.")
+    ] = None,
+    parallel: Annotated[int | None, typer.Option(help="Runs at the same time. Default: one per two cores.")] = None,
 ) -> None:
     """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
     from tentpole.benchmarks.qbc import run
@@ -325,11 +383,31 @@ def qbc(
         out.print(f"{path}", highlight=False, soft_wrap=True)
 
 
+@app.command(rich_help_panel=CAMPAIGN)
+def keys() -> None:
+    """Print every key of a campaign file: default, legal values, meaning (Markdown)."""
+    from tentpole.config.keys import keys_page
+
+    typer.echo(keys_page(), nl=False)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
+def schema() -> None:
+    """Print the JSON schema of a campaign file, for editors that complete and check TOML."""
+    from tentpole.config.keys import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+
+
 @models_app.command("import")
 def import_model(
     file: Annotated[Path, typer.Argument(help="A MACE .model file (a pickle).")],
-    out_stem: Annotated[Path | None, typer.Option("--out", help="Stem of the two files to write.")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Reading a pickle runs its code: you trust it.")] = False,
+    out_stem: Annotated[
+        Path | None, typer.Option("--out", help="Path of the two files to write, without their endings.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Reading a pickle runs the code in it: you trust its maker.")
+    ] = False,
 ) -> None:
     """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
     from tentpole.committee import import_model as convert

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from pydantic import ValidationError
 
 from tentpole.campaign.training import HELD_BACK
-from tentpole.config.sections import explain_errors
+from tentpole.config.schema import checked_rule
+from tentpole.config.sections import read_as
 from tentpole.errors import InputError
 from tentpole.progress import Silent, Watcher
 from tentpole.records import bare, structure_hash
@@ -101,9 +101,9 @@ def select_file(
     that over `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
     """
     from tentpole.entropy import GOM, Covariance
-    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled, make_rule
+    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled
 
-    chooser = make_rule(rule, **(settings or {}))
+    chooser = checked_rule(rule, settings or {}, "--set")
     if count < 1:
         raise InputError(f"--count {count}: 1 or more")
     frames = read_structures(structures, ":", "STRUCTURES", finite=False)
@@ -218,15 +218,11 @@ def train_files(
     the trainings in time. A member that is there already is kept: after an interruption the same call goes on.
     Raises InputError before anything is trained where files, settings or the content of `out` do not fit.
     """
-    from tentpole.benchmarks.qbc.config import Training
     from tentpole.committee.committee_files import member_stems
     from tentpole.storage.labelled import read_labelled
-    from tentpole.training import TrainingJob, train_committee
+    from tentpole.training import MACESettings, TrainingJob, train_committee
 
-    try:
-        method = Training.model_validate(settings or {}).build()
-    except ValidationError as error:
-        raise explain_errors(error, Training, Path("--set")) from None
+    method = read_as(MACESettings, settings or {}, "--set")
     if members < 2:
         raise InputError(f"--members {members}: 2 or more; one model has nothing to disagree with")
     known = read_labelled(frames).frames

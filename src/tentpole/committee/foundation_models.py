@@ -17,7 +17,7 @@ from tentpole.committee.ase_voter import AseVoter
 from tentpole.committee.committee import Voter, choose_device
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import MaceVoter
-from tentpole.errors import InputError, unknown
+from tentpole.errors import InputError, import_object, unknown
 
 
 def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Voter:
@@ -43,7 +43,8 @@ def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Vo
 def check_name(name: str) -> None:
     """Raises InputError for what cannot be the name of a foundation model, or where its package is missing."""
     kind, _, rest = name.partition(":")
-    if kind not in _KINDS and not rest:
+    path = all(word.isidentifier() for word in (*kind.split("."), *rest.split(".")))
+    if kind not in _KINDS and not path:
         raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
     if kind in _PACKAGES:
         _require(kind, _PACKAGES[kind])
@@ -110,10 +111,7 @@ def _nequip(file: str, device: str, dtype: str) -> Voter:
 
 
 def _by_import_path(module: str, name: str) -> Any:
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{module}:{name} cannot be imported ({error}). Is it installed, or on PYTHONPATH?") from error
+    found = import_object(f"{module}:{name}")
     return found if hasattr(found, "get_property") and not isinstance(found, type) else found()
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from ase import Atoms
-from pydantic import ValidationError
 
-from tentpole.config.schema import (
-    FORMAT_VERSION,
-    CampaignConfig,
-    FramesSection,
-)
-from tentpole.config.sections import explain_errors
+from tentpole.config.checks import contradictions
+from tentpole.config.schema import FORMAT_VERSION, USUAL_KINDS, CampaignConfig, ParslTrainingSection
+from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.storage.structures import read_structures
+
+LARGEST_FILE = 1_000_000
+"""Bytes of a campaign file beyond which it cannot be one."""
 
 
 def load(path: Path) -> CampaignConfig:
@@ -27,47 +27,71 @@ def load(path: Path) -> CampaignConfig:
     Raises InputError for anything that cannot be used: syntax, unknown keys, missing files, structures
     that are empty or not finite, a reference that is not there or requires what is not stated.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such campaign file. See examples/01_zundel/campaign.toml for one.")
-    try:
-        content = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from None
-    if content.get("version", FORMAT_VERSION) != FORMAT_VERSION:
+    content = read_toml(path)
+    version = content.get("version", FORMAT_VERSION)
+    if isinstance(version, int) and version != FORMAT_VERSION:
         raise StateError(
-            f"{path}: format version {content['version']}, this Tentpole reads {FORMAT_VERSION}. "
+            f"{path}: format version {version}, this Tentpole reads {FORMAT_VERSION}. "
             "Use the version of Tentpole that wrote it, or start another campaign."
         )
     return resolve(content, path)
 
 
+def read_toml(path: Path, example: str = "examples/01_zundel/campaign.toml") -> dict[str, Any]:
+    """The content of a TOML file that a user wrote. Raises InputError for what is none."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. See {example} for one, or write one with tentpole init.")
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path}: of {path.stat().st_size} bytes; no file of settings is that large.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from None
+
+
 def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     """The checked configuration in `content`; `path` names it in errors and anchors relative file names."""
-    try:
-        config = CampaignConfig.model_validate(content)
-    except ValidationError as error:
-        raise explain_errors(error, CampaignConfig, path) from None
-    anchor = path.resolve().parent
-    structures = tuple(
-        s.model_copy(update={"file": str(anchor / Path(s.file).expanduser())}) for s in config.structures
-    )
-    update: dict[str, Any] = {"structures": structures}
-    frames = {name: getattr(config, name) for name in ("initial", "validation")}
-    frames = {name: part for name, part in frames.items() if isinstance(part, FramesSection)}
-    for name, part in frames.items():
-        update[name] = part.model_copy(update={"file": str(anchor / Path(part.file).expanduser())})
-    if config.reference.endswith(".toml"):
-        update["reference"] = str(anchor / Path(config.reference).expanduser())
-    for name in ("executor", "training_executor"):
-        part = getattr(config, name)
-        if part.kind == "parsl" and part.config.rpartition(":")[0].endswith(".py"):
-            update[name] = part.model_copy(update={"config": str(anchor / Path(part.config).expanduser())})
-    config = config.model_copy(update=update)
+    config = _anchored(read_as(CampaignConfig, _with_kinds(content), path), path)
     starts = starting_structures(config, path)
-    for name in frames:
-        given_frames(config, update[name], f"{path}: {name}.file")
+    frames = given_frames(config, path)
     _check_reference(config, starts, path)
+    if wrong := contradictions(config, starts, frames):
+        raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config
+
+
+def _with_kinds(content: dict[str, Any]) -> dict[str, Any]:
+    """`content` with the kind of every table whose kind may be left out."""
+    tables = {key: content[key] for key in USUAL_KINDS if isinstance(content.get(key), dict)}
+    return content | {key: {"kind": USUAL_KINDS[key], **table} for key, table in tables.items()}
+
+
+def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
+    """The configuration with absolute file names."""
+
+    def anchored(name: str) -> str:
+        try:
+            return str(path.resolve().parent / Path(name).expanduser())
+        except (RuntimeError, ValueError) as error:  # a home folder of nobody, a NUL
+            raise InputError(f"{path}: {name!r} cannot be a file's name: {error}") from None
+
+    update: dict[str, Any] = {
+        "structures": tuple(s.model_copy(update={"file": anchored(s.file)}) for s in config.structures)
+    }
+    for table in ("initial", "validation"):
+        section = getattr(config, table)
+        if hasattr(section, "file"):
+            update[table] = section.model_copy(update={"file": anchored(section.file)})
+    if config.reference.endswith(".toml"):
+        update["reference"] = anchored(config.reference)
+    for table in ("executor", "training_executor"):
+        section = getattr(config, table)
+        if isinstance(section, ParslTrainingSection) and section.config.rpartition(":")[0].endswith(".py"):
+            update[table] = dataclasses.replace(section, config=anchored(section.config))
+            file = Path(update[table].config.rpartition(":")[0])
+            if not file.is_file():
+                raise InputError(f"{path}: {table}.config: no such file: {file}")
+    return config.model_copy(update=update)
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
@@ -76,14 +100,21 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
     for number, structure in enumerate(config.structures):
         where = f"{path}: structures.{number}.file"
         atoms = read_structures(Path(structure.file), structure.index, where)[0]
-        found[structure.name] = started(config.starting_moments, atoms, where)
+        found[structure.name] = started(config.magnetism, atoms, where)
     return found
 
 
-def given_frames(config: CampaignConfig, section: FramesSection, where: str) -> list[Atoms]:
-    """The frames of a file that the campaign labels, with the moments that it states."""
-    frames = read_structures(Path(section.file), section.index, where)
-    return [started(config.starting_moments, atoms, f"{where}: frame {k}") for k, atoms in enumerate(frames)]
+def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
+    """The frames that [initial] and [validation] take from files, by table, with their moments."""
+    found = {}
+    for table in ("initial", "validation"):
+        section = getattr(config, table)
+        if hasattr(section, "file"):
+            where = f"{path}: {table}.file"
+            frames = read_structures(Path(section.file), section.index, where)
+            moments = config.magnetism
+            found[table] = [started(moments, atoms, f"{where}: frame {k}") for k, atoms in enumerate(frames)]
+    return found
 
 
 def dump(config: CampaignConfig) -> str:
@@ -95,7 +126,10 @@ def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Pat
     """The reference exists and has all that it requires, for every starting structure."""
     from tentpole.labeling import references
 
-    reference = references.load(config.reference)
+    try:
+        reference = references.load(config.reference)
+    except InputError as error:
+        raise InputError(f"{path}: reference: {error}") from None
     if config.executor.persistent and not reference.code.socket_output:
         raise InputError(
             f'{path}: executor.persistent: the program of reference "{config.reference}" has no socket interface '
@@ -107,6 +141,6 @@ def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Pat
         except InputError as error:
             raise InputError(f'{path}: structure "{name}": {error}') from None
     try:
-        check_magnetism(config.starting_moments, reference, list(starts.values()))
+        check_magnetism(config.magnetism, reference, list(starts.values()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -1,72 +1,96 @@
-"""The campaign file: one frozen tree, no unknown keys, everything checked before anything is spent."""
+"""The campaign file: one frozen tree, no unknown keys, everything checked before anything is spent.
+
+The docstrings say what each key means, as `key : meaning`; `tentpole keys` makes a page of them.
+"""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from tentpole import selection
 from tentpole.committee.foundation_models import check_name
-from tentpole.config.sections import Section, section
+from tentpole.config.sections import Bounds, Section, check_bounds, plain, problems, validated
 from tentpole.errors import InputError
-from tentpole.execution.queues import KINDS, Queue
+from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
 from tentpole.exploration.walker import Langevin
 from tentpole.labeling.magnetism import Magnetism
+from tentpole.selection import SelectionRule
 from tentpole.training.mace import MACESettings
 
 FORMAT_VERSION = 1
+RESERVED_NAMES = ("initial-frames", "validation-frames")
+"""Files of a campaign folder's structures/ that hold no starting structure."""
+
+T = TypeVar("T")
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Each entry once: two walkers of the same conditions differ in nothing but their random numbers."""
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} stands there twice: give each entry once")
+    return values
+
+
+def _safe_name(name: str) -> str:
+    """A name that can be a file's on any machine and that stays inside its folder."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", name):
+        raise ValueError(
+            f'"{name[:120]}" cannot be a name: up to 100 letters, digits and . _ + - are legal, the first one a '
+            "letter, a digit or _"
+        )
+    return name
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class LabelLimits(Section):
-    """What one label may cost before its attempt is ended, and how many attempts it has. `persistent`: one program per
-    worker stays and serves label after label over ASE's socket (see `labeling/socket_program.py`)."""
-
-    label_time_limit_s: Positive = 3600.0
-    label_memory_limit_GB: Positive | None = None
-    attempts: Count = 2
-    persistent: bool = False
-
-
-if TYPE_CHECKING:  # made at run time from the physics' own settings
-    HealthSection: TypeAlias = Any
-    LangevinSection: TypeAlias = Any
-    MagnetismSection: TypeAlias = Any
-    QueueSection: TypeAlias = Any
-    TrainingQueueSection: TypeAlias = Any
-    MACESection: TypeAlias = Any
-else:
-    HealthSection = section(HealthLimits)
-    LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
-    MagnetismSection = section(Magnetism)
-    MACESection = section(MACESettings, kind=(Literal["mace"], "mace"), warm_start=(bool, True))
-    QueueSection = section(Queue, base=LabelLimits, kind=(Literal[KINDS], ...))
-    TrainingQueueSection = section(Queue, kind=(Literal[KINDS], ...))
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Temperature = Annotated[float, Field(gt=0, le=1e5)]
+Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)]
+Name = Annotated[str, AfterValidator(_safe_name)]
 
 
 class StructureSection(Section):
-    """A starting structure: any file that ASE reads. `name` defaults to the file's stem."""
+    """A starting structure.
+
+    file : any file that ASE reads, relative to the campaign file.
+    name : what it is called; by default the file's name without its ending.
+    index : which structure of the file; -1 is the last.
+    """
 
     file: str
     name: str = ""
     index: int = -1
 
+    @model_validator(mode="after")
+    def _named(self) -> StructureSection:
+        if not self.name:  # what a file's name has and no name may have becomes a dash
+            stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", Path(self.file).stem).lstrip(".-+")
+            object.__setattr__(self, "name", stem[:100])
+        if _safe_name(self.name) in RESERVED_NAMES:
+            raise ValueError(f'the name "{self.name}" is taken by a file of the campaign folder: choose another')
+        return self
+
 
 class StopSection(Section):
-    """Hard limits. At least one is required: no campaign runs for ever.
+    """Hard limits, at least one of them: no campaign runs for ever. The first one reached ends it.
 
-    hours : of drivers at work. core_hours : seconds × cores of the workers, on labels, MD, scoring and training. Both
-    are kept across restarts and may pass in the middle of a round; where they do depends on the machine's speed.
+    labels : labels in the training set, initial ones included; looked at when a round ends.
+    rounds : rounds after the initial labels.
+    hours : of drivers at work, kept across restarts; may pass in the middle of a round, and where it does depends on
+        the machine's speed.
+    core_hours : seconds × cores of the workers, on labels, MD, scoring and training, what was killed included; may
+        pass in the middle of a round too.
     """
 
     labels: Count | None = None
-    rounds: Annotated[int, Field(ge=0)] | None = None
+    rounds: Annotated[int, Field(ge=0, le=10**6)] | None = None
     hours: Positive | None = None
     core_hours: Positive | None = None
 
@@ -82,9 +106,10 @@ class TargetSection(Section):
 
     force_error_eV_per_A : bound on the force RMSE of the committee, made before retraining, on newly
         labelled frames, and on the upper confidence bound of the audit frames (drawn at random in time).
-    labels_needed : fewest new labels that a judgement may rest on.
+    rounds : how many rounds in a row every test must hold.
     miss_rate : how often the error of a frame may exceed what its calibrated disagreement promises; with it the
         target becomes the σ_F below which two_key asks for no label.
+    labels_needed : fewest new labels that a judgement may rest on.
     outliers : largest share of new labels whose force RMSE exceeds three times the target.
     stalled_rounds : rounds without a better validation error after which the campaign is STALLED.
     """
@@ -98,15 +123,27 @@ class TargetSection(Section):
 
 
 class RattleSection(Section):
-    """First labels: `count` copies of the starting structures, rattled by each of `stdev_A` in turn."""
+    """First labels: rattled copies of the starting structures.
+
+    kind : "rattle".
+    count : how many copies.
+    stdev_A : standard deviations of the displacements in Å, used in turn.
+    """
 
     kind: Literal["rattle"] = "rattle"
-    count: Count = 20
-    stdev_A: tuple[Positive, ...] = (0.02, 0.05, 0.1)
+    count: Annotated[int, Field(ge=2, le=10**6)] = 20
+    stdev_A: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
+    ] = (0.02, 0.05, 0.1)
 
 
 class FramesSection(Section):
-    """The frames of a file, labelled by the reference whatever energies they carry."""
+    """The frames of a file, labelled by the reference whatever energies they carry.
+
+    kind : "frames".
+    file : any file that ASE reads, relative to the campaign file.
+    index : which frames, as ASE takes it: ":" is all, ":50" the first fifty.
+    """
 
     kind: Literal["frames"] = "frames"
     file: str
@@ -114,69 +151,158 @@ class FramesSection(Section):
 
 
 class ReferenceMDSection(Section):
-    """The fixed validation set: MD driven by the reference itself. For references that are cheap."""
+    """A fixed validation set from MD driven by the reference itself. For references that are cheap.
+
+    kind : "reference-md".
+    frames : how many, over all structures and temperatures.
+    temperatures_K : of the trajectories, in K.
+    every : MD steps between two frames.
+    timestep_fs : in fs.
+    """
 
     kind: Literal["reference-md"] = "reference-md"
     frames: Count = 100
-    temperatures_K: tuple[Positive, ...] = (300.0,)
+    temperatures_K: Temperatures = (300.0,)
     every: Count = 20
-    timestep_fs: Positive = 0.5
+    timestep_fs: Annotated[float, Field(gt=0, le=20)] = 0.5
 
 
 class NoValidationSection(Section):
-    """No fixed validation set: new labels alone are judged by."""
+    """No fixed validation set: new labels alone are judged by.
+
+    kind : "none".
+    """
 
     kind: Literal["none"] = "none"
 
 
 class FingerprintSection(Section):
-    """Gaussian-overlap fingerprints and their covariance, for gain and bias."""
+    """Gaussian-overlap fingerprints and their covariance, for gain and bias.
 
-    cutoff: Positive = 5.0
-    n_max: Count = 50
+    cutoff : radius of an atom's surroundings in Å.
+    n_max : longest fingerprint, in eigenvalues; one per neighbour.
+    mode : "per-atom", a row of the covariance per atom, or "per-config", one per structure.
+    eps : ε added to the covariance's diagonal.
+    """
+
+    cutoff: Annotated[float, Field(gt=0.5, le=20)] = 5.0
+    n_max: Annotated[int, Field(ge=1, le=1000)] = 50
     mode: Literal["per-atom", "per-config"] = "per-atom"
-    eps: Positive = 1e-3
+    eps: Annotated[float, Field(ge=1e-12, le=1e6)] = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class LangevinSection(Langevin):
+    """Langevin dynamics at constant volume (NVT).
+
+    kind : "langevin".
+    timestep_fs : in fs.
+    friction_per_fs : 0.01 damps in 100 fs.
+    """
+
+    BOUNDS: ClassVar[Bounds] = {"timestep_fs": (1e-3, 20), "friction_per_fs": (0, 1)}
+    kind: Literal["langevin"] = "langevin"
+
+    def __post_init__(self) -> None:
+        check_bounds(self, self.BOUNDS)
+
+    def build(self) -> Langevin:
+        return plain(Langevin, self)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSection(HealthLimits):
+    """Bounds outside which a walker goes back to its last healthy state.
+
+    min_distance : nearest distance as a share of the sum of covalent radii.
+    max_force_eV_per_A : largest force on any atom.
+    max_temperature_ratio : kinetic over target temperature; room for the fluctuations of few atoms is added.
+    min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
+    max_energy_rise_eV_per_atom : potential energy above the starting structure's.
+    max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default.
+    """
+
+    BOUNDS: ClassVar[Bounds] = {
+        "min_distance": (0, 1.5),
+        "max_force_eV_per_A": (1e-3, 1e6),
+        "max_temperature_ratio": (1, 1e3),
+        "min_volume_ratio": (0, 1),
+        "max_volume_ratio": (1, 1e3),
+        "max_energy_rise_eV_per_atom": (1e-3, 1e6),
+        "max_gap_A": (0.1, 1e4),
+    }
+
+    def __post_init__(self) -> None:
+        check_bounds(self, self.BOUNDS)
+
+    def build(self) -> HealthLimits:
+        return plain(HealthLimits, self)
 
 
 class BiasSection(Section):
-    """Entropy bias. Each of `ratios` is a walker per structure and temperature; 0 is plain MD, whose
-    health is judged unbiased: the RMS of the bias forces over that of the physical ones."""
+    """Entropy bias of the walkers.
 
-    ratios: tuple[Annotated[float, Field(ge=0, le=5)], ...] = (0.0, 0.3)
+    ratios : one walker per structure, temperature and ratio, the RMS of the bias forces over that of the physical
+        ones; 0 is plain MD, whose health is judged unbiased.
+    entropy : "logdet", of the whole dataset's fingerprints, or "nearest", the distance to the nearest known one.
+    """
+
+    ratios: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
+    ] = (0.0, 0.3)
     entropy: Literal["logdet", "nearest"] = "logdet"
 
 
 class ExploreSection(Section):
-    """MD between two labellings. `steps` per walker and round; every `snapshot_every` a frame is scored.
+    """MD between two labellings.
 
+    temperatures_K : one walker per structure, temperature and bias ratio.
+    steps : MD steps per walker and round.
+    snapshot_every : steps between two frames that are scored.
     max_force_std_eV_per_A : a frame whose largest atomic disagreement exceeds this sends its walker back.
+    checkpoint_seconds : how often a walker's state is written, in s.
     ahead : walkers run one round ahead of the labels: while a batch is labelled, the next round is explored with what
         was known before it. What the rule queues from that is scored again once the batch is trained on, and dropped
         where it is no longer worth a label. Results do not depend on how fast labels come.
     """
 
-    temperatures_K: tuple[Positive, ...] = (300.0,)
+    temperatures_K: Temperatures = (300.0,)
     steps: Count = 500
     snapshot_every: Count = 10
     max_force_std_eV_per_A: Positive = 5.0
     checkpoint_seconds: Positive = 60.0
     ahead: bool = False
-    ensemble: LangevinSection = Field(default_factory=LangevinSection)
+    ensemble: LangevinSection = LangevinSection()
     bias: BiasSection = BiasSection()
-    health: HealthSection = Field(default_factory=HealthSection)
+    health: HealthSection = HealthSection()
+
+    @model_validator(mode="after")
+    def _a_frame_at_least(self) -> ExploreSection:
+        if self.steps < self.snapshot_every:
+            raise ValueError(
+                f"steps = {self.steps} is less than snapshot_every = {self.snapshot_every}: a walker would keep no "
+                "frame of a round. Make steps larger, or snapshot_every smaller"
+            )
+        return self
 
 
 class CommitteeSection(Section):
-    """The committee: "deep", `members` networks, or "shallow", one network with that many readout heads, each
-    trained on its own resample, from scratch every round. `driver`: the member whose forces move the walkers, "mean"
-    (for a deep committee M times the cost), or a foundation model: "chgnet", "mace-mp:medium", "nequip:FILE", or any
-    ASE calculator as "package.module:name" (it is imported). `voters`: foundation models that are never trained and
-    vote on σ beside the members."""
+    """The committee that drives, votes and is trained.
+
+    kind : "deep", `members` networks, or "shallow", one network with that many readout heads, each trained on its own
+        resample, from scratch every round.
+    members : how many, 2 or more.
+    driver : whose forces move the walkers: a member's number, "mean" (for a deep committee `members` times the cost),
+        or a foundation model: "chgnet", "mace-mp:medium", "nequip:FILE", or any ASE calculator as
+        "package.module:name" (it is imported).
+    voters : foundation models that are never trained and vote on σ beside the members.
+    dtype : "float64" or "float32", of their predictions.
+    """
 
     kind: Literal["deep", "shallow"] = "deep"
-    members: Annotated[int, Field(ge=2)] = 4
+    members: Annotated[int, Field(ge=2, le=64)] = 4
     driver: Annotated[int, Field(ge=0)] | str = 0
-    voters: tuple[str, ...] = ()
+    voters: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     dtype: Literal["float32", "float64"] = "float64"
 
     @property
@@ -190,108 +316,246 @@ class CommitteeSection(Section):
         if isinstance(self.driver, int) and self.driver >= self.members:
             raise ValueError(f'driver {self.driver}: legal are 0 to {self.members - 1}, "mean", or a foundation model')
         for name in self.foundations:
-            try:
-                check_name(name)
-            except InputError as error:
-                raise ValueError(str(error)) from None
+            check_name(name)
         return self
 
 
-class SelectionSection(Section):
-    """Which frames are worth a label: `batch` per round by one rule, a share `audit` at random in time.
+@dataclass(frozen=True, slots=True)
+class MACESection(MACESettings):
+    """How members are built and trained.
 
-    rule : random, uncertainty, diversity, hybrid, logdet or two_key; `settings` are that rule's own.
+    kind : "mace".
+    warm_start : go on from the last round's weights; false: from random ones every round.
+    channels, max_L, max_ell, correlation, interactions, radial_basis, cutoff_basis : the model's size.
+    r_max : the model's cutoff in Å.
+    updates : gradient steps per member and round.
+    epochs : passes over the training set, instead of updates.
+    batch_size : configurations per step.
+    lr, lr_warm : learning rate at the start from random weights and from the last round's.
+    lr_end : the rate it falls to, exponentially, at the end.
+    ema_decay : of the running mean of the weights that is kept.
+    energy_weight, forces_weight, stress_weight : of MACE's loss.
+    patience : evaluations without a better one, of about 16 in all, before a training stops early.
+    E0s : energies of the isolated atoms in eV by symbol or atomic number, or "average" for the least-squares fit to the
+        training set.
+    dtype : "float32" or "float64", of the training.
+    device : "auto", "cpu", "cuda", "cuda:1", "mps".
+    threads : CPU cores per member.
+    """
+
+    BOUNDS: ClassVar[Bounds] = {
+        "channels": (1, 1024),
+        "max_L": (0, 4),
+        "max_ell": (0, 6),
+        "correlation": (1, 6),
+        "interactions": (1, 8),
+        "radial_basis": (1, 64),
+        "cutoff_basis": (1, 64),
+        "r_max": (0.5, 20),
+        "updates": (1, 10**8),
+        "epochs": (1, 10**8),
+        "batch_size": (1, 10**5),
+        "lr": (1e-12, 1),
+        "lr_warm": (1e-12, 1),
+        "lr_end": (1e-12, 1),
+        "ema_decay": (0, 1),
+        "energy_weight": (0, 1e9),
+        "forces_weight": (0, 1e9),
+        "stress_weight": (0, 1e9),
+        "patience": (1, 10**6),
+        "threads": (1, 1024),
+    }
+    kind: Literal["mace"] = "mace"
+    warm_start: bool = True
+
+    def __post_init__(self) -> None:
+        MACESettings.__post_init__(self)
+        check_bounds(self, self.BOUNDS)
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?|mps", self.device):
+            raise InputError(f'device = "{self.device}": "auto", "cpu", "cuda", "cuda:1" or "mps" is legal')
+
+    def build(self) -> MACESettings:
+        return plain(MACESettings, self)
+
+
+class SelectionSection(Section):
+    """Which frames are worth a label.
+
+    rule : random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.
+    batch : labels per round, at most, audit frames included.
+    audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee.
+    settings : of the rule, as in settings.gain = 0.003.
     """
 
     rule: str = "two_key"
-    batch: Count = 20
+    batch: Annotated[int, Field(ge=1, le=10**6)] = 20
     audit: Share = 0.1
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _rule_exists(self) -> SelectionSection:
-        try:
-            selection.make_rule(self.rule, **self.settings)
-        except (InputError, TypeError) as error:
-            raise ValueError(str(error)) from None
+        checked_rule(self.rule, self.settings)
         return self
 
 
+def checked_rule(name: str, settings: dict[str, Any], where: str = "settings") -> SelectionRule:
+    """The selection rule of that name. Raises InputError for an unknown one and for settings of a wrong type."""
+    try:
+        if name in selection.KINDS and set(settings) <= set(selection.KINDS[name].__dataclass_fields__):
+            validated(selection.KINDS[name], settings)
+        return selection.make_rule(name, **settings)
+    except ValidationError as error:
+        raise InputError(
+            "; ".join(f"{where}.{line}" for line in problems(error, selection.KINDS[name], settings))
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLimits:
+    """What one label may cost before its attempt is ended, and how many attempts it has.
+
+    label_time_limit_s : seconds of one attempt.
+    label_memory_limit_GB : memory of one attempt; no limit by default.
+    attempts : how often a label is tried before its structure goes to quarantine.
+    persistent : a Quantum ESPRESSO or FHI-aims per worker stays and serves label after label over ASE's socket; measure
+        first whether it pays (scripts/bench_persistent.py).
+    """
+
+    label_time_limit_s: Positive = 3600.0
+    label_memory_limit_GB: Positive | None = None
+    attempts: Annotated[int, Field(ge=1, le=100)] = 2
+    persistent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class LocalSection(LabelLimits):
-    """Worker processes on this machine. 0 workers: as many as there are cores."""
+    """Labels on this machine.
+
+    kind : "local".
+    workers : processes at a time; 0: as many as there are cores.
+    """
 
     kind: Literal["local"] = "local"
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=4096)] = 0
 
 
-class LocalTrainingSection(Section):
-    """Training on this machine, as many members at a time as the campaign has local workers."""
+@dataclass(frozen=True, kw_only=True)
+class LocalTrainingSection:
+    """Training on this machine, as many members at a time as the campaign has local workers.
+
+    kind : "local".
+    """
 
     kind: Literal["local"] = "local"
 
 
-class ParslTrainingSection(Section):
-    """A Parsl configuration of the user's own, "module:name" or "file.py:name" (it is imported). `label` is the one
-    of its executors that is meant."""
+@dataclass(frozen=True, kw_only=True)
+class ParslTrainingSection:
+    """Training through a Parsl configuration of your own.
+
+    kind : "parsl".
+    config : "module:name" or "file.py:name" (it is imported).
+    label : the one of its executors that is meant; "all" by default.
+    """
 
     kind: Literal["parsl"] = "parsl"
     config: str
     label: str = "all"
 
 
-class ParslSection(LabelLimits):
-    """As for training; labels have limits."""
+@dataclass(frozen=True, kw_only=True)
+class ParslSection(LabelLimits, ParslTrainingSection):
+    """Labels through a Parsl configuration of your own."""
 
-    kind: Literal["parsl"] = "parsl"
-    config: str
-    label: str = "all"
+
+@dataclass(frozen=True)
+class TrainingQueueSection(Queue):
+    """Training in the jobs of a queueing system, through Parsl.
+
+    kind : "slurm", "pbs", "lsf" or "kubernetes".
+    partition : the queue's name in PBS and LSF.
+    account : that pays.
+    walltime : of a job, as hours:minutes:seconds.
+    nodes, workers, threads, jobs : at most `jobs` jobs of `nodes` nodes run at a time, each node with `workers` workers
+        of `threads` cores. They are asked for when there is work and given back when there is none.
+    memory_GB : of a node.
+    modules : loaded before the workers start.
+    setup : lines of shell that run after that.
+    options : lines for the head of the job script, such as "#SBATCH --gres=gpu:1".
+    image : the container that has Tentpole in it (Kubernetes).
+    namespace : of Kubernetes.
+    lost_after_s : a node not heard from for that long is given up, and its work tried again.
+    """
+
+    BOUNDS: ClassVar[Bounds] = {
+        "nodes": (1, 10**5),
+        "workers": (1, 10**4),
+        "threads": (1, 10**4),
+        "jobs": (1, 10**5),
+        "memory_GB": (1, 10**5),
+        "lost_after_s": (1, 10**6),
+    }
+    kind: Literal["slurm", "pbs", "lsf", "kubernetes"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bounds(self, self.BOUNDS)
+        if not re.fullmatch(r"(\d+-)?\d+:\d\d(:\d\d)?", self.walltime):
+            raise InputError(f'walltime = "{self.walltime}": hours:minutes:seconds is wanted, as in "24:00:00"')
+
+    def build(self) -> Queue:
+        return plain(Queue, self)
+
+
+@dataclass(frozen=True)
+class QueueSection(TrainingQueueSection, LabelLimits):
+    """Labels in the jobs of a queueing system, through Parsl."""
+
+
+Initial = RattleSection | FramesSection
+Validation = ReferenceMDSection | FramesSection | NoValidationSection
+LabelPlaces = LocalSection | ParslSection | QueueSection
+TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
+USUAL_KINDS = {"initial": "rattle", "executor": "local", "training_executor": "local"}
+"""What a table without a `kind` is."""
 
 
 class CampaignConfig(Section):
-    """A whole campaign. `reference` names a file of `calculators/` or is the path of one's own."""
+    """A whole campaign.
+
+    version : of this format.
+    name : of the campaign; its folder is runs/<name>.
+    seed : fixes every random number of the campaign.
+    reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
+    charge : total charge of a structure in e, stated where the reference requires it.
+    multiplicity : 2S + 1, stated where the reference requires it.
+    """
 
     version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    seed: Annotated[int, Field(ge=0)] = 0
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     reference: str
-    charge: int | None = None
-    multiplicity: Count | None = None
-    magnetism: MagnetismSection | None = None
+    charge: Annotated[int, Field(ge=-(10**6), le=10**6)] | None = None
+    multiplicity: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    magnetism: Magnetism | None = None
     structures: Annotated[tuple[StructureSection, ...], Field(min_length=1)]
     stop: StopSection
     target: TargetSection = TargetSection()
-    initial: Annotated[RattleSection | FramesSection, Field(discriminator="kind")] = RattleSection()
-    validation: Annotated[ReferenceMDSection | FramesSection | NoValidationSection, Field(discriminator="kind")] = (
-        NoValidationSection()
-    )
+    initial: Annotated[Initial, Field(discriminator="kind")] = RattleSection()
+    validation: Annotated[Validation, Field(discriminator="kind")] = NoValidationSection()
     fingerprint: FingerprintSection = FingerprintSection()
     explore: ExploreSection = ExploreSection()
     committee: CommitteeSection = CommitteeSection()
-    training: MACESection = Field(default_factory=MACESection)
+    training: MACESection = MACESection()
     selection: SelectionSection = SelectionSection()
-    executor: Annotated[LocalSection | ParslSection | QueueSection, Field(discriminator="kind")] = LocalSection()
-    training_executor: Annotated[
-        LocalTrainingSection | ParslTrainingSection | TrainingQueueSection, Field(discriminator="kind")
-    ] = LocalTrainingSection()
-
-    @property
-    def starting_moments(self) -> Magnetism | None:
-        """What [magnetism] states; None for a campaign without spin but for its multiplicity."""
-        stated: Magnetism | None = None if self.magnetism is None else self.magnetism.build()
-        return stated
-
-    @field_validator("initial", "executor", "training_executor", mode="before")
-    @classmethod
-    def _usual_unless_said(cls, given: Any, info: ValidationInfo) -> Any:
-        usual = {"initial": "rattle", "executor": "local", "training_executor": "local"}
-        return {"kind": usual[str(info.field_name)], **given} if isinstance(given, dict) else given
+    executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
+    training_executor: Annotated[TrainingPlaces, Field(discriminator="kind")] = LocalTrainingSection()
 
     @field_validator("structures")
     @classmethod
     def _names_differ(cls, given: tuple[StructureSection, ...]) -> tuple[StructureSection, ...]:
-        named = tuple(s if s.name else s.model_copy(update={"name": Path(s.file).stem}) for s in given)
-        names = [s.name for s in named]
+        names = [structure.name for structure in given]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f'two structures are called "{name}": give each a name of its own')
-        return named
+        return given

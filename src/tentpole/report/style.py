@@ -5,13 +5,12 @@ Colours: Okabe and Ito, "Color universal design" (2008). Nothing here touches ma
 
 from __future__ import annotations
 
-import importlib
 import io
 import math
 from dataclasses import dataclass
 from typing import Any
 
-from tentpole.errors import InputError
+from tentpole.errors import optional_module
 
 BLUE, ORANGE, GREEN, VERMILLION, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
 INK, FAINT, GRID = "#1d2733", "#5b6875", "#e3e7eb"
@@ -33,11 +32,7 @@ class Picture:
 
 def need(module: str) -> Any:
     """The optional module. Raises InputError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        what = module.partition(".")[0]
-        raise InputError(f'the report needs {what}, which is not installed: pip install "tentpole[report]"') from None
+    return optional_module(module, extra="report", needed_by="the report")
 
 
 def figure(width_in: float = WIDTH_IN, height_in: float = HEIGHT_IN) -> tuple[Any, Any]:

@@ -66,7 +66,7 @@ def read_structures(file: Path, index: int | str, where: str, *, finite: bool = 
     if not file.is_file():
         raise InputError(f"{where}: no such file: {file}")
     try:
-        frames = ase_read(file, index=index)
+        frames = ase_read(file, index=index, do_not_split_by_at_sign=True)  # "cu@300K.xyz" is a file's name
     except Exception as error:  # ASE's readers raise whatever they meet
         raise InputError(f"{where}: ASE cannot read {file}: {type(error).__name__}: {error}") from None
     frames = [frames] if isinstance(frames, Atoms) else list(frames)

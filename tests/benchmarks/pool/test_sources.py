@@ -225,7 +225,7 @@ def test_queries_name_what_is_wrong():
 
 def test_a_missing_extra_names_its_pip_command(services, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "requests", None)
-    with pytest.raises(InputError, match=r"pip install 'tentpole\[pool\]'"):
+    with pytest.raises(InputError, match=r'pip install "tentpole\[pool\]"'):
         oqmd(services, Query(("Ti", "O")))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from tentpole.benchmarks.pool import tables
 from tentpole.benchmarks.pool.runner import Results, load
-from tentpole.errors import InputError
+from tentpole.errors import optional_module
 from tentpole.storage.atomic import atomic_write
 
 COLOURS = {
@@ -29,10 +28,7 @@ COLOURS = {
 
 def need(module: str) -> Any:
     """The optional module, or InputError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError(f"the report needs {module}: pip install 'tentpole[report]'") from None
+    return optional_module(module, extra="report", needed_by="the report")
 
 
 def write_report(folders: Sequence[Path], out: Path) -> list[Path]:

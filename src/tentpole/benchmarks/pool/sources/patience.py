@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tentpole.errors import InputError, TentpoleError
+from tentpole.errors import InputError, TentpoleError, optional_module
 
 RETRY_STATUS = (429, 502, 503, 504)
 
@@ -32,12 +31,7 @@ PATIENT = Patience()
 
 def need(module: str) -> Any:
     """The optional module, or InputError with the command that installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"fetching needs {error.name or module}, which is not installed: pip install 'tentpole[pool]'"
-        ) from None
+    return optional_module(module, extra="pool", needed_by="fetching")
 
 
 def session(patience: Patience) -> Any:
@@ -71,6 +65,8 @@ def insist(call: Callable[[], Any], service: str, patience: Patience, secret: st
             time.sleep(patience.back_off_s * 2 ** (attempt - 1))
         try:
             return call()
+        except InputError:
+            raise
         except (ValueError, KeyError) as error:  # JSON errors are ValueErrors
             said = f"{type(error).__name__}: {error}"
         except OSError as error:  # requests' own errors are OSErrors

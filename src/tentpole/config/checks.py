@@ -1,0 +1,124 @@
+"""What no single key shows: keys that contradict each other or the structures, and verdicts out of reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+from tentpole.config.schema import CampaignConfig, FramesSection, RattleSection, ReferenceMDSection
+from tentpole.exploration.health import HealthLimits, geometry
+from tentpole.records import structure_hash
+
+CLOSE = 0.3
+"""Nearest distance in a starting structure, as a share of the covalent radii's sum, below which it is a mistake."""
+
+
+def initial_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> int:
+    """How many labels there are before the first committee."""
+    if isinstance(config.initial, RattleSection):
+        return config.initial.count
+    return len(frames.get("initial", ()))
+
+
+def validation_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> int:
+    """How many labels the fixed validation set takes."""
+    if isinstance(config.validation, ReferenceMDSection):
+        return config.validation.frames
+    return len(frames.get("validation", ()))
+
+
+def contradictions(
+    config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
+) -> list[str]:
+    """Why the campaign could not be run, a sentence each; `frames` are those of [initial] and [validation]."""
+    return [
+        *_too_few_labels(config, frames),
+        *_unusable_structures(starts),
+        *_energies_lacking(config, starts, frames),
+        *_leaks(config, frames),
+    ]
+
+
+def unreachable(config: CampaignConfig) -> list[str]:
+    """Why the campaign could never be found CONVERGED, a sentence each; empty where nothing is in the way."""
+    target, batch, rounds = config.target, config.selection.batch, config.stop.rounds
+    why = []
+    if rounds is not None and rounds < target.rounds:
+        why.append(
+            f"every test must hold for target.rounds = {target.rounds} rounds in a row, and stop.rounds = {rounds}: "
+            "raise stop.rounds"
+        )
+    if target.labels_needed > target.rounds * batch:
+        needed = -(-target.labels_needed // target.rounds)
+        why.append(
+            f"a judgement needs target.labels_needed = {target.labels_needed} new labels of the last target.rounds = "
+            f"{target.rounds} rounds, which bring {target.rounds * batch} at most with selection.batch = {batch}: set "
+            f"selection.batch = {needed}, or target.labels_needed = {target.rounds * batch}"
+        )
+    if isinstance(config.initial, RattleSection) and config.stop.labels is not None:
+        room = config.stop.labels - config.initial.count
+        if room < target.labels_needed:
+            why.append(
+                f"stop.labels = {config.stop.labels} leaves {room} labels after the initial ones, and a judgement "
+                f"needs {target.labels_needed}: raise stop.labels"
+            )
+    return why
+
+
+def _too_few_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
+    initial = initial_labels(config, frames)
+    if initial < 2:
+        yield f"initial: {initial} frame is too few: one is trained on, another judges the training; give 2 or more"
+    if config.stop.labels is not None and config.stop.labels < initial:
+        yield (
+            f"stop.labels = {config.stop.labels} is less than the {initial} initial labels: no round would follow. "
+            "Raise it, or make initial smaller"
+        )
+
+
+def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
+    for name, atoms in starts.items():
+        where = f'structure "{name}"'
+        if (atoms.numbers < 1).any():
+            yield f"{where}: atom {int(np.argmin(atoms.numbers))} is of no element (X): name one"
+        elif atoms.pbc.any() and not np.linalg.norm(atoms.cell.array[atoms.pbc], axis=1).min() > 1e-3:
+            yield f"{where}: is periodic along a direction in which its cell has no length: set the cell, or pbc"
+        elif atoms.pbc.all() and not atoms.get_volume() > 1e-3:
+            yield f"{where}: its cell has no volume"
+        elif bad := geometry(atoms, dataclasses.replace(HealthLimits(), min_distance=CLOSE)):
+            yield f"{where}: {bad.message}"
+
+
+def _energies_lacking(
+    config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
+) -> Iterator[str]:
+    given = config.training.E0s
+    if isinstance(given, str):
+        return
+    numbers = {int(z) for atoms in (*starts.values(), *frames.get("initial", ())) for z in atoms.numbers}
+    for key in given:
+        if not (key in atomic_numbers or (key.isdigit() and 0 < int(key) < len(chemical_symbols))):
+            yield f'training.E0s: "{key}" is no element: write its symbol or atomic number'
+    known = {int(key) if key.isdigit() else atomic_numbers.get(key, 0) for key in given}
+    if absent := sorted(numbers - known):
+        lacking = ", ".join(chemical_symbols[z] for z in absent)
+        yield f'training.E0s: {lacking} lacking: add the energy of the isolated atom, or write E0s = "average"'
+
+
+def _leaks(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
+    initial, validation = config.initial, config.validation
+    if not (isinstance(validation, FramesSection) and hasattr(initial, "file")):
+        return
+    if Path(initial.file).resolve() != Path(validation.file).resolve():
+        return
+    both = {structure_hash(atoms) for atoms in frames["initial"]}
+    if shared := sum(structure_hash(atoms) in both for atoms in frames["validation"]):
+        yield (
+            f"{shared} frames of {validation.file} are in [initial] and in [validation]: what is trained on cannot "
+            'judge. Give each its own, as in index = ":50" and index = "50:"'
+        )
