@@ -21,6 +21,7 @@ from scipy.special import gdtrix, ndtr, stdtrit
 
 from tentpole.campaign.betting import blocks, log_capital
 from tentpole.campaign.confidence import Look, final_bound, interim_bound, joined, rmse_bound, window
+from tentpole.committee.prediction_limit import fit_prediction_limit
 
 Array = np.ndarray
 DATA = "../shared/data/zundel/committee_md"
@@ -192,12 +193,55 @@ def real(draws: int) -> None:
             print(f"member {k}, {n:2} frames  " + "   ".join(row), flush=True)
 
 
+def promised(
+    rng: np.random.Generator, audits: int, drift: float, jitter: float, apart: float, conditions: int
+) -> Array:
+    """(8 rounds, conditions) share of new frames within the limit made of this round's audits and of earlier ones.
+
+    ln(RMSE/σ) has standard deviation 0.4 within a condition; its mean drifts and jitters from round to round, and
+    conditions lie `apart` (standard deviation).
+    """
+    of = rng.normal(0, apart, conditions)
+    sigma, error, ages, names, shares = np.empty(0), np.empty(0), np.empty(0), [], []
+    for number in range(8):
+        centre = drift * number + rng.normal(0, jitter)
+        condition = np.arange(audits + 600) % conditions
+        s = np.exp(0.5 * rng.standard_normal(len(condition)))
+        e = s * np.exp(centre + of[condition] + 0.4 * rng.standard_normal(len(condition)))
+        sigma, error = np.append(sigma, s[:audits]), np.append(error, e[:audits])
+        ages = np.append(ages + 1, np.zeros(audits))
+        names += [f"c{c}" for c in condition[:audits]]
+        limit = fit_prediction_limit(sigma, error, ages=ages, conditions=names)
+        new = slice(audits, None)
+        within = np.array(limit.covers(s[new], e[new], [f"c{c}" for c in condition[new]]))
+        shares.append([within[condition[new] == c].mean() for c in range(conditions)])
+    return np.array(shares)
+
+
+def limits(draws: int) -> None:
+    print("Share of new frames within a 95 % prediction limit: in rounds 1, 2, 8 | all rounds | worst condition")
+    cases = [(n, 0.0, 0.0, 0.0, 1) for n in (3, 6, 10, 20)]
+    cases += [(6, d, j, 0.0, 1) for d, j in ((0.0, 0.2), (0.0, 0.4), (0.1, 0.0), (0.3, 0.0), (-0.1, 0.0), (-0.3, 0.0))]
+    cases += [(n, 0.0, 0.1, apart, c) for n, c in ((6, 2), (6, 3), (12, 3), (24, 3)) for apart in (0.0, 0.3, 0.6)]
+    for audits, drift, jitter, apart, conditions in cases:
+        rng = np.random.default_rng(6)
+        shares = np.array([promised(rng, audits, drift, jitter, apart, conditions) for _ in range(draws)])
+        by_round = shares.mean(axis=(0, 2))
+        print(
+            f"{audits:2} audits, drift {drift:4} jitter {jitter:3}, {conditions} conditions {apart:3} apart   "
+            + " ".join(f"{by_round[k]:.3f}" for k in (0, 1, 7))
+            + f" | {shares.mean():.3f} | {shares.mean(axis=(0, 1)).min():.3f}",
+            flush=True,
+        )
+
+
 TABLES: dict[str, tuple[Callable[[int], None], float]] = {
     "coverage": (coverage, 1.0),
     "looks": (looks, 0.5),
     "frames": (frames, 0.03),
     "power": (power, 0.5),
     "real": (real, 1.0),
+    "limits": (limits, 0.1),
 }
 
 

@@ -12,8 +12,8 @@ weights 6 / (π² j²): errors of old committees do not eat up what is won on re
 Where the committee improves from round to round, the bound holds for the newest one that was judged: at any m below its
 mean, all earlier means are above m too. What is bounded is the RMSE of errors that count no more than `cap` each.
 
-The bound assumes nothing of the tail and pays for it: with cap = 3 targets it takes 54–114 frames to pass an RMSE of
-0.5–0.8 times the target, where `confidence.interim_bound` takes 24–72 (`scripts/bench_confidence.py --table frames`).
+The bound assumes nothing of the tail and pays for it: with cap = 3 targets it takes 54–72 frames to pass an RMSE of
+0.5–0.67 times the target, where `confidence.interim_bound` takes 24 (`scripts/bench_confidence.py --table frames`).
 It is no default.
 """
 

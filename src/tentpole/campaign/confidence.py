@@ -12,8 +12,8 @@ instead and holds in 94–98 % of the same draws, in 93–99 % for the squares o
 differences between real force committees (`--table real`; Student's t 78–90 %).
 
 Looking repeatedly. A bound tested every round until it passes must spend its error probability over the looks:
-look r is made at α_r = 6 α / (π² r²), and Σ_r α_r = α (`spend`). Whatever decided that look r was made, and whatever
-was learnt in between, the chance that any look passes although its claim is false is at most α.
+look r is made at α_r = 6 α / (π² r²), and Σ_r α_r = α (`spend`). Whatever was learnt before a look decided that it was
+made, the chance that any look passes although its claim is false is at most α.
 
 Which committee. Audit frames of a round judge the committee *before* it was trained on them. `interim_bound` pools
 the rounds of a window: where each retraining improves the committee, the older ones' errors are too large for the
@@ -253,8 +253,9 @@ def final_bound(
 
     number : how many such looks the campaign has made, this one included. The j-th is made at `spend(alpha, j)`, so
     the chance that any look of a campaign passes a committee whose RMSE is above the target is at most alpha,
-    whatever decided when to look. Frames of an earlier look may be counted again only if the committee is the same.
-    Below `least` frames nothing is said.
+    whatever decided when to look: but frames that had a part in the decision, the audit frames that opened the gate,
+    are not to be among those looked at. If the committee is still the same after a look that failed, the next look may
+    hold the earlier one's frames too. Below `least` frames nothing is said.
     """
     if len(look) < least:
         found = (len(look), len(set(look.walkers)), len(set(look.conditions)))
