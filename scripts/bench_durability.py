@@ -112,7 +112,8 @@ class Clock:
 
 def once(folder: Path, kept: str) -> dict[str, float]:
     """Seconds of one campaign with its journal on disk or in memory."""
-    import tentpole.campaign.campaign as module
+    import tentpole.campaign.opening as module
+    from tentpole import Campaign
     from tentpole.storage.journal import Journal
 
     class Timed(Journal):
@@ -127,7 +128,7 @@ def once(folder: Path, kept: str) -> dict[str, float]:
     shutil.rmtree(target, ignore_errors=True)
     module.Journal = Timed if kept == "disk" else Memory  # type: ignore[assignment, misc]
     began = time.perf_counter()
-    with module.Campaign(folder / "campaign.toml", target, watch=clock) as campaign:
+    with Campaign(folder / "campaign.toml", target, progress=clock) as campaign:
         campaign.run()
     whole = time.perf_counter() - began
     return {"labelling": clock.at[-1] - clock.at[0], "whole": whole, "journal": Timed.spent}

@@ -23,13 +23,9 @@ from ase.io import read, write
 from ase.md.langevin import Langevin
 from rich.console import Console
 
-from tentpole import Campaign
-from tentpole.campaign.history import done_path, rounds_done
+from tentpole import Campaign, CampaignRecord
 from tentpole.cli.progress_bars import Screen
 from tentpole.config.loading import resolve
-from tentpole.exploration.files import read_exploration
-from tentpole.exploration.jobs import shard_path
-from tentpole.storage.atomic import read_json
 
 HERE = Path(__file__).parent
 TIMESTEP_FS = 0.5
@@ -86,11 +82,13 @@ def configuration(folder: Path, **changes: Any) -> dict[str, Any]:
 def course(folder: Path) -> list[dict[str, float]]:
     """Per round: Eigen labels so far, and on the held-out Eigen frames σ_F and the true force RMSE, in meV/Å."""
     rows, labels = [], 0
-    for number in range(rounds_done(folder)):
-        labels += len(read_json(folder / "rounds" / f"r{number:03d}" / "labels.json")["accepted"]) if number else 0
-        held = read_json(done_path(folder, number))["validation"]
-        spread = np.mean([frame["force_std"] for frame in held["frames"].values()])
-        rows.append({"labels": labels, "sigma": 1e3 * float(spread), "error": 1e3 * held["force_rmse_eV_per_A"]})
+    for one in CampaignRecord.read(folder).rounds:
+        held = one.validation
+        if held is None or held.force_rmse is None:  # under way
+            break
+        labels += one.labels if one.name else 0
+        spread = np.mean([frame.force_std for frame in held.frames.values()])
+        rows.append({"labels": labels, "sigma": 1e3 * float(spread), "error": 1e3 * held.force_rmse})
     return rows
 
 
@@ -107,8 +105,9 @@ def draw(folder: Path, rows: list[dict[str, float]]) -> Path:
     left.plot(labels, [row["sigma"] for row in rows], "s--", label="σ_F, the committee's own word")
     left.set(xlabel="Eigen frames labelled", ylabel="meV/Å, held-out xTB dynamics", yscale="log")
     left.legend(frameon=False)
+    record = CampaignRecord.read(folder)
     for number in range(1, len(rows)):
-        shard = read_exploration(shard_path(folder, number, "w00"))  # the walker without bias
+        shard = record.explorations(number)["w00"]  # the walker without bias
         time_fs = [TIMESTEP_FS * snapshot.step for snapshot in shard.snapshots]
         sigma = [1e3 * scores.force_std for scores in shard.scores]
         right.plot(time_fs, sigma, linewidth=1, label=f"{int(labels[number - 1])} Eigen frames")
@@ -129,7 +128,7 @@ def main(folder: Path, frames: int = 100, **changes: Any) -> list[dict[str, floa
     if not start.exists():
         write(start, zundel_frames(frames), format="extxyz")
     config = resolve(configuration(folder, **changes), start)
-    with Screen(Console()) as screen, Campaign(config, campaign_folder, watch=screen) as campaign:
+    with Screen(Console()) as screen, Campaign(config, campaign_folder, progress=screen) as campaign:
         print(campaign.run().kind)
     rows = course(campaign_folder)
     for row in rows:

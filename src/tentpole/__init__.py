@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tentpole.campaign.campaign import Campaign
+    from tentpole.campaign.record import CampaignRecord
     from tentpole.committee import Committee, CommitteeCalculator
     from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import GOM, Covariance, EntropyBias
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Campaign": "tentpole.campaign.campaign",
     "CampaignConfig": "tentpole.config.schema",
+    "CampaignRecord": "tentpole.campaign.record",
     "Committee": "tentpole.committee",
     "CommitteeCalculator": "tentpole.committee",
     "Covariance": "tentpole.entropy",
@@ -30,6 +32,7 @@ __all__ = [
     "GOM",
     "Campaign",
     "CampaignConfig",
+    "CampaignRecord",
     "Committee",
     "CommitteeCalculator",
     "Covariance",

@@ -1,20 +1,22 @@
-"""Who is told of progress. Long work says how far it is; what is done with that is the listener's affair."""
+"""Progress of long work, as it is told to whoever shows it: a screen, a log, a test."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Told of progress: `done` of `total` units of `phase`, and of facts worth a line."""
 
-    def progress(self, phase: str, done: float, total: float) -> None: ...
+    def progress(self, phase: str, done: float, total: float) -> None:
+        """`done` of `total` units of `phase` are done."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """A fact worth a line."""
 
 
-class Silent:
-    """Tells nobody."""
+class NoProgress:
+    """A listener that does nothing."""
 
     def progress(self, phase: str, done: float, total: float) -> None:
         """Nothing."""

@@ -15,7 +15,8 @@ import pytest
 from ase.build import bulk
 
 from tentpole import Campaign
-from tentpole.campaign import batches
+from tentpole.campaign.batches import Method, read_batch
+from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.selecting import choose_again
 from tentpole.records import Candidate, Condition, Scores, Snapshot
 from tentpole.report import explain
@@ -44,7 +45,7 @@ def hashes(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished campaign that explored ahead, made by run()."""
-    from tests_campaign import small_campaign
+    from support.small_campaign import small_campaign
 
     folder = tmp_path_factory.mktemp("ahead")
     path = small_campaign(folder, explore=AHEAD, stop={"rounds": 3})
@@ -55,19 +56,20 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_queue_is_scored_again_and_what_is_dropped_says_why(done: Path) -> None:
     root = done / "run"
-    assert "dropped" not in batches.read_facts(root, 1)  # the first committee is waited for
+    paths = CampaignPaths(root)
+    assert read_batch(paths, 1, Method("")).facts.queued is None  # the first committee is waited for
     told = [event for event in read(root / "journal.jsonl") if event["event"] == "dropped"]
     for number in (2, 3):
-        facts = batches.read_facts(root, number)
-        batch = json.loads((root / f"rounds/r{number:03d}/batch.json").read_text())["requests"]
+        facts = read_batch(paths, number, Method("")).facts
+        batch = json.loads(paths.batch(number).read_text())["requests"]
         assert sum(request["audit"] for request in batch) == 1
         picked = sum(not request["audit"] for request in batch)
-        assert facts["queued"] == picked + len(facts["dropped"])
-        assert [e["id"] for e in told if e["round"] == number] == [frame["id"] for frame in facts["dropped"]]
-        for frame in facts["dropped"]:
-            assert frame["force_std"][0] != frame["force_std"][1]
-            assert "gain" in frame["reason"]
-            assert frame["id"] not in {request["id"] for request in batch}
+        assert facts.queued == picked + len(facts.dropped)
+        assert [e["id"] for e in told if e["round"] == number] == [frame.id for frame in facts.dropped]
+        for frame in facts.dropped:
+            assert frame.force_std[0] != frame.force_std[1]
+            assert "gain" in frame.reason
+            assert frame.id not in {request["id"] for request in batch}
     assert "dropped: σ_F" in explain(root, told[0]["id"])
 
 
@@ -107,8 +109,8 @@ def test_what_the_rule_no_longer_wants_is_dropped_and_audit_frames_stay() -> Non
     chosen, dropped = choose_again(audit, pairs, make_rule("uncertainty"), known, 2, np.random.default_rng(0))
     assert [(c.snapshot.id, audited) for c, _, audited in chosen] == [("x", True), ("b", False)]
     assert chosen[0][0].scores.force_std == 0.2  # the last that could be told
-    assert [frame["id"] for frame in dropped] == ["a", "c"]
-    assert "σ_F 500 -> 100 meV/Å" in dropped[0]["reason"]
-    assert "prefers 1 others of the queue, whose σ_F and gain are all higher" in dropped[0]["reason"]
-    assert "too close" in dropped[1]["reason"]
-    assert dropped[1]["force_std"] == [0.3, None]
+    assert [frame.id for frame in dropped] == ["a", "c"]
+    assert "σ_F 500 -> 100 meV/Å" in dropped[0].reason
+    assert "prefers 1 others of the queue, whose σ_F and gain are all higher" in dropped[0].reason
+    assert "too close" in dropped[1].reason
+    assert dropped[1].force_std == (0.3, None)

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from ase.build import molecule
 
-from tentpole import Campaign
-from tentpole.campaign import batches
+from tentpole import Campaign, CampaignRecord
+from tentpole.campaign.batches import read_outcome
 from tentpole.campaign.budget import budget
 from tentpole.campaign.ledger import Ledger, unwritten
-from tentpole.campaign.record import summarize
-from tentpole.campaign.usage import core_seconds, hours_used
-from tentpole.config.loading import load
+from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.usage import Usage
 from tentpole.execution.metering import SPENT, metered, readings
 from tentpole.execution.ownership import lives, own_folder
 from tentpole.labeling import Outcome, Task, label_all
@@ -36,9 +35,12 @@ def dead() -> int:
 
 
 def opened(root: Path) -> Ledger:
-    journal = Journal(root / "journal.jsonl")
-    journal.append("opened", version=1)
-    return Ledger(root, journal)
+    paths = CampaignPaths(root)
+    return Ledger(paths, Journal(paths.journal), usage(root))
+
+
+def usage(root: Path) -> Usage:
+    return Usage(read(CampaignPaths(root).journal))
 
 
 def note_of(root: Path, pid: int, reading: dict[str, float], name: str = "md_1") -> Path:
@@ -50,14 +52,14 @@ def note_of(root: Path, pid: int, reading: dict[str, float], name: str = "md_1")
 
 def test_what_a_killed_worker_used_is_counted_once_by_the_next_driver(tmp_path: Path) -> None:
     note = note_of(tmp_path, dead(), {"md": 30.0, "scoring": 6.0})
-    assert unwritten(tmp_path) == {"md": 30.0, "scoring": 6.0}
+    assert unwritten(CampaignPaths(tmp_path), set()) == {"md": 30.0, "scoring": 6.0}
     kept = note.read_text()
     assert opened(tmp_path).core_hours * 3600 == pytest.approx(36.0)
     assert not note.exists()
     note.write_text(kept)  # as after a kill between journal and deletion
     assert opened(tmp_path).core_hours * 3600 == pytest.approx(36.0)
-    assert not unwritten(tmp_path)
-    assert core_seconds(read(tmp_path / "journal.jsonl"))["md"] == 30.0
+    assert not unwritten(CampaignPaths(tmp_path), usage(tmp_path).counted)
+    assert usage(tmp_path).core_seconds["md"] == 30.0
 
 
 def test_what_runs_is_counted_too_and_not_taken_for_ended(tmp_path: Path) -> None:
@@ -81,7 +83,7 @@ def test_hours_of_a_killed_driver_reach_to_its_last_sign_of_life(tmp_path: Path)
     second = opened(tmp_path)
     assert second.hours == pytest.approx(2.0, abs=1e-3)
     assert second.core_hours == 0.0
-    assert hours_used(read(tmp_path / "journal.jsonl")) == pytest.approx(2.0, abs=1e-3)
+    assert usage(tmp_path).hours == pytest.approx(2.0, abs=1e-3)
 
 
 def test_a_meter_divides_by_phase_and_believes_what_it_is_told(tmp_path: Path) -> None:
@@ -112,18 +114,18 @@ def test_core_hours_stop_a_campaign_in_mid_round_and_a_larger_budget_goes_on(
     told = [event for event in read(tmp_path / "run/journal.jsonl") if event["event"] == "label"]
     assert len(told) == done > 0
     assert not any(map(lives, (tmp_path / "run/work").glob("tmp-*")))  # what had just begun is taken back
-    used = summarize(tmp_path / "run")["budget"]["used"]["core_hours"]
+    used = CampaignRecord.read(tmp_path / "run").budget.used["core_hours"]
     assert used * 3600 >= 0.3 * done
     with Campaign(path, tmp_path / "run") as campaign:
         assert campaign.ask() == []  # it stays ended
     larger = campaign_file(reference=reference, initial=many, stop={"rounds": 0, "core_hours": 1.0})
     with Campaign(larger, tmp_path / "run") as campaign:
         assert "rounds of 0" in campaign.run().reason
-    assert len(batches.read_closed(tmp_path / "run", 0)["accepted"]) == 14
-    facts = summarize(tmp_path / "run")["budget"]
-    assert facts["core_seconds"]["labelling"] >= 14 * 0.3
-    assert facts["core_seconds"]["training"] > 0
-    assert facts["left"]["core_hours"] == pytest.approx(1.0 - facts["used"]["core_hours"])
+    assert len(read_outcome(CampaignPaths(tmp_path / "run"), 0).accepted) == 14
+    facts = CampaignRecord.read(tmp_path / "run").budget
+    assert facts.core_seconds["labelling"] >= 14 * 0.3
+    assert facts.core_seconds["training"] > 0
+    assert facts.left["core_hours"] == pytest.approx(1.0 - facts.used["core_hours"])
 
 
 class ByHand(Executor):
@@ -165,24 +167,22 @@ def test_hours_end_it_before_the_next_long_step(campaign_file: Make, tmp_path: P
         assert "hours" in campaign.verdict.reason
 
 
-def test_the_projection_follows_the_rate_of_the_last_rounds(campaign_file: Make, tmp_path: Path) -> None:
-    config = load(campaign_file(stop={"labels": 50, "core_hours": 1.0}))
+def test_the_projection_follows_the_rate_of_the_last_rounds() -> None:
     ticks = iter(range(100))
-    events = [{"event": "opened", "elapsed_s": 0.0}]
+    events: list[dict[str, Any]] = [{"event": "opened", "elapsed_s": 0.0}]
     for number in range(3):
         events.append({"event": "spent", "elapsed_s": 0.0, "core_s": {"md": 360.0}, "ids": [str(next(ticks))]})
         events.append({"event": "round done", "round": number, "elapsed_s": 1800.0 * (number + 1)})
-    rounds = [{"labels": 10, "done": True} for _ in range(3)]
-    facts = budget(tmp_path, config, rounds, events)
-    assert facts["used"] == {"labels": 30, "rounds": 2, "hours": 1.5, "core_hours": pytest.approx(0.3)}
-    assert facts["left"]["labels"] == 20
-    assert facts["left"]["hours"] is None
-    projected = facts["projected"]
-    assert projected["ends_on"] == "labels"  # 20 labels are two rounds, 0.7 core-hours are seven
-    assert projected["rounds"] == pytest.approx(2.0)
-    assert projected["hours"] == pytest.approx(1.0)
-    assert projected["core_hours"] == pytest.approx(0.2)
-    assert projected["words"].startswith("Estimate")
-    assert budget(tmp_path, config, rounds[:1], events[:3])["projected"] is None
-    spent = load(campaign_file(stop={"labels": 30}))
-    assert budget(tmp_path, spent, rounds, events)["words"][-1] == "The limit of labels is reached"
+    facts = budget({"labels": 50, "core_hours": 1.0}, [10, 10, 10], 3, Usage(events), {})
+    assert facts.used == {"labels": 30, "rounds": 2, "hours": 1.5, "core_hours": pytest.approx(0.3)}
+    assert facts.left["labels"] == 20
+    assert facts.left["hours"] is None
+    projected = facts.projected
+    assert projected is not None
+    assert projected.ends_on == "labels"  # 20 labels are two rounds, 0.7 core-hours are seven
+    assert projected.rounds == pytest.approx(2.0)
+    assert projected.hours == pytest.approx(1.0)
+    assert projected.core_hours == pytest.approx(0.2)
+    assert projected.words.startswith("Estimate")
+    assert budget({"labels": 50}, [10], 1, Usage(events[:3]), {}).projected is None
+    assert budget({"labels": 30}, [10, 10, 10], 3, Usage(events), {}).words[-1] == "The limit of labels is reached"

@@ -30,7 +30,7 @@ def config(**selection: object) -> CampaignConfig:
 def test_the_threshold_is_the_target_over_the_conformal_scale():
     facts = calibration_facts(errors(99), 0.06, 0.1)
     scale = 3.0 * 90 / 99  # the 90th of 99 ratios: ceil(100 * 0.9)
-    assert facts["frames"]["fit"]["scale"] == pytest.approx(scale)
+    assert facts.frames.fit.scale == pytest.approx(scale)
     found, words = chooser(config(rule="two_key", settings={"gain": 0.5}), facts)
     assert isinstance(found, TwoKey)
     assert found.sigma == pytest.approx(0.06 / scale)
@@ -42,7 +42,7 @@ def test_below_the_minimum_the_uncalibrated_rule_stands_and_says_so():
     found, words = chooser(config(rule="two_key"), calibration_facts(errors(8), 0.06, 0.1))
     assert found == TwoKey()
     assert "8 held-out structures" in words
-    found, words = chooser(config(rule="two_key"), {})
+    found, words = chooser(config(rule="two_key"), None)
     assert found == TwoKey()
     assert "no validation set" in words
 
@@ -57,4 +57,4 @@ def test_coverage_is_that_of_the_largest_errors():
     facts = calibration_facts(errors(99), 0.06, 0.1)
     worse = replace(errors(10), max_force_error=np.array([0.01] * 7 + [0.03] * 3))
     assert coverage(facts, worse) == pytest.approx(0.7)
-    assert coverage({}, worse) is None
+    assert coverage(None, worse) is None

@@ -14,12 +14,14 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
-from tentpole import Campaign, Committee
-from tentpole.campaign import batches
+from tentpole import Campaign, CampaignRecord, Committee
+from tentpole.campaign.batches import Method, outcome_names, read_batch, read_outcome
 from tentpole.campaign.export import export_campaign
-from tentpole.campaign.record import summarize
+from tentpole.campaign.facts import RoundOutcome
+from tentpole.campaign.paths import VALIDATION, CampaignPaths
 from tentpole.errors import InputError
 from tentpole.storage import journal
+from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import label_files, read_label
 
 Make = Callable[..., Path]
@@ -33,7 +35,7 @@ def tentpole(*words: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished campaign of two rounds, made by the command."""
-    from tests_campaign import small_campaign
+    from support.small_campaign import small_campaign
 
     folder = tmp_path_factory.mktemp("done")
     validation = {"kind": "reference-md", "frames": 6, "temperatures_K": [300, 600], "every": 5}
@@ -45,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_campaign_ends_with_a_verdict_and_says_what_is_missing(done: Path) -> None:
-    facts = summarize(done)
+    facts = CampaignRecord.read(done).to_json()
     assert facts["verdict"]["kind"] == "BUDGET"
     assert {test["holds"] for test in facts["verdict"]["evidence"]} >= {False}
     assert len(facts["rounds"]) == 3
@@ -57,7 +59,7 @@ def test_a_campaign_ends_with_a_verdict_and_says_what_is_missing(done: Path) -> 
 
 
 def test_coverage_and_calibration_are_told_or_why_not(done: Path) -> None:
-    rounds = summarize(done)["rounds"]
+    rounds = CampaignRecord.read(done).to_json()["rounds"]
     assert all("not calibrated: 6 held-out structures" in r["calibration"]["words"] for r in rounds)
     assert all(r["coverage"] is None for r in rounds)
     assert all("members' spread" in r["likeness"] for r in rounds)
@@ -80,8 +82,9 @@ def test_labels_are_those_of_the_reference(done: Path) -> None:
 
 
 def test_validation_frames_never_train(done: Path) -> None:
-    held_out = set(batches.read_closed(done, "validation")["accepted"])
-    trained = {name for r in range(3) for name in batches.read_closed(done, r)["accepted"]}
+    paths = CampaignPaths(done)
+    held_out = set(read_outcome(paths, VALIDATION).accepted)
+    trained = {name for r in range(3) for name in read_outcome(paths, r).accepted}
     assert not held_out & trained
 
 
@@ -168,7 +171,7 @@ def test_ask_and_tell_in_any_order_and_what_nobody_asked_for_is_refused(campaign
         assert campaign.ask() == []
         assert campaign.verdict is not None
         assert campaign.verdict.kind == "BUDGET"
-    assert batches.read_closed(tmp_path / "run", 0)["failed"] == [batch[0].name]
+    assert read_outcome(CampaignPaths(tmp_path / "run"), 0).failed == (batch[0].name,)
     assert (tmp_path / "run" / "quarantine" / batch[0].name / "structure.xyz").exists()
 
 
@@ -197,11 +200,11 @@ def test_a_label_of_other_physics_is_a_failed_label_and_the_campaign_ends(campai
     run = [*command, "--dir", str(tmp_path / "run")]
     ended = subprocess.run(run, capture_output=True, text=True, timeout=300, env=environment)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    closed = batches.read_closed(tmp_path / "run", 0)
-    assert closed["accepted"]
-    assert closed["failed"]
+    closed = read_outcome(CampaignPaths(tmp_path / "run"), 0)
+    assert closed.accepted
+    assert closed.failed
     reasons = [json.loads(path.read_text())["reason"] for path in (tmp_path / "run/quarantine").glob("*/reason.json")]
-    assert reasons == ["other_physics"] * len(closed["failed"])
+    assert reasons == ["other_physics"] * len(closed.failed)
 
 
 def test_a_reference_that_changed_is_refused_before_its_labels_mix(campaign_file: Make, tmp_path: Path) -> None:
@@ -211,7 +214,9 @@ def test_a_reference_that_changed_is_refused_before_its_labels_mix(campaign_file
     with Campaign(path, tmp_path / "run") as campaign:
         batch = campaign.ask()
         campaign.tell([request.label(0.0, np.zeros((4, 3))) for request in batch])
-        batches.close(tmp_path / "run", 0, batch, {})
+    paths = CampaignPaths(tmp_path / "run")
+    names = outcome_names(paths, read_batch(paths, 0, Method(batch[0].reference)))
+    write_json(paths.outcome(0), RoundOutcome(*names).to_json())
     mine.write_text('parent = "emt"\ncode_version = "2"\n')
     with pytest.raises(InputError, match="different physics"):
         Campaign(path, tmp_path / "run")

@@ -8,13 +8,13 @@ from ase.io import write
 
 from tentpole import Campaign, Committee
 from tentpole.committee.member_files import read_description
-from tentpole.progress import Silent
+from tentpole.progress import NoProgress
 from tentpole.storage.structures import labelled_frames
 
 Make = Callable[..., Path]
 
 
-class Listener(Silent):
+class Listener(NoProgress):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
@@ -42,7 +42,7 @@ def test_energies_of_isolated_atoms_are_fitted_again_for_a_new_composition(campa
         "explore": {"temperatures_K": [300.0], "steps": 20, "snapshot_every": 5, "bias": {"ratios": [0.0]}},
     }
     listener = Listener()
-    with Campaign(campaign_file(**changes), tmp_path / "run", watch=listener) as campaign:
+    with Campaign(campaign_file(**changes), tmp_path / "run", progress=listener) as campaign:
         campaign.run()
     told = [note for note in listener.notes if "fitted again" in note]
     assert len(told) == 1

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tentpole import Campaign
+from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.preflight import check_campaign
 from tentpole.config.loading import load
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
-from tentpole.exploration.jobs import shard_path
 
 Make = Callable[..., Path]
 EMT_NAME = "ase.calculators.emt:EMT"
@@ -25,7 +25,7 @@ def test_a_foundation_model_drives_and_another_votes(campaign_file: Make, tmp_pa
         path = campaign_file(stop={"rounds": 1}, committee=committee, training=training)
         with Campaign(path, tmp_path / name) as campaign:
             campaign.run()
-        shards[name] = read_exploration(shard_path(tmp_path / name, 1, "w00"))
+        shards[name] = read_exploration(CampaignPaths(tmp_path / name).shard(1, "w00"))
     driven, voted = shards["driven"], shards["voted"]
     assert driven.snapshots
     for one, other in zip(driven.snapshots, voted.snapshots, strict=True):  # members differ, and move no atom
@@ -55,6 +55,6 @@ def test_chgnet_drives_a_campaign(campaign_file: Make, tmp_path: Path) -> None:
     path = campaign_file(stop={"rounds": 1}, committee={"members": 2, "driver": "chgnet"}, explore={"steps": 10})
     with Campaign(path, tmp_path / "run") as campaign:
         assert campaign.run().kind == "BUDGET"
-    shard = read_exploration(shard_path(tmp_path / "run", 1, "w00"))
+    shard = read_exploration(CampaignPaths(tmp_path / "run").shard(1, "w00"))
     assert shard.snapshots
     assert all(scores.finite for scores in shard.scores)

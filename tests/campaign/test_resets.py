@@ -9,15 +9,18 @@ import pytest
 from ase.build import bulk
 
 from tentpole import Campaign
-from tentpole.campaign import batches
-from tentpole.campaign.batches import Request
-from tentpole.campaign.resets import sent_back
+from tentpole.campaign.batches import Method, Request, read_batch, read_outcome, write_batch
+from tentpole.campaign.facts import BatchFacts, RoundOutcome
+from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.resets import walker_resets
+from tentpole.campaign.state import RoundState
 from tentpole.entropy import Covariance
 from tentpole.exploration import Exploration, ExploreSettings, remember
 from tentpole.exploration.files import read_exploration, write_exploration
-from tentpole.exploration.jobs import REASON, WalkerJob, WalkerReset, _state, shard_path
+from tentpole.exploration.jobs import REASON, WalkerJob, WalkerReset, _state
 from tentpole.exploration.walker import init_walker
 from tentpole.records import Condition
+from tentpole.storage.atomic import write_json
 from tentpole.storage.journal import read
 from tentpole.storage.labels import quarantine
 
@@ -28,7 +31,7 @@ class Closed:
     """Writes closed rounds: per round a string such as "w00+ w00- w01-", in batch order."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.batches, self.rng = root, dict[int, list[Request]](), np.random.default_rng(0)
+        self.paths, self.rng = CampaignPaths(root), np.random.default_rng(0)
 
     def round(self, number: int, words: str) -> "Closed":
         requests, failed = [], []
@@ -38,16 +41,14 @@ class Closed:
             id = f"r{number:03d}-{word[:-1]}-{1000 * number + 10 * place:06d}"
             requests.append(Request(id, atoms, "ref", None, None))
             if word[-1] == "-":
-                quarantine(self.root, requests[-1].name, "unconverged", "60 steps", atoms)
+                quarantine(self.paths.root, requests[-1].name, "unconverged", "60 steps", atoms)
                 failed.append(requests[-1].name)
-        batches.write_json(
-            batches.closed_path(self.root, number), {"version": 1, "accepted": [], "failed": failed, "facts": {}}
-        )
-        self.batches[number] = requests
+        write_batch(self.paths, number, requests, BatchFacts())
+        write_json(self.paths.outcome(number), RoundOutcome((), tuple(failed)).to_json())
         return self
 
     def sent(self, last: int, lag: int = 1) -> list[tuple[str, int, int]]:
-        found = sent_back(self.root, self.batches.__getitem__, last, lag)
+        found = walker_resets(RoundState(self.paths, Method("ref"), False), last, lag)
         return [(s.walker, s.round, s.before) for s in found]
 
 
@@ -76,12 +77,17 @@ def explored(root: Path, round: int, steps: list[int]) -> None:
         atoms = walker.atoms.copy()
         atoms.positions = bulk("Cu", cubic=True).positions + 0.001 * step
         walker = remember(replace(walker, atoms=atoms, step=step))
-    write_exploration(shard_path(root, round, "w00"), Exploration(round, walker))
+    write_exploration(CampaignPaths(root).shard(round, "w00"), Exploration(round, walker))
 
 
 def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
+    paths = CampaignPaths(root)
     return WalkerJob(
         root=root,
+        shard=paths.shard(round, "w00"),
+        earlier=paths.earlier_shards(round, "w00"),
+        checkpoint=paths.checkpoint("w00"),
+        progress=paths.steps_done("w00"),
         round=round,
         id="w00",
         index=0,
@@ -140,14 +146,15 @@ def test_a_campaign_says_that_a_walker_was_sent_back(campaign_file: Make, tmp_pa
         def note(self, text: str) -> None:
             notes.append(text)
 
-    with Campaign(path, tmp_path / "run", watch=Listener()) as campaign:
+    with Campaign(path, tmp_path / "run", progress=Listener()) as campaign:
         campaign.run()
-    assert len(batches.read_closed(tmp_path / "run", 1)["failed"]) >= 3
+    assert len(read_outcome(CampaignPaths(tmp_path / "run"), 1).failed) >= 3
     told = [e for e in read(tmp_path / "run/journal.jsonl") if e["event"] == "walker sent back"]
     assert told[0]["walker"] == "w00"
     assert told[0]["round"] == 2
     assert "3 labels in a row failed" in told[0]["reason"]
     assert any("walker w00 goes back" in note for note in notes)
-    shard = read_exploration(shard_path(tmp_path / "run", 2, "w00"))
+    shard = read_exploration(CampaignPaths(tmp_path / "run").shard(2, "w00"))
     assert shard.mishaps[0].reason == REASON
-    assert batches.read_facts(tmp_path / "run", 2)["mishaps"][REASON] == 1  # the report's table of mishaps
+    facts = read_batch(CampaignPaths(tmp_path / "run"), 2, Method("")).facts
+    assert facts.mishaps[REASON] == 1  # the report's table of mishaps

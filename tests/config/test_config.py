@@ -15,7 +15,8 @@ from ase.build import molecule
 from ase.io import write
 
 from tentpole import Campaign
-from tentpole.campaign.folder import open_folder, stored_config
+from tentpole.campaign.folder import locate, settle, stored_config
+from tentpole.campaign.paths import CampaignPaths
 from tentpole.config.checks import unreachable
 from tentpole.config.loading import dump, load
 from tentpole.config.schema import CampaignConfig
@@ -24,6 +25,12 @@ from tentpole.errors import InputError, StateError
 from tentpole.training.mace import MACESettings
 
 Make = Callable[..., Path]
+
+
+def open_folder(source: Path, folder: Path | None) -> tuple[CampaignConfig, Path]:
+    """The configuration and the folder of a campaign, both ready to use."""
+    given, root = locate(source, folder)
+    return settle(given, CampaignPaths(root)), root
 
 
 def refused(path: Path) -> str:

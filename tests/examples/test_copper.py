@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from support.paths import EXAMPLES
-from tentpole.campaign.record import summarize
+from tentpole import CampaignRecord
 from tentpole.report import explain, write_report
 from tentpole.storage.labels import label_files
 
@@ -31,7 +31,7 @@ def test_copper_learns_from_labels_told_by_the_script(example, tmp_path, monkeyp
     assert verdict.kind == "BUDGET"
     root = tmp_path / "campaign"
     assert len(asked) == len(set(asked)) == sum(1 for _ in label_files(root))
-    facts = summarize(root)
+    facts = CampaignRecord.read(root).to_json()
     assert [r["done"] for r in facts["rounds"]] == [True, True]
     assert facts["rounds"][1]["new_force_rmse"] > 0
 

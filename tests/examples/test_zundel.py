@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 from support.paths import EXAMPLES
-from tentpole.campaign.record import summarize
+from tentpole import CampaignRecord
 
 HOME = EXAMPLES / "01_zundel"
 
@@ -28,7 +28,7 @@ def test_the_zundel_campaign_runs_to_a_verdict_and_a_report(tmp_path: Path) -> N
         command = [sys.executable, "-m", "tentpole", *words]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, ended.stderr
-    facts = summarize(tmp_path / "run")
+    facts = CampaignRecord.read(tmp_path / "run").to_json()
     assert facts["verdict"]["kind"] == "BUDGET"
     assert facts["failed_labels"] == 0
     assert (tmp_path / "run" / "report" / "index.html").exists()

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from support.made_campaign import MISHAP_AT, STEPS, Made
-from tentpole.campaign import batches
+from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.report import explain
@@ -20,12 +20,12 @@ def made(tmp_path_factory):
 
 
 def entries(root, number):
-    return read_json(batches.batch_path(root, number))["requests"]
+    return read_json(CampaignPaths(root).batch(number))["requests"]
 
 
 def not_picked(root):
     picked = {e["id"] for e in entries(root, 1)}
-    shard = read_exploration(root / "snapshots" / "r001-w00.h5")
+    shard = read_exploration(CampaignPaths(root).shard(1, "w00"))
     return [
         (s.id, scores)
         for s, scores in zip(shard.snapshots, shard.scores, strict=True)
@@ -87,7 +87,7 @@ def test_initial_and_validation_structures_are_known(made):
 def test_a_frame_of_a_round_that_is_not_decided(tmp_path):
     made = Made(tmp_path).initial()
     made.explore()
-    batches.batch_path(made.root, 1).unlink()
+    made.paths.batch(1).unlink()
     assert "Not labelled: its round is not decided yet." in explain(made.root, "r001-w00-000010")
 
 

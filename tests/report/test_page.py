@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.made_campaign import Made
+from tentpole import CampaignRecord
 from tentpole.errors import InputError, StateError
 from tentpole.report import write_report
 
@@ -102,10 +103,7 @@ def test_forces_are_told_in_meV(finished):
 
 def test_every_labelled_frame_is_there_with_its_reason(finished):
     root, page, parsed = finished
-    from tentpole.campaign.folder import stored_config
-    from tentpole.report.frames import read_frames
-
-    frames = read_frames(root, stored_config(root))
+    frames = CampaignRecord.read(root).frames
     assert len(frames) == 6 + 4 + 3 * 5
     assert all(frame.request.id in parsed.text for frame in frames)
     assert all(frame.request.reason.removeprefix("audit: ").split(":")[0] in parsed.text for frame in frames)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,22 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from tentpole.campaign import batches
-from tentpole.campaign.batches import Request
-from tentpole.campaign.dataset import dataset_covariance
+from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, read_batch, read_outcome, write_batch
+from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 from tentpole.campaign.evaluation import FrameErrors
-from tentpole.campaign.exploring import exploration_facts
-from tentpole.campaign.folder import open_folder
-from tentpole.campaign.history import history
-from tentpole.campaign.rounds import criteria
+from tentpole.campaign.exploring import with_exploration
+from tentpole.campaign.facts import BatchFacts, RoundEnd, RoundOutcome
+from tentpole.campaign.folder import settle
+from tentpole.campaign.judging import criteria, history
+from tentpole.campaign.paths import VALIDATION, CampaignPaths
 from tentpole.campaign.selecting import candidates_of, choose, requests_of
-from tentpole.campaign.usage import hours_used
+from tentpole.campaign.state import RoundState
+from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import judge
 from tentpole.config.loading import resolve
 from tentpole.config.schema import CampaignConfig
 from tentpole.exploration.explore import Exploration, Mishap
 from tentpole.exploration.files import write_exploration
-from tentpole.exploration.jobs import shard_path
 from tentpole.labeling import references
 from tentpole.records import Condition, Scores, Snapshot, Walker
 from tentpole.selection import make_rule
@@ -55,36 +56,38 @@ class Made:
         if validation:
             content["validation"] = {"kind": "reference-md", "frames": 4}
         self.config: CampaignConfig
-        self.config, self.root = open_folder(resolve(content, home / "campaign.toml"), home / "folder")
+        self.paths = CampaignPaths(home / "folder")
+        self.config, self.root = settle(resolve(content, home / "campaign.toml"), self.paths), self.paths.root
         self.validation, self.failing = validation, failing
-        self.reference = references.load("emt", ["Cu"]).hash
+        self.method = Method(references.load("emt", ["Cu"]).hash)
         self.rng = np.random.default_rng(7)
-        self.journal = Journal(self.root / "journal.jsonl")
+        self.journal = Journal(self.paths.journal)
         self.journal.append("opened", version=1)
         self.rounds = 0
 
     def initial(self) -> Made:
         requests = [self._request(f"r000-{i:04d}", "initial: a rattled starting structure") for i in range(6)]
-        batches.write_batch(self.root, 0, requests, {})
+        write_batch(self.paths, 0, requests, BatchFacts())
         self._label(requests, failing=0)
-        batches.close(self.root, 0, requests, {})
+        self._close(0)
         if self.validation:
             held = [self._request(f"validation-{i:04d}", "validation: judges every committee") for i in range(4)]
-            batches.write_batch(self.root, "validation", held, {})
+            write_batch(self.paths, VALIDATION, held, BatchFacts())
             self._label(held, failing=0)
-            batches.close(self.root, "validation", held, {})
+            self._close(VALIDATION)
         self._finish(0)
         return self
 
     def explore(self) -> list[Request]:
         """The next round up to its batch, whose labels are then still to come."""
         number = self.rounds
-        fingerprint, covariance = dataset_covariance(self.config, self._labels(number - 1))
+        fingerprint, rows = fingerprint_rows(self.config, self._labels(number - 1))
+        covariance = covariance_of(self.config, rows)
         shards = []
         for i, temperature in enumerate(self.config.explore.temperatures_K):
             condition = Condition("cu", temperature)
             shard = self._walk(f"w{i:02d}", condition, number, fingerprint, covariance)
-            write_exploration(shard_path(self.root, number, f"w{i:02d}"), shard)
+            write_exploration(self.paths.shard(number, f"w{i:02d}"), shard)
             shards.append(shard)
         chosen, facts = choose(
             candidates_of(shards, fingerprint),
@@ -94,8 +97,8 @@ class Made:
             self.config.selection.audit,
             self.rng,
         )
-        requests = requests_of(chosen, self.reference, None, None)
-        batches.write_batch(self.root, number, requests, facts | exploration_facts(shards, {"w00": 0.0, "w01": 0.3}))
+        requests = requests_of(chosen, self.method)
+        write_batch(self.paths, number, requests, with_exploration(facts, shards, {"w00": 0.0, "w01": 0.3}))
         for phase in ("md", "scoring"):
             self.journal.append("phase", phase=phase, round=number, seconds=3.0)
         return requests
@@ -104,18 +107,18 @@ class Made:
         number, requests = self.rounds, self.explore()
         accepted = self._label(requests, self.failing)
         errors = self._errors([q.name for q in accepted], 0.3 / number)
-        batches.close(self.root, number, requests, errors.to_json())
+        self._close(number, errors)
         self._finish(number)
         return self
 
     def verdict(self) -> Made:
         found = judge(
-            history(self.root, self.config),
-            hours_used(read(self.root / "journal.jsonl")),
+            history(RoundState(self.paths, self.method, self.validation)),
+            Usage(read(self.paths.journal)).hours,
             criteria(self.config),
         )
         assert found is not None
-        write_json(self.root / "verdict.json", {**found.to_json(), "criteria": {}})
+        write_json(self.paths.verdict, {**found.to_json(), "criteria": {}})
         return self
 
     def _walk(self, id: str, condition: Condition, number: int, fingerprint: Any, covariance: Any) -> Exploration:
@@ -133,17 +136,22 @@ class Made:
         return Exploration(number, walker, STEPS, tuple(snapshots), tuple(scores), (mishap,), 2.0, 1.0)
 
     def _finish(self, number: int) -> None:
-        content: dict[str, Any] = {"version": 1}
+        end = RoundEnd()
         if self.validation:
-            names = batches.read_closed(self.root, "validation")["accepted"]
-            content["validation"] = self._errors(names, 0.2 / (number + 1)).to_json()
-        write_json(self.root / "rounds" / f"r{number:03d}" / "done.json", content)
+            names = read_outcome(self.paths, VALIDATION).accepted
+            end = RoundEnd(self._errors(names, 0.2 / (number + 1)).facts)
+        write_json(self.paths.end(number), end.to_json())
         self.journal.append("phase", phase="labelling", seconds=1.0)
         self.journal.append("phase", phase="training", round=number, seconds=20.0)
         self.journal.append("round done", round=number)
         self.rounds = number + 1
 
-    def _errors(self, names: list[str], size: float) -> FrameErrors:
+    def _close(self, name: int | str, errors: FrameErrors | None = None) -> None:
+        accepted, failed = outcome_names(self.paths, read_batch(self.paths, name, self.method))
+        outcome = RoundOutcome(accepted, failed, None if errors is None else errors.facts)
+        write_json(self.paths.outcome(name), outcome.to_json())
+
+    def _errors(self, names: Sequence[str], size: float) -> FrameErrors:
         truth = self.rng.normal(scale=2.0, size=(12 * len(names), 1))
         predicted = truth + self.rng.normal(scale=size, size=truth.shape)
         mse = ((predicted - truth) ** 2).reshape(len(names), 12).mean(axis=1)
@@ -161,7 +169,8 @@ class Made:
         )
 
     def _labels(self, last: int) -> list[Any]:
-        return [label for number in range(last + 1) for label in batches.labels_of(self.root, number)]
+        outcomes = [read_outcome(self.paths, number) for number in range(last + 1)]
+        return [label for outcome in outcomes for label in labels_of(self.paths, outcome)]
 
     def _label(self, requests: list[Request], failing: int) -> list[Request]:
         for request in requests[len(requests) - failing :]:
@@ -174,7 +183,7 @@ class Made:
         return accepted
 
     def _request(self, id: str, reason: str) -> Request:
-        return Request(id, self._rattled(0.05), self.reference, None, None, reason=reason)
+        return Request(id, self._rattled(0.05), self.method.reference, None, None, reason=reason)
 
     def _rattled(self, stdev: float) -> Atoms:
         atoms = bulk("Cu", cubic=True)

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tentpole.campaign.batches import Failure, Request
     from tentpole.campaign.campaign import Campaign
+    from tentpole.campaign.record import CampaignRecord
     from tentpole.campaign.verdict import Verdict
 
-_HOME = {"Campaign": "campaign", "Failure": "batches", "Request": "batches", "Verdict": "verdict"}
+_HOME = {
+    "Campaign": "campaign",
+    "CampaignRecord": "record",
+    "Failure": "batches",
+    "Request": "batches",
+    "Verdict": "verdict",
+}
 
-__all__ = ["Campaign", "Failure", "Request", "Verdict"]
+__all__ = ["Campaign", "CampaignRecord", "Failure", "Request", "Verdict"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,18 +6,32 @@ What a campaign knows is always read back from these files and from the labels, 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
+from tentpole.campaign.facts import VERSION, BatchFacts, RoundOutcome
+from tentpole.campaign.paths import BatchName, CampaignPaths
+from tentpole.errors import InputError, StateError
 from tentpole.records import Condition, FloatArray, Label, structure_hash
 from tentpole.storage.atomic import read_json, write_json
-from tentpole.storage.labels import find_label, label_path, read_label
+from tentpole.storage.labels import read_label
 from tentpole.storage.structures import atoms_from_json, atoms_to_json
 
-VERSION = 1
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """What all labels of a campaign share: the hash of the reference, the charge in e, the multiplicity 2S + 1."""
+
+    reference: str
+    charge: int | None = None
+    multiplicity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,7 @@ class Request:
 
     @property
     def structure(self) -> str:
+        """The structure's hash."""
         return structure_hash(self.atoms, self.charge, self.multiplicity)
 
     @property
@@ -71,16 +86,59 @@ class Failure:
     message: str = ""
 
 
-def batch_path(root: Path, round: int | str) -> Path:
-    return root / "rounds" / _name(round) / "batch.json"
+@dataclass(frozen=True)
+class Batch:
+    """A decided batch: how it came about, and its requests, which are made from the file when first asked for."""
+
+    facts: BatchFacts
+    method: Method
+    entries: Sequence[Mapping[str, Any]]
+
+    @property
+    def asked(self) -> int:
+        """How many structures."""
+        return len(self.entries)
+
+    @cached_property
+    def requests(self) -> tuple[Request, ...]:
+        """In batch order."""
+        return tuple(_request(entry, self.method) for entry in self.entries)
+
+    @cached_property
+    def by_name(self) -> dict[str, Request]:
+        """The requests by the names of their labels; a structure that was asked for twice stands here once."""
+        found: dict[str, Request] = {}
+        for request in self.requests:
+            found.setdefault(request.name, request)
+        return found
 
 
-def closed_path(root: Path, round: int | str) -> Path:
-    return root / "rounds" / _name(round) / "labels.json"
+@dataclass(frozen=True, slots=True)
+class AskedFrame:
+    """What a closed round has to tell of one structure that it asked for: all but the structure itself."""
+
+    id: str
+    name: str
+    condition: Condition | None
+    audit: bool
 
 
-def write_batch(root: Path, round: int | str, requests: list[Request], facts: dict[str, Any]) -> None:
-    """Decide a batch, once. `facts` are what the round's report needs beside the picks themselves."""
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """A batch without its structures, light enough to keep for every round."""
+
+    facts: BatchFacts
+    frames: tuple[AskedFrame, ...]
+
+    @staticmethod
+    def of(batch: Batch) -> BatchRecord:
+        """The record of a batch."""
+        frames = (AskedFrame(q.id, q.name, q.condition, q.audit) for q in batch.requests)
+        return BatchRecord(batch.facts, tuple(frames))
+
+
+def write_batch(paths: CampaignPaths, name: BatchName, requests: Iterable[Request], facts: BatchFacts) -> None:
+    """Decide a batch, once."""
     entries = [
         {
             "id": request.id,
@@ -92,87 +150,143 @@ def write_batch(root: Path, round: int | str, requests: list[Request], facts: di
         }
         for request in requests
     ]
-    write_json(batch_path(root, round), {"version": VERSION, "requests": entries, "facts": facts})
+    write_json(paths.batch(name), {"version": VERSION, "requests": entries, "facts": facts.to_json()})
 
 
-def read_batch(
-    root: Path, round: int | str, reference: str, charge: int | None, multiplicity: int | None
-) -> list[Request]:
-    """The batch of a round, in its order."""
-    return [
-        Request(
-            id=entry["id"],
-            atoms=atoms_from_json(entry["atoms"]),
-            reference=reference,
-            charge=charge,
-            multiplicity=multiplicity,
-            condition=None if entry["condition"] is None else Condition(**entry["condition"]),
-            audit=entry["audit"],
-            reason=entry["reason"],
-            scores=entry["scores"],
-        )
-        for entry in read_json(batch_path(root, round))["requests"]
-    ]
+def read_batch(paths: CampaignPaths, name: BatchName, method: Method) -> Batch:
+    """The batch of a round. Raises StateError for a file that is damaged or of another version."""
+    content = _read(paths.batch(name))
+    return Batch(BatchFacts.from_json(content["facts"]), method, content["requests"])
 
 
-def read_facts(root: Path, round: int | str) -> dict[str, Any]:
-    """What a round's report needs beside its picks."""
-    return dict(read_json(batch_path(root, round))["facts"])
+def read_outcome(paths: CampaignPaths, name: BatchName) -> RoundOutcome:
+    """What came of a closed batch. Raises StateError for a file that is damaged or of another version."""
+    return RoundOutcome.from_json(_read(paths.outcome(name)))
 
 
-def failure_of(root: Path, request: Request) -> Failure | None:
-    """Why this structure has no label, if its labelling was given up."""
-    path = root / "quarantine" / request.name / "reason.json"
+def failure_of(paths: CampaignPaths, name: str) -> Failure | None:
+    """Why the structure with that label name has no label, if its labelling was given up."""
+    path = paths.failure(name)
     if not path.exists():
         return None
     content = read_json(path)
-    return Failure(request.name, content["reason"], content["message"])
+    return Failure(name, content["reason"], content["message"])
 
 
-def pending(root: Path, requests: list[Request]) -> list[Request]:
-    """Those without an outcome. A structure asked for twice is pending once."""
-    seen: set[str] = set()
-    waiting = []
-    for request in requests:
-        if request.name in seen or find_label(root, request.structure, request.reference):
-            continue
-        if failure_of(root, request) is None:
-            seen.add(request.name)
-            waiting.append(request)
-    return waiting
+def pending(paths: CampaignPaths, batch: Batch) -> list[Request]:
+    """Those without an outcome, in batch order. A structure asked for twice is pending once."""
+    return [
+        request
+        for name, request in batch.by_name.items()
+        if not (paths.label(name).exists() or paths.failure(name).exists())
+    ]
 
 
-def close(root: Path, round: int | str, requests: list[Request], facts: dict[str, Any]) -> None:
-    """Fix the outcome of a round: the names of its labels in batch order, and of what failed."""
-    accepted: list[str] = []
-    failed: list[str] = []
-    for request in requests:
-        has_label = find_label(root, request.structure, request.reference) is not None
-        (accepted if has_label else failed).append(request.name)
-    accepted = list(dict.fromkeys(accepted))
-    content = {"version": VERSION, "accepted": accepted, "failed": failed, "facts": facts}
-    write_json(closed_path(root, round), content)
+def outcome_names(paths: CampaignPaths, batch: Batch) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the accepted labels, each once in batch order, and of what has none."""
+    names = [request.name for request in batch.requests]
+    there = {name for name in batch.by_name if paths.label(name).exists()}
+    accepted = tuple(dict.fromkeys(name for name in names if name in there))
+    return accepted, tuple(name for name in names if name not in there)
 
 
-def is_closed(root: Path, round: int | str) -> bool:
-    return closed_path(root, round).exists()
-
-
-def read_closed(root: Path, round: int | str) -> dict[str, Any]:
-    return read_json(closed_path(root, round))
-
-
-def lost(root: Path, round: int | str) -> bool:
-    """Whether a label that a closed round brought is no longer there."""
-    names = read_closed(root, round)["accepted"]
-    return not all(label_path(root, *name.split("-")).exists() for name in names)
-
-
-def labels_of(root: Path, round: int | str) -> list[Label]:
+def labels_of(paths: CampaignPaths, outcome: RoundOutcome) -> list[Label]:
     """The labels that a closed round brought, in batch order."""
-    names = read_closed(root, round)["accepted"]
-    return [read_label(label_path(root, *name.split("-"))) for name in names]
+    return [read_label(paths.label(name)) for name in outcome.accepted]
 
 
-def _name(round: int | str) -> str:
-    return f"r{round:03d}" if isinstance(round, int) else round
+def check_answer(answer: object, asked: Mapping[str, Request], method: Method) -> Request:
+    """The request that `answer` belongs to.
+
+    Raises InputError for an answer that was not asked for or that no training could use: of another reference or
+    structure, of the wrong shape, not finite, or with details that JSON cannot hold.
+    """
+    if not isinstance(answer, Label | Failure):
+        raise InputError(
+            f"an answer of type {type(answer).__name__}: legal are request.label(energy, forces) and "
+            "request.failed(reason), one or several"
+        )
+    if isinstance(answer, Label) and answer.reference != method.reference:
+        raise InputError(
+            f"a label of reference {answer.reference}, where this campaign's is {method.reference}: make answers with "
+            "request.label(energy, forces)"
+        )
+    if answer.name not in asked:
+        raise InputError(f"{answer.name}: nobody asked for this label now. Answer what campaign.ask() returned")
+    request = asked[answer.name]
+    if isinstance(answer, Label):
+        _check_label(answer, request)
+    elif not (isinstance(answer.reason, str) and answer.reason and isinstance(answer.message, str)):
+        raise InputError(f"{answer.name}: a failure needs a reason in words, not {answer.reason!r}")
+    return request
+
+
+def same_answer(one: Label | Failure, other: Label | Failure) -> bool:
+    """Whether two answers to one request say the same: numbers for a label, reason and message for a failure."""
+    if isinstance(one, Failure) or isinstance(other, Failure):
+        return one == other if type(one) is type(other) else False
+    if float(one.energy) != float(other.energy) or not np.array_equal(one.forces, other.forces):
+        return False
+    if one.stress is None or other.stress is None:
+        return one.stress is other.stress
+    return np.array_equal(one.stress, other.stress)
+
+
+def _check_label(label: Label, request: Request) -> None:
+    name = label.name
+    _check_numbers(name, "energy", label.energy, ())
+    _check_numbers(name, "forces", label.forces, request.atoms.positions.shape)
+    if label.stress is not None:
+        _check_numbers(name, "stress", label.stress, (6,))
+    if structure_hash(label.atoms, label.charge, label.multiplicity) != label.structure:
+        raise InputError(f"{name}: its atoms are not those that were asked for: label request.atoms as they are")
+    _check_details(name, label.details)
+
+
+def _check_numbers(name: str, what: str, value: object, wanted: tuple[int, ...]) -> None:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {what} must be numbers, not {value!r}") from None
+    if array.shape != wanted:
+        of = "a single number" if not wanted else f"shape {wanted}"
+        raise InputError(f"{name}: {what} has shape {array.shape}, legal is {of}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name}: {what} is not finite: answer with request.failed(reason) instead")
+
+
+def _check_details(name: str, details: object) -> None:
+    try:
+        json.dumps(details, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: details must be plain JSON with finite numbers: {error}") from None
+    if not isinstance(details, dict):
+        raise InputError(f"{name}: details must be a table, not {type(details).__name__}")
+    for key in ("seconds", "core_s"):
+        value = details.get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise InputError(f"{name}: details {key} = {value!r}: legal is a time in seconds, 0 or more")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if content.get("version") != VERSION:
+        raise StateError(
+            f"{path}: format version {content.get('version')}, this Tentpole reads {VERSION}. Use the version of "
+            "Tentpole that wrote it."
+        )
+    return content
+
+
+def _request(entry: Mapping[str, Any], method: Method) -> Request:
+    return Request(
+        id=entry["id"],
+        atoms=atoms_from_json(entry["atoms"]),
+        reference=method.reference,
+        charge=method.charge,
+        multiplicity=method.multiplicity,
+        condition=None if entry["condition"] is None else Condition(**entry["condition"]),
+        audit=entry["audit"],
+        reason=entry["reason"],
+        scores=entry["scores"],
+    )

@@ -2,84 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tentpole.campaign.ledger import unwritten
-from tentpole.campaign.usage import core_seconds, hours_used
-from tentpole.config.schema import CampaignConfig
+from tentpole.campaign.usage import Usage
 
 RECENT = 3
 """Rounds of exploration that the rate is taken from, at most."""
 UNITS = {"labels": "labels", "rounds": "rounds", "hours": "hours", "core_hours": "core-hours"}
 
 
-def budget(root: Path, config: CampaignConfig, rounds: Sequence[dict[str, Any]], events: list[dict[str, Any]]) -> Any:
-    """used, limit, left per unit (None: no limit); core_seconds per phase; `projected`, None before the first round of
-    exploration is done; and the same in words. `rounds` as `summary.round_summary` gives them."""
-    seconds = core_seconds(events)
-    for phase, value in unwritten(root).items():
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """How many more labels, rounds, hours and core-hours until the first limit, at the rate of the last rounds."""
+
+    labels: float
+    rounds: float
+    hours: float
+    core_hours: float
+    ends_on: str
+    over_rounds: int
+    words: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For `tentpole status --json`."""
+        return {**asdict(self), "estimate": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What is used and left of each limit (None: no limit), core-seconds per phase, and the same in words.
+
+    projected : None before the first round of exploration is done, or without a limit.
+    """
+
+    used: Mapping[str, float]
+    limit: Mapping[str, float | None]
+    left: Mapping[str, float | None]
+    core_seconds: Mapping[str, float]
+    projected: Projection | None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """A line for what is used and left, and one for the estimate where there is one."""
+        return (self._standing(), *(() if self.projected is None else (self.projected.words,)))
+
+    def to_json(self) -> dict[str, Any]:
+        """For `tentpole status --json`."""
+        return {
+            "used": dict(self.used),
+            "limit": dict(self.limit),
+            "left": dict(self.left),
+            "core_seconds": {phase: round(value, 3) for phase, value in self.core_seconds.items()},
+            "projected": None if self.projected is None else self.projected.to_json(),
+            "words": list(self.words),
+        }
+
+    def _standing(self) -> str:
+        parts = []
+        for unit, name in UNITS.items():
+            limit = self.limit[unit]
+            of = "" if limit is None else f" of {limit:g}, {self.left[unit]:.3g} left"
+            parts.append(f"{self.used[unit]:.3g} {name} used{of}")
+        return "; ".join(parts)
+
+
+def budget(
+    limits: Mapping[str, float | None], labels: Sequence[int], done: int, usage: Usage, running: Mapping[str, float]
+) -> Budget:
+    """The budget of a campaign.
+
+    labels : accepted labels of each round from round 0; done : how many of those rounds are done; running :
+    core-seconds per phase that the journal does not know of yet.
+    """
+    seconds = dict(usage.core_seconds)
+    for phase, value in running.items():
         seconds[phase] = seconds.get(phase, 0.0) + value
     used = {
-        "labels": sum(r["labels"] for r in rounds),
-        "rounds": sum(r["done"] for r in rounds[1:]),
-        "hours": hours_used(events),
+        "labels": sum(labels),
+        "rounds": max(0, done - 1),
+        "hours": usage.hours,
         "core_hours": sum(seconds.values()) / 3600,
     }
-    limits = {unit: getattr(config.stop, unit) for unit in UNITS}
-    left = {unit: None if limit is None else max(0, limit - used[unit]) for unit, limit in limits.items()}
-    projected = _projected(left, _rate(rounds, events))
-    return {
-        "used": used,
-        "limit": limits,
-        "left": left,
-        "core_seconds": {phase: round(value, 3) for phase, value in seconds.items()},
-        "projected": projected,
-        "words": [_standing(used, limits, left), *([] if projected is None else [projected["words"]])],
-    }
+    limit = {unit: limits.get(unit) for unit in UNITS}
+    left = {unit: None if value is None else max(0, value - used[unit]) for unit, value in limit.items()}
+    return Budget(used, limit, left, seconds, _projected(left, labels, usage))
 
 
-def _rate(rounds: Sequence[dict[str, Any]], events: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What one of the last rounds took, on average, from its end and the one before's in the journal."""
-    ends = {int(e["round"]): i for i, e in enumerate(events) if e["event"] == "round done"}
+def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: Usage) -> Projection | None:
+    ends = usage.round_ends
     last = max(ends, default=0)
     first = max(0, last - RECENT)
     if last == first or first not in ends:
         return None
-    before, after = events[: ends[first] + 1], events[: ends[last] + 1]
     span = last - first
-    return {
-        "over": span,
-        "labels": sum(r["labels"] for r in rounds[first + 1 : last + 1]) / span,
+    rate = {
+        "labels": sum(labels[first + 1 : last + 1]) / span,
         "rounds": 1.0,
-        "hours": (hours_used(after) - hours_used(before)) / span,
-        "core_hours": (sum(core_seconds(after).values()) - sum(core_seconds(before).values())) / 3600 / span,
+        "hours": (ends[last][0] - ends[first][0]) / span,
+        "core_hours": (ends[last][1] - ends[first][1]) / 3600 / span,
     }
-
-
-def _projected(left: dict[str, float | None], rate: dict[str, Any] | None) -> dict[str, Any] | None:
-    """How many more rounds, labels, hours and core-hours until the first limit, at this rate."""
-    if rate is None:
-        return None
-    lasts = {unit: left[unit] / rate[unit] for unit in UNITS if left[unit] is not None and rate[unit] > 0}  # type: ignore[operator]
+    lasts = {unit: value / rate[unit] for unit, value in left.items() if value is not None and rate[unit] > 0}
     if not lasts:
         return None
-    first = min(lasts, key=lambda unit: lasts[unit])
-    more = {unit: lasts[first] * rate[unit] for unit in UNITS}
-    said = ", ".join(f"{more[unit]:.3g} {name}" for unit, name in UNITS.items())
-    words = (
-        f"Estimate, at the rate of the last {rate['over']} round{'s' if rate['over'] > 1 else ''}: "
-        f"{said} more until the limit of {UNITS[first]} ends it"
-        if lasts[first] > 0
-        else f"The limit of {UNITS[first]} is reached"
+    soonest = min(lasts, key=lambda unit: lasts[unit])
+    more = {unit: lasts[soonest] * rate[unit] for unit in UNITS}
+    return Projection(**more, ends_on=soonest, over_rounds=span, words=_words(more, soonest, lasts[soonest], span))
+
+
+def _words(more: Mapping[str, float], soonest: str, rounds: float, span: int) -> str:
+    if rounds <= 0:
+        return f"The limit of {UNITS[soonest]} is reached"
+    amounts = ", ".join(f"{more[unit]:.3g} {name}" for unit, name in UNITS.items())
+    return (
+        f"Estimate, at the rate of the last {span} round{'s' if span > 1 else ''}: "
+        f"{amounts} more until the limit of {UNITS[soonest]} ends it"
     )
-    return {**more, "ends_on": first, "over_rounds": rate["over"], "estimate": True, "words": words}
-
-
-def _standing(used: dict[str, float], limits: dict[str, Any], left: dict[str, float | None]) -> str:
-    parts = []
-    for unit, name in UNITS.items():
-        of = "" if limits[unit] is None else f" of {limits[unit]:g}, {left[unit]:.3g} left"
-        parts.append(f"{used[unit]:.3g} {name} used{of}")
-    return "; ".join(parts)

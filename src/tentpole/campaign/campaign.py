@@ -7,26 +7,28 @@ done (again) with the same result: that is all there is to resuming.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tentpole.campaign.batches import Failure, Request, batch_path, failure_of
-from tentpole.campaign.context import open_context
-from tentpole.campaign.folder import locate, settle
-from tentpole.campaign.rounds import Rounds, criteria
+from tentpole.campaign.ahead import Ahead
+from tentpole.campaign.batches import Failure, Request, check_answer, failure_of, same_answer
+from tentpole.campaign.judging import criteria, judge_rounds
+from tentpole.campaign.opening import open_campaign
+from tentpole.campaign.steps import label, make_missing, next_step, time_is_up
 from tentpole.campaign.verdict import Verdict
 from tentpole.config.schema import CampaignConfig
-from tentpole.execution.metering import metered
-from tentpole.progress import Silent, Watcher
+from tentpole.errors import InputError
+from tentpole.progress import ProgressListener
 from tentpole.records import Label
-from tentpole.storage.atomic import read_json, write_json
-from tentpole.storage.journal import Journal
-from tentpole.storage.labels import label_path, quarantine, read_label, write_label
-from tentpole.storage.lock import Lock
+from tentpole.storage.atomic import read_json
+from tentpole.storage.labels import quarantine, read_label, write_label
+
+if TYPE_CHECKING:
+    from tentpole.labeling import Outcome
 
 __all__ = ["Campaign", "Failure", "Request"]
 
@@ -34,11 +36,16 @@ __all__ = ["Campaign", "Failure", "Request"]
 class Campaign:
     """A campaign in its folder. Use as a context manager: it holds the folder's lock.
 
-    `source` is a campaign file, a campaign folder, or a CampaignConfig; `folder` defaults to
-    runs/<name>, or the folder itself. `watch` is told of progress.
+    Parameters
+    ----------
+    source : a campaign file, a campaign folder, or a CampaignConfig.
+    folder : where the campaign lives; default: runs/<name>, or the folder itself.
+    progress : is told how far long work is.
 
-    Raises InputError for a campaign file that cannot be used or that differs from the one the folder was
-    started with, StateError for a folder that is locked, damaged, or of another version.
+    Raises
+    ------
+    InputError : for a campaign file that cannot be used or that differs from the one the folder was started with.
+    StateError : for a folder that is locked, damaged, edited, of another version, or without enough initial labels.
     """
 
     def __init__(
@@ -46,36 +53,50 @@ class Campaign:
         source: CampaignConfig | Path | str,
         folder: Path | str | None = None,
         *,
-        watch: Watcher | None = None,
+        progress: ProgressListener | None = None,
     ) -> None:
-        given, self.folder = locate(source, folder)
-        self._lock = Lock(self.folder)
-        self._life = ExitStack()
+        self._opened = open_campaign(source, folder, progress)
+        self._context = self._opened.context
+        self._ahead = Ahead(self._context)
+        self._asked_at: float | None = None
+        self._cut_short = self._complete = self._closed = False
         try:
-            self.config = settle(given, self.folder)
-            self._journal = Journal(self.folder / "journal.jsonl")
-            self._journal.append("opened", version=1)
-            self._work = open_context(self.config, self.folder, self._journal, watch or Silent())
-            self._rounds = Rounds(self._work)
-            self._life.enter_context(metered(self.folder, self._rounds.ledger.driver))
-            self._asked_at: float | None = None
-            self._cut_short = False
             self._reconsider()
         except BaseException:
-            self._life.close()
-            self._lock.release()
+            self._give_back()
             raise
+
+    @classmethod
+    def open(
+        cls,
+        source: CampaignConfig | Path | str,
+        folder: Path | str | None = None,
+        *,
+        progress: ProgressListener | None = None,
+    ) -> Campaign:
+        """The same as `Campaign(source, folder, progress=progress)`, in words."""
+        return cls(source, folder, progress=progress)
+
+    @property
+    def folder(self) -> Path:
+        """Where the campaign lives."""
+        return self._context.root
+
+    @property
+    def config(self) -> CampaignConfig:
+        """Its settings."""
+        return self._context.config
 
     @property
     def verdict(self) -> Verdict | None:
         """How it ended, or None while it goes on."""
-        path = self.folder / "verdict.json"
+        path = self._context.paths.verdict
         return Verdict.from_json(read_json(path)) if path.exists() else None
 
     @property
     def round(self) -> int:
         """The round that is under way: 0 labels the initial structures."""
-        return self._rounds.current
+        return self._context.state.current
 
     def ask(self) -> list[Request]:
         """The structures that want a label now, or [] when there is a verdict.
@@ -85,109 +106,173 @@ class Campaign:
         """
         requests = self._next()
         if requests:
-            self._rounds.explore_ahead()
+            self._ahead.start()
         return requests
 
-    def _next(self) -> list[Request]:
-        while True:
-            waiting = self._rounds.waiting() if self.verdict is None else self._rounds.gone()
-            if waiting and self.verdict is None and (over := self._rounds.out_of_time()):
-                self._conclude(over)
-                continue
-            if waiting:
-                self._asked_at = time.monotonic()
-                return waiting
-            if self._rounds.mend():
-                continue
-            if self.verdict is not None:
-                return []
-            verdict = self._rounds.step()
-            if verdict is not None:
-                self._conclude(verdict)
+    def tell(self, answers: Label | Failure | Iterable[Label | Failure]) -> None:
+        """Take one answer or several, in any order and portions. A label is durable when this returns.
 
-    def tell(self, answers: Iterable[Label | Failure]) -> None:
-        """Take answers, in any order and portions. A label is durable when this returns.
-
-        Raises InputError for a label of another reference or of a structure that was not asked for.
+        Raises
+        ------
+        InputError : for an answer that was not asked for, that no training could use (another reference or structure,
+            a wrong shape, numbers that are not finite, details that JSON cannot hold), or that differs from the answer
+            that is there already: take that back with `retract` first.
         """
-        waiting = {request.name: request for request in self._rounds.waiting()}
-        asked = self._rounds.asked()
-        for answer in answers:
-            self._rounds.check_answer(answer, asked)
-            if isinstance(answer, Failure):
-                self._fail(list(waiting.values()), answer)
-            else:
-                if answer.name in waiting:
-                    write_label(self.folder, answer)
-                self._rounds.ledger.label(answer)
+        self._check_open()
+        asked = self._context.state.asked()
+        for answer in [answers] if isinstance(answers, Label | Failure) else answers:
+            request = check_answer(answer, asked, self._context.state.method)
+            self._take(request, answer)
         self._note_time()
+
+    def retract(self, name: str) -> None:
+        """Take back the answer to a request of the round that is under way; `ask` then returns the request again.
+
+        `name` is that of the request, the label or the failure. Raises InputError where nothing was answered under that
+        name, or where its round is closed: models were trained on it.
+        """
+        self._check_open()
+        paths = self._context.paths
+        if name not in self._context.state.asked() or self._answer(name) is None:
+            raise InputError(
+                f"{name}: no answer of round {self.round} that could be taken back. Closed rounds stay as they are."
+            )
+        if any(self._context.state.is_closed(batch) for batch in self._batches_of(name)):
+            raise InputError(f"{name}: its batch is closed, and models are trained on it. It stays as it is.")
+        for path in (paths.label(name), paths.failure(name)):
+            path.unlink(missing_ok=True)
+        self._context.ledger.retracted(name)
 
     def run(self) -> Verdict:
         """Label with the campaign's own reference and workers until there is a verdict."""
         while requests := self._next():
-            for done, outcome in enumerate(self._rounds.label(requests), start=1):
-                if outcome.ok and outcome.computed:
-                    self._rounds.ledger.computed(outcome.name, outcome.seconds, outcome.core_seconds)
-                elif outcome.ok:
-                    self._rounds.ledger.label(read_label(label_path(self.folder, *outcome.name.split("-"))))
-                else:
-                    failure = Failure(outcome.name, outcome.reason, outcome.message)
-                    self._fail(requests, failure, outcome.core_seconds)
-                self._work.watch.progress(f"round {self.round}: labels", done, len(requests))
+            by_name = {request.name: request for request in requests}
+            for done, outcome in enumerate(label(self._context, self._ahead, requests), start=1):
+                self._context.folder.check()
+                self._count(outcome, by_name)
+                self._context.progress.progress(f"round {self.round}: labels", done, len(requests))
             self._note_time()
         verdict = self.verdict
         assert verdict is not None
         return verdict
 
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers and give the folder back. Everything is on disk already; closing again does nothing."""
+        if self._closed:
+            return
+        self._context.workers.close(at_once=at_once or self._cut_short)
+        self._give_back()
+
+    def _next(self) -> list[Request]:
+        while True:
+            self._check_open()
+            state, verdict = self._context.state, self.verdict
+            waiting = state.waiting() if verdict is None else state.missing_requests()
+            if waiting and verdict is None and (over := time_is_up(self._context)):
+                self._conclude(over)
+                continue
+            if waiting:
+                self._asked_at = time.monotonic()
+                return waiting
+            if not self._complete:
+                self._complete = not make_missing(self._context, self._ahead)
+                continue
+            if verdict is not None:
+                return []
+            found = next_step(self._context, self._ahead)
+            if found is not None:
+                self._conclude(found)
+
     def _reconsider(self) -> None:
         """Judge again where [stop] or [target] changed since the verdict: a larger budget goes on; and where the
         last driver was stopped between the end of a round and its verdict."""
-        path = self.folder / "verdict.json"
+        context = self._context
+        path = context.paths.verdict
         if path.exists() and read_json(path)["criteria"] == self._criteria():
             return
-        if not path.exists() and (self.round == 0 or batch_path(self.folder, self.round).exists()):
+        if not path.exists() and (self.round == 0 or context.state.is_decided(self.round)):
             return
-        verdict = self._rounds.judge()
+        verdict = judge_rounds(context.state, context.config, context.ledger)
         if verdict is not None:
             self._conclude(verdict)
         elif path.exists():
             path.unlink()
-            self._journal.append("verdict withdrawn", reason="[stop] or [target] changed")
+            context.journal.append("verdict withdrawn", reason="[stop] or [target] changed")
 
     def _conclude(self, verdict: Verdict) -> None:
-        write_json(self.folder / "verdict.json", {**verdict.to_json(), "criteria": self._criteria()})
-        self._journal.append("verdict", kind=verdict.kind, reason=verdict.reason)
-        self._rounds.abandon()
-        self._cut_short = bool(self._rounds.waiting())  # what still runs is no longer wanted
+        self._context.write(self._context.paths.verdict, {**verdict.to_json(), "criteria": self._criteria()})
+        self._context.journal.append("verdict", kind=verdict.kind, reason=verdict.reason)
+        self._ahead.abandon()
+        self._cut_short = bool(self._context.state.waiting())  # what still runs is no longer wanted
 
     def _criteria(self) -> dict[str, Any]:
         return asdict(criteria(self.config))
 
-    def _fail(self, requests: list[Request], failure: Failure, core_seconds: float = 0.0) -> None:
+    def _answer(self, name: str) -> Label | Failure | None:
+        """The answer that is on disk."""
+        path = self._context.paths.label(name)
+        return read_label(path) if path.exists() else failure_of(self._context.paths, name)
+
+    def _batches_of(self, name: str) -> list[int | str]:
+        state = self._context.state
+        decided = [batch for batch in state.names(state.current) if state.is_decided(batch)]
+        return [batch for batch in decided if name in state.batch(batch).by_name]
+
+    def _take(self, request: Request, answer: Label | Failure) -> None:
+        before = self._answer(answer.name)
+        if before is not None and not same_answer(before, answer):
+            raise InputError(
+                f"{answer.name}: has another answer already. To replace it: campaign.retract({answer.name!r}), then "
+                "tell the new one"
+            )
+        if isinstance(answer, Failure):
+            if before is None:
+                self._fail(request, answer)
+            return
+        if before is None:
+            write_label(self.folder, answer)
+        self._context.ledger.label(answer)
+
+    def _count(self, outcome: Outcome, requests: Mapping[str, Request]) -> None:
+        """Count what a worker made of one label."""
+        ledger = self._context.ledger
+        if outcome.ok and outcome.computed:
+            ledger.computed(outcome.name, outcome.seconds, outcome.core_seconds)
+        elif outcome.ok:
+            ledger.label(read_label(self._context.paths.label(outcome.name)))
+        else:
+            failure = Failure(outcome.name, outcome.reason, outcome.message)
+            self._fail(requests[outcome.name], failure, outcome.core_seconds)
+
+    def _fail(self, request: Request, failure: Failure, core_seconds: float = 0.0) -> None:
         """Put on record that a structure gets no label, where its worker has not done so."""
-        for request in requests:
-            if request.name == failure.name and failure_of(self.folder, request) is None:
-                quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
-        self._rounds.ledger.failed(failure.name, failure.reason, core_seconds)
-        self._work.watch.note(f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}")
+        if failure_of(self._context.paths, failure.name) is None:
+            quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
+        self._context.ledger.failed(failure.name, failure.reason, core_seconds)
+        text = f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}"
+        self._context.progress.note(text)
 
     def _note_time(self) -> None:
         """Count the time since the last `ask` returned as labelling."""
         if self._asked_at is not None:
             now = time.monotonic()
-            self._work.note_phase("labelling", now - self._asked_at)
+            self._context.note_phase("labelling", now - self._asked_at)
             self._asked_at = now
 
-    def close(self, *, at_once: bool = False) -> None:
-        """End the workers and give the folder back. Everything is on disk already."""
-        self._work.workers.close(at_once=at_once or self._cut_short)
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError(f"{self.folder}: this campaign is closed. Open it again: Campaign({str(self.folder)!r})")
+        self._context.folder.check()
+
+    def _give_back(self) -> None:
+        self._closed = True
         with suppress(OSError):
-            self._rounds.ledger.collect()
-        self._life.close()
+            self._context.ledger.collect()
+        self._opened.meter.close()
         with suppress(OSError):  # a full disk has been told of already, and a missing "closed" is a crash's
-            self._journal.append("closed")
-        self._journal.close()
-        self._lock.release()
+            self._context.journal.append("closed")
+        self._context.journal.close()
+        self._opened.lock.release()
 
     def __enter__(self) -> Campaign:
         return self

@@ -10,71 +10,61 @@ from typing import Any
 
 from ase import Atoms
 
-from tentpole.campaign import batches
-from tentpole.campaign.folder import CAMPAIGN_FILE
-from tentpole.committee.foundation_models import check_species
-from tentpole.config.loading import starting_structures
+from tentpole.campaign.folder import FolderIdentity
+from tentpole.campaign.ledger import Ledger
+from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.state import RoundState
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
-from tentpole.errors import InputError
 from tentpole.execution import queues
 from tentpole.execution.pools import Workers
-from tentpole.labeling import references
 from tentpole.labeling.references import Reference
-from tentpole.progress import Watcher
+from tentpole.progress import ProgressListener
+from tentpole.storage.atomic import write_json
 from tentpole.storage.journal import Journal
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One campaign under one driver. `starts` are the starting structures by name."""
+    """One campaign under one driver. `starts` are the starting structures by name; `folder` tells whether the campaign
+    folder is still the one that the driver was started on."""
 
     config: CampaignConfig
-    root: Path
+    paths: CampaignPaths
+    folder: FolderIdentity
     journal: Journal
-    watch: Watcher
+    progress: ProgressListener
     reference: Reference
     starts: dict[str, Atoms]
     workers: Workers
+    state: RoundState
+    ledger: Ledger
 
-    def note_phase(self, phase: str, seconds: float, round: int | None = None) -> None:
-        """Write down where time went; see usage.py."""
-        self.journal.append("phase", phase=phase, round=round, seconds=float(f"{seconds:.3f}"))
+    @property
+    def root(self) -> Path:
+        """The campaign folder."""
+        return self.paths.root
 
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a file of the campaign; not where the folder was moved or removed meanwhile."""
+        self.folder.check()
+        write_json(path, content)
 
-def open_context(config: CampaignConfig, root: Path, journal: Journal, watch: Watcher) -> Context:
-    """The context of a campaign whose configuration has been checked."""
-    starts = starting_structures(config, root / CAMPAIGN_FILE)
-    elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
-    for name in config.committee.foundations:
-        check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
-    reference = references.load(config.reference, elements)
-    _refuse_other_physics(root, reference)
-    return Context(config, root, journal, watch, reference, starts, workers_of(config, root))
-
-
-def _refuse_other_physics(root: Path, reference: Reference) -> None:
-    """Raises InputError where the folder's labels are of another reference hash: they would mix with new ones."""
-    accepted = batches.read_closed(root, 0)["accepted"] if batches.is_closed(root, 0) else []
-    before = {name.partition("-")[2] for name in accepted}
-    if before - {reference.hash}:
-        raise InputError(
-            f'{root}: its labels are of reference {", ".join(sorted(before))}, but "{reference.name}" is '
-            f"{reference.hash} now: its parameters, potentials or program version have changed. Labels of different "
-            "physics never train one model: restore what changed, or start another campaign with another --dir."
-        )
+    def note_phase(self, phase: str, seconds: float, number: int | None = None) -> None:
+        """Write down where time went in a round; see usage.py."""
+        self.journal.append("phase", phase=phase, round=number, seconds=float(f"{seconds:.3f}"))
 
 
-def workers_of(config: CampaignConfig, root: Path) -> Workers:
+def workers_of(config: CampaignConfig, paths: CampaignPaths) -> Workers:
     """Local processes for MD and models, and the campaign's own places for labels and for training."""
     labels, training = config.executor, config.training_executor
     return Workers(
         labels.workers if isinstance(labels, LocalSection) else 0,
-        None if isinstance(labels, LocalSection) else partial(_elsewhere, labels, root, "labels"),
-        None if isinstance(training, LocalTrainingSection) else partial(_elsewhere, training, root, "training"),
+        None if isinstance(labels, LocalSection) else partial(_elsewhere, labels, paths, "labels"),
+        None if isinstance(training, LocalTrainingSection) else partial(_elsewhere, training, paths, "training"),
     )
 
 
-def _elsewhere(section: Any, root: Path, what: str) -> Executor:
+def _elsewhere(section: Any, paths: CampaignPaths, what: str) -> Executor:
     if section.kind == "parsl":
         return queues.ClusterExecutor(queues.load_config(section.config), section.label)
-    return queues.cluster(section.build(), root.resolve() / "parsl" / what, what)
+    return queues.cluster(section.build(), paths.queue_logs(what), what)

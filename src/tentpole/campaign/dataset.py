@@ -28,9 +28,3 @@ def covariance_of(config: CampaignConfig, rows: Sequence[FloatArray]) -> Covaria
     for block in rows:
         covariance.add(block)
     return covariance
-
-
-def dataset_covariance(config: CampaignConfig, labels: Sequence[Label]) -> tuple[GOM, Covariance]:
-    """The fingerprint of the campaign, and the covariance of its dataset."""
-    fingerprint, rows = fingerprint_rows(config, labels)
-    return fingerprint, covariance_of(config, rows)

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tentpole.campaign.batches import Request
+from tentpole.campaign.facts import ErrorFacts, FrameError
 from tentpole.records import FloatArray
 from tentpole.storage.labels import read_label
 
@@ -50,22 +49,19 @@ class FrameErrors:
         """Root mean square of the energy error per atom, eV/atom; NaN for no frames."""
         return math.sqrt(float((self.energy_error**2).mean())) if len(self.names) else math.nan
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "force_rmse_eV_per_A": _none(self.force_rmse),
-            "energy_rmse_eV_per_atom": _none(self.energy_rmse),
-            "frames": {
-                name: {key: float(column[i]) for key, column in self._columns().items()}
-                for i, name in enumerate(self.names)
-            },
-            "elements": self.elements,
-            "likeness": self.likeness,
-            "parity": self.parity.tolist(),
-        }
-
-    def _columns(self) -> dict[str, FloatArray]:
-        names = ("force_mse", "energy_error", "force_std", "max_force_std", "max_force_error")
-        return {name: getattr(self, name) for name in names}
+    @property
+    def facts(self) -> ErrorFacts:
+        """What a round writes down of it."""
+        columns = (self.force_mse, self.energy_error, self.force_std, self.max_force_std, self.max_force_error)
+        rows = zip(self.names, *(column.tolist() for column in columns), strict=True)
+        return ErrorFacts(
+            force_rmse=_none(self.force_rmse),
+            energy_rmse=_none(self.energy_rmse),
+            frames={name: FrameError(*values) for name, *values in rows},
+            elements=self.elements,
+            likeness=self.likeness,
+            parity=self.parity,
+        )
 
 
 def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameErrors:
@@ -123,12 +119,3 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
 
 def _none(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def group_errors(requests: dict[str, Request], facts: dict[str, Any]) -> dict[str, float]:
-    """Force RMSE in eV/Å per element and per condition, from a closed round's facts."""
-    squares: dict[str, list[float]] = {}
-    for name, error in facts.get("frames", {}).items():
-        squares.setdefault(str(requests[name].condition), []).append(error["force_mse"])
-    conditions = {name: math.sqrt(sum(values) / len(values)) for name, values in squares.items()}
-    return {**facts.get("elements", {}), **conditions}

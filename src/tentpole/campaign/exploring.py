@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
+from tentpole.campaign.facts import BatchFacts
 from tentpole.execution.metering import measured
 from tentpole.exploration import Exploration, ExploreSettings
 from tentpole.exploration.files import read_exploration
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
     from tentpole.entropy import Covariance
 
 
-def walker_conditions(work: Context) -> list[tuple[str, Condition, float]]:
+def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
     """Id, condition and bias ratio of every walker: one per structure, temperature and ratio."""
-    explore = work.config.explore
+    explore = context.config.explore
     found = [
         (Condition(name, temperature), ratio)
-        for name in work.starts
+        for name in context.starts
         for temperature in explore.temperatures_K
         for ratio in explore.bias.ratios
     ]
@@ -34,10 +36,10 @@ def walker_conditions(work: Context) -> list[tuple[str, Condition, float]]:
 
 
 def walker_jobs(
-    work: Context, round: int, models: Path, covariance: Covariance, sent_back: Sequence[WalkerReset] = ()
+    context: Context, number: int, models: Path, covariance: Covariance, resets: Sequence[WalkerReset] = ()
 ) -> list[WalkerJob]:
-    """One job per walker: this round with that committee and dataset, from where the walker is or was sent back to."""
-    config, section = work.config, work.config.explore
+    """One job per walker: that round with that committee and dataset, from where the walker is or was reset to."""
+    config, section, paths = context.config, context.config.explore, context.paths
     settings = ExploreSettings(
         section.steps,
         section.snapshot_every,
@@ -45,16 +47,20 @@ def walker_jobs(
         section.ensemble.build(),
         section.health.build(),
     )
-    back = {sent.walker: sent for sent in sent_back if sent.round == round}
+    reset = {one.walker: one for one in resets if one.round == number}
     return [
         WalkerJob(
-            root=work.root,
-            round=round,
-            id=id,
+            root=context.root,
+            shard=paths.shard(number, walker),
+            earlier=paths.earlier_shards(number, walker),
+            checkpoint=paths.checkpoint(walker),
+            progress=paths.steps_done(walker),
+            round=number,
+            id=walker,
             index=i,
             seed=config.seed,
             condition=condition,
-            start=work.starts[condition.structure],
+            start=context.starts[condition.structure],
             models=models,
             driver=config.committee.driver,
             voters=config.committee.voters,
@@ -66,36 +72,38 @@ def walker_jobs(
             covariance=covariance,
             settings=settings,
             checkpoint_seconds=section.checkpoint_seconds,
-            sent_back=back.get(id),
+            sent_back=reset.get(walker),
         )
-        for i, (id, condition, ratio) in enumerate(walker_conditions(work))
+        for i, (walker, condition, ratio) in enumerate(walker_conditions(context))
     ]
 
 
-def set_going(work: Context, jobs: Sequence[WalkerJob]) -> list[Future[Path]]:
+def set_going(context: Context, jobs: Sequence[WalkerJob]) -> list[Future[Path]]:
     """Run walkers to the end of their round, several at a time, in the background."""
-    return work.workers.submit(run_walker, jobs, work.root)
+    return context.workers.submit(run_walker, jobs, context.root)
 
 
-def await_walkers(work: Context, jobs: Sequence[WalkerJob], pending: Sequence[Future[Path]]) -> None:
+def await_walkers(context: Context, jobs: Sequence[WalkerJob], pending: Sequence[Future[Path]]) -> None:
     """Wait for walkers that were set going. The time of the wait is what is noted: they may have run before."""
-    round, began = jobs[0].round, time.monotonic()
+    number, began = jobs[0].round, time.monotonic()
     total = float(jobs[0].settings.steps * len(jobs))
-    while not work.workers.wait(pending, 0.5):
-        work.watch.progress(f"round {round}: MD", sum(job.steps_done() for job in jobs), total)
+    while not context.workers.wait(pending, 0.5):
+        context.progress.progress(f"round {number}: MD", sum(job.steps_done() for job in jobs), total)
     results = [read_exploration(future.result()) for future in pending]
-    work.watch.progress(f"round {round}: MD", total, total)
+    context.progress.progress(f"round {number}: MD", total, total)
     wall = time.monotonic() - began
     # workers do both in turn: their own clocks say how the wall time divides
     md, scoring = sum(r.md_seconds for r in results), sum(r.scoring_seconds for r in results)
     share = md / (md + scoring) if md + scoring else 1.0
-    work.note_phase("md", wall * share, round)
-    work.note_phase("scoring", wall * (1 - share), round)
+    context.note_phase("md", wall * share, number)
+    context.note_phase("scoring", wall * (1 - share), number)
 
 
-def rescored(work: Context, models: Path, covariance: Covariance, candidates: Sequence[Candidate]) -> list[Candidate]:
+def rescored(
+    context: Context, models: Path, covariance: Covariance, candidates: Sequence[Candidate]
+) -> list[Candidate]:
     """The candidates with the scores that another committee and dataset give them."""
-    config, shares = work.config, work.workers.processes
+    config, shares = context.config, context.workers.processes
     began = time.monotonic()
     jobs = [
         ScoreJob(
@@ -109,22 +117,20 @@ def rescored(work: Context, models: Path, covariance: Covariance, candidates: Se
         )
         for share in range(shares)
     ]
-    counted = partial(measured, work.root, "scoring", score_frames)
-    parts = [future.result() for future in work.workers.submit(counted, jobs, work.root)]
-    work.note_phase("scoring", time.monotonic() - began)
+    counted = partial(measured, context.root, "scoring", score_frames)
+    parts = [future.result() for future in context.workers.submit(counted, jobs, context.root)]
+    context.note_phase("scoring", time.monotonic() - began)
     return [replace(c, scores=parts[i % shares][i // shares]) for i, c in enumerate(candidates)]
 
 
-def exploration_facts(shards: Sequence[Exploration], ratios: dict[str, float]) -> dict[str, Any]:
-    """What the round's report needs of the walkers: mishaps by reason, bias strengths."""
-    mishaps: dict[str, int] = {}
-    for shard in shards:
-        for mishap in shard.mishaps:
-            mishaps[mishap.reason] = mishaps.get(mishap.reason, 0) + 1
-    return {
-        "mishaps": mishaps,
-        "unhealthy": sum(mishaps.values()),
-        "plain_unhealthy": sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
-        "intervals": sum(len(s.mishaps) + len(s.snapshots) for s in shards),
-        "bias_strength_eV": {s.walker.id: s.walker.bias_strength for s in shards},
-    }
+def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], ratios: dict[str, float]) -> BatchFacts:
+    """The facts of a batch with what its walkers tell: resets by reason, bias strengths. `ratios`: bias by walker."""
+    mishaps = Counter(mishap.reason for shard in shards for mishap in shard.mishaps)
+    return replace(
+        facts,
+        mishaps=dict(mishaps),
+        unhealthy=sum(mishaps.values()),
+        plain_unhealthy=sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
+        intervals=sum(len(s.mishaps) + len(s.snapshots) for s in shards),
+        bias_strength_eV={s.walker.id: s.walker.bias_strength for s in shards},
+    )

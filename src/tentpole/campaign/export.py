@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ase.io import write as ase_write
 
-from tentpole.campaign import batches
+from tentpole.campaign.batches import labels_of, read_outcome
+from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
 from tentpole.storage.structures import labelled_atoms
 
@@ -18,13 +19,14 @@ def export_campaign(root: Path, out: Path) -> list[Path]:
     from tentpole.committee.committee_files import member_stems
     from tentpole.committee.member_files import read_member
 
-    if not batches.is_closed(root, 0):
+    paths = CampaignPaths(root)
+    if not paths.outcome(0).exists():
         raise InputError(f"{root}: has no labels yet. Go on with: tentpole run {root}")
     out.mkdir(parents=True, exist_ok=True)
-    labels, round = [], 0
-    while batches.is_closed(root, round):
-        labels += batches.labels_of(root, round)
-        round += 1
+    labels, number = [], 0
+    while paths.outcome(number).exists():
+        labels += labels_of(paths, read_outcome(paths, number))
+        number += 1
     made = [out / "dataset.extxyz"]
     ase_write(made[0], [labelled_atoms(label) for label in labels], format="extxyz")
     for stem in member_stems(root):

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
 from tentpole.config.loading import dump, load, starting_structures
 from tentpole.config.schema import FORMAT_VERSION, CampaignConfig
+from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
+from tentpole.labeling.reference_files import resolved_text
 from tentpole.storage.atomic import atomic_write
 from tentpole.storage.lock import LOCK_FILE
 from tentpole.storage.structures import read_structures, write_frames
 
-CAMPAIGN_FILE = "campaign.toml"
-
 MAY_CHANGE = ("stop", "target", "executor", "training_executor")
 """Tables of the campaign file that may differ when a campaign goes on; anything else is another campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderIdentity:
+    """Which folder a driver was started on, whatever lies at its path today."""
+
+    root: Path
+    device: int
+    inode: int
+
+    @staticmethod
+    def of(root: Path) -> FolderIdentity:
+        """That of the folder at `root`."""
+        status = root.stat()
+        return FolderIdentity(root, status.st_dev, status.st_ino)
+
+    def check(self) -> None:
+        """Raises StateError where the folder was moved or removed: nothing is written in its old place."""
+        try:
+            status = self.root.stat()
+        except FileNotFoundError:
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != (self.device, self.inode):
+            raise StateError(
+                f"{self.root}: the campaign folder was moved or removed while a driver worked on it. Nothing more is "
+                "written. Go on where it is now: tentpole run FOLDER"
+            )
 
 
 def locate(source: CampaignConfig | Path | str, folder: Path | str | None) -> tuple[CampaignConfig | None, Path]:
@@ -24,49 +56,161 @@ def locate(source: CampaignConfig | Path | str, folder: Path | str | None) -> tu
 
     Raises InputError and StateError for what can never be a campaign.
     """
-    if not isinstance(source, CampaignConfig):
-        source = Path(source)
-        if source.is_dir():
-            stored_config(source)
-            return None, source
-        source = open_config(source)
-    root = Path(folder) if folder is not None else Path("runs") / source.name
-    if not (root / CAMPAIGN_FILE).exists() and root.exists() and not _was_beginning(root):
-        raise StateError(
-            f"{root}: has files in it, but no {CAMPAIGN_FILE}: not a campaign folder. Choose another --dir."
-        )
-    return source, root
+    if isinstance(source, CampaignConfig):
+        root = Path(folder) if folder is not None else Path("runs") / source.name
+        _refuse_other_folder(root)
+        return source, root
+    source = Path(source)
+    if source.is_dir():
+        stored_config(source)
+        return None, source
+    config = load(source)
+    root = Path(folder) if folder is not None else Path("runs") / config.name
+    paths = CampaignPaths(root)
+    if paths.campaign_file.exists() and source.samefile(paths.campaign_file):
+        if not paths.journal.exists():
+            raise InputError(
+                f"--dir {root}: {source} itself lies there and would be overwritten by the campaign's own copy. Choose "
+                "another --dir, or leave it out."
+            )
+        return None, root
+    _refuse_other_folder(root)
+    return config, root
 
 
-def open_folder(source: CampaignConfig | Path | str, folder: Path | str | None) -> tuple[CampaignConfig, Path]:
-    """The configuration and the folder of a campaign, both ready to use: `locate`, then `settle`."""
-    given, root = locate(source, folder)
-    return settle(given, root), root
-
-
-def settle(source: CampaignConfig | None, root: Path) -> CampaignConfig:
-    """The configuration of the campaign in `root`, both ready to use, for the driver that holds its lock.
+def settle(source: CampaignConfig | None, paths: CampaignPaths) -> CampaignConfig:
+    """The configuration of the campaign in its folder, both ready to use, for the driver that holds the lock.
 
     A new folder gets the resolved configuration and copies of the structures, so that it depends on
     nothing outside. An old one must have been started with the same configuration, but for MAY_CHANGE.
     """
     if source is None:
-        return stored_config(root)
-    if (root / CAMPAIGN_FILE).exists():
-        old = stored_config(root)
-        differing = _differing(old, source)
+        return stored_config(paths.root)
+    if paths.campaign_file.exists():
+        old = stored_config(paths.root)
+        differing = _differing(old.model_dump(mode="json"), source.model_dump(mode="json"))
         if differing:
             raise InputError(
-                f"{root}: was started with another campaign file; these differ: {', '.join(differing)}. "
+                f"{paths.root}: was started with another campaign file; these differ: {', '.join(differing)}. "
                 f"Choose another --dir or name, or undo the change. ({', '.join(MAY_CHANGE)} may change.)"
             )
-        config = old.model_copy(update={name: getattr(source, name) for name in MAY_CHANGE})
+        config = old.model_copy(update={name: getattr(source, name) for name in (*MAY_CHANGE, "reference")})
     else:
-        config = _with_copies(source, root)
-    content = dump(_relative(config, root)).encode()
-    if not (root / CAMPAIGN_FILE).exists() or (root / CAMPAIGN_FILE).read_bytes() != content:
-        atomic_write(root / CAMPAIGN_FILE, content)
+        config = _with_copies(source, paths)
+    write_config(config, paths)
     return config
+
+
+def adopt_reference(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig:
+    """The configuration with a reference file of one's own copied into the folder, its parents merged in.
+
+    To be called once it is known that the file means the same physics as the labels that are there.
+    """
+    if not config.reference.endswith(".toml"):
+        return config
+    copy = paths.references.resolve() / Path(config.reference).name
+    if Path(config.reference).resolve() != copy:
+        text = resolved_text(Path(config.reference)).encode()
+        if not copy.exists() or copy.read_bytes() != text:
+            atomic_write(copy, text)
+    adopted = config.model_copy(update={"reference": str(copy)})
+    write_config(adopted, paths)
+    return adopted
+
+
+def write_config(config: CampaignConfig, paths: CampaignPaths) -> None:
+    """Write campaign.toml where it is not that already."""
+    content = dump(_relative(config, paths.root)).encode()
+    if not paths.campaign_file.exists() or paths.campaign_file.read_bytes() != content:
+        atomic_write(paths.campaign_file, content)
+
+
+def open_config(source: Path) -> CampaignConfig:
+    """The configuration in a campaign file, or in a campaign folder."""
+    return stored_config(source) if source.is_dir() else load(source)
+
+
+def stored_config(root: Path) -> CampaignConfig:
+    """The configuration in a campaign folder, checked against what is installed here, for a driver.
+
+    Raises StateError where there is none, or where it is damaged or of another version.
+    """
+    _content(CampaignPaths(root))
+    return load(CampaignPaths(root).campaign_file)
+
+
+def stored_settings(root: Path) -> CampaignConfig:
+    """The configuration in a campaign folder as it was written, for reading: nothing outside the folder is looked at.
+
+    Raises StateError where there is none, or where it is damaged or of another version.
+    """
+    paths = CampaignPaths(root)
+    content = _content(paths)
+    committee = content.get("committee", {})
+    plain = {key: value for key, value in committee.items() if key not in ("driver", "voters")}
+    try:  # a foundation model that drove the walkers need not be installed to read what they found
+        return read_as(CampaignConfig, {**content, "committee": plain}, paths.campaign_file)
+    except InputError as error:
+        raise StateError(str(error)) from None
+
+
+def settings_to_record(config: CampaignConfig, root: Path) -> dict[str, Any]:
+    """The configuration as the journal keeps it."""
+    return _relative(config, root).model_dump(mode="json", exclude_none=True)
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """16 hex digits of all that may not change in a campaign."""
+    fixed = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def refuse_edits(paths: CampaignPaths, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises StateError, naming the keys, where campaign.toml in the folder was edited in what may not change.
+
+    `recorded` is what the journal keeps; keys that it does not know yet count with their defaults.
+    """
+    try:
+        known = read_as(CampaignConfig, recorded, paths.journal)
+        before: Mapping[str, Any] = known.model_dump(mode="json", exclude_none=True)
+    except InputError:  # of another version of the keys: what both know is compared
+        before, now = ({k: part[k] for k in recorded if k in now} for part in (recorded, now))
+    differing = _differing(before, now)
+    if differing:
+        raise StateError(
+            f"{paths.campaign_file}: was edited since this campaign began: {', '.join(differing)}. Undo that, or start "
+            f"another campaign with another --dir. Only {', '.join(f'[{name}]' for name in MAY_CHANGE)} may change."
+        )
+
+
+def _content(paths: CampaignPaths) -> dict[str, Any]:
+    """What campaign.toml holds, of the version that this Tentpole reads."""
+    path = paths.campaign_file
+    if not path.exists():
+        raise StateError(
+            f"{paths.root}: not a campaign folder: it has no {CAMPAIGN_FILE}. Start one: tentpole run FILE"
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StateError(f"{path}: damaged, not a TOML file: {error}. Restore it from a copy.") from None
+    version = content.get("version")
+    if version != FORMAT_VERSION:
+        raise StateError(
+            f"{paths.root}: a campaign folder of format version {version}; this Tentpole reads "
+            f"{FORMAT_VERSION}. Use the version of Tentpole that made it, or start another."
+        )
+    return content
+
+
+def _refuse_other_folder(root: Path) -> None:
+    """Raises StateError where `root` holds something else than a campaign."""
+    if root.exists() and not root.is_dir():
+        raise StateError(f"{root}: is a file, not a folder. Choose another --dir.")
+    if root.exists() and not CampaignPaths(root).campaign_file.exists() and not _was_beginning(root):
+        raise StateError(
+            f"{root}: has files in it, but no {CAMPAIGN_FILE}: not a campaign folder. Choose another --dir."
+        )
 
 
 def _was_beginning(root: Path) -> bool:
@@ -77,30 +221,10 @@ def _was_beginning(root: Path) -> bool:
     return names <= ({LOCK_FILE, "structures"} if LOCK_FILE in names else set())
 
 
-def open_config(source: Path) -> CampaignConfig:
-    """The configuration in a campaign file, or in a campaign folder."""
-    return stored_config(source) if source.is_dir() else load(source)
-
-
-def stored_config(root: Path) -> CampaignConfig:
-    """The resolved configuration in a campaign folder. Raises StateError where there is none, or where it is
-    of another version."""
-    path = root / CAMPAIGN_FILE
-    if not path.exists():
-        raise StateError(f"{root}: not a campaign folder: it has no {CAMPAIGN_FILE}. Start one: tentpole run FILE")
-    version = tomllib.loads(path.read_text()).get("version")
-    if version != FORMAT_VERSION:
-        raise StateError(
-            f"{root}: a campaign folder of format version {version}; this Tentpole reads "
-            f"{FORMAT_VERSION}. Use the version of Tentpole that made it, or start another."
-        )
-    return load(path)
-
-
-def _with_copies(config: CampaignConfig, root: Path) -> CampaignConfig:
-    """The configuration with its structures copied to `root`/structures."""
-    starts = starting_structures(config, root / CAMPAIGN_FILE)
-    home = root.resolve() / "structures"
+def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig:
+    """The configuration with its structures copied into the folder."""
+    starts = starting_structures(config, paths.campaign_file)
+    home = paths.structures.resolve()
     structures = []
     for structure in config.structures:
         copy = home / f"{structure.name}.extxyz"
@@ -122,28 +246,35 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
     """File names inside the folder relative to it: a campaign folder may be moved."""
     home = root.resolve()
 
+    def inside(file: str) -> str:
+        return str(Path(file).relative_to(home)) if Path(file).is_relative_to(home) else file
+
     def relative(section: Any) -> Any:
-        file = Path(section.file)
-        inside = file.is_relative_to(home)
-        return section.model_copy(update={"file": str(file.relative_to(home))}) if inside else section
+        return section.model_copy(update={"file": inside(section.file)})
 
     update: dict[str, Any] = {"structures": tuple(relative(s) for s in config.structures)}
+    update["reference"] = inside(config.reference)
     for table in ("initial", "validation"):
         if getattr(config, table).kind == "frames":
             update[table] = relative(getattr(config, table))
     return config.model_copy(update=update)
 
 
-def _differing(old: CampaignConfig, new: CampaignConfig) -> list[str]:
-    """Dotted names of what differs, files aside: those were copied when the campaign began."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
-    return [name for name in _paths(before, after) if not name.startswith(MAY_CHANGE)]
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Dotted names of what differs. Files were copied when the campaign began: their place is of no account, and what
+    a reference file of one's own says is compared by its physics."""
+    one, other = ({**part, "reference": _reference_name(part["reference"])} for part in (before, after))
+    return [name for name in _keys(one, other) if not name.startswith(MAY_CHANGE)]
 
 
-def _paths(a: Any, b: Any, at: str = "") -> list[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
+def _reference_name(reference: str) -> str:
+    return Path(reference).name if reference.endswith(".toml") else reference
+
+
+def _keys(a: Any, b: Any, at: str = "") -> list[str]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = sorted(set(a) | set(b))
-        return [p for k in keys if k not in ("file", "index") for p in _paths(a.get(k), b.get(k), f"{at}.{k}")]
+        return [p for k in keys if k not in ("file", "index") for p in _keys(a.get(k), b.get(k), f"{at}.{k}")]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [p for i, (x, y) in enumerate(zip(a, b, strict=True)) for p in _paths(x, y, f"{at}.{i}")]
+        return [p for i, (x, y) in enumerate(zip(a, b, strict=True)) for p in _keys(x, y, f"{at}.{i}")]
     return [] if a == b else [at.lstrip(".")]

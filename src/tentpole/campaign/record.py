@@ -1,91 +1,362 @@
-"""Where a campaign stands, read from its folder without touching it."""
+"""What a campaign has done, read from its folder without touching it: rounds, labels, scores, errors, verdict, costs.
+
+The public way to look at a campaign folder, finished or not, whether a driver works there or not. Nothing outside the
+folder is looked at: the reference and the models' packages need not be there.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tentpole.campaign import batches
-from tentpole.campaign.budget import budget
-from tentpole.campaign.folder import stored_config
-from tentpole.campaign.usage import hours_used, shares
+from tentpole.campaign.batches import Batch, Failure, Method, Request, failure_of, labels_of
+from tentpole.campaign.budget import Budget, budget
+from tentpole.campaign.facts import (
+    BatchFacts,
+    CalibrationFacts,
+    ErrorFacts,
+    FrameError,
+    RoundEnd,
+    RoundOutcome,
+    Spread,
+)
+from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.judging import tests
+from tentpole.campaign.ledger import unwritten
+from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
+from tentpole.campaign.state import RoundState
+from tentpole.campaign.usage import Usage
+from tentpole.campaign.verdict import Evidence, Verdict
+from tentpole.config.schema import CampaignConfig
+from tentpole.exploration import Exploration
+from tentpole.exploration.files import read_exploration
+from tentpole.records import Label
 from tentpole.storage.atomic import read_json
-from tentpole.storage.journal import read
+from tentpole.storage.journal import read as read_journal
 from tentpole.storage.labels import label_files
 from tentpole.storage.lock import owner
 
+__all__ = [
+    "MAY_CHANGE",
+    "Batch",
+    "BatchFacts",
+    "Budget",
+    "CalibrationFacts",
+    "CampaignRecord",
+    "ErrorFacts",
+    "Evidence",
+    "FrameError",
+    "FrameRecord",
+    "Request",
+    "RoundEnd",
+    "RoundOutcome",
+    "RoundRecord",
+    "Spread",
+    "Usage",
+    "Verdict",
+]
 
-def summarize(root: Path) -> dict[str, Any]:
-    """Plain data for `tentpole status` and the report. Raises StateError for what is no campaign folder."""
-    config = stored_config(root)
-    events = read(root / "journal.jsonl")
-    rounds = []
-    number = 0
-    while batches.batch_path(root, number).exists():
-        rounds.append(round_summary(root, number))
-        number += 1
-    verdict = root / "verdict.json"
-    used = sum(r["labels"] for r in rounds)
-    seconds = shares(events)
-    total = sum(seconds.values())
-    return {
-        "name": config.name,
-        "folder": str(root),
-        "reference": config.reference,
-        "rounds": rounds,
-        "labels": used,
-        "validation_labels": _validation(root),
-        "label_files": sum(1 for _ in label_files(root)),
-        "failed_labels": sum(r["failed"] for r in rounds),
-        "limits": config.stop.model_dump(exclude_none=True),
-        "target_force_error_eV_per_A": config.target.force_error_eV_per_A,
-        "hours": hours_used(events),
-        "budget": budget(root, config, rounds, events),
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "engine_share": seconds["engine"] / total if total else 0.0,
-        "driver": owner(root),
-        "verdict": read_json(verdict) if verdict.exists() else None,
-    }
+Outcome = Literal["accepted", "failed", "waiting"]
+Phase = Literal["not begun", "exploring", "labelling", "training", "judging", "done"]
 
 
-def round_summary(root: Path, number: int) -> dict[str, Any]:
-    """One round: what was asked and why, what came back, and the errors before and after training on it."""
-    facts = batches.read_facts(root, number)
-    closed = batches.read_closed(root, number) if batches.is_closed(root, number) else None
-    done = root / "rounds" / f"r{number:03d}" / "done.json"
-    ended = read_json(done) if done.exists() else {}
-    validation = ended.get("validation", {})
-    new = (closed or {}).get("facts", {})
-    return {
-        "round": number,
-        "asked": len(read_json(batches.batch_path(root, number))["requests"]),
-        "labels": len(closed["accepted"]) if closed else 0,
-        "failed": len(closed["failed"]) if closed else 0,
-        "done": done.exists(),
-        "candidates": facts.get("candidates", 0),
-        "mishaps": facts.get("mishaps", {}),
-        "force_std_chosen": facts.get("force_std_chosen", {}),
-        "force_std_remaining": facts.get("force_std_remaining", {}),
-        "gain_chosen": facts.get("gain_chosen", {}),
-        "gain_remaining": facts.get("gain_remaining", {}),
-        "bias_strength_eV": facts.get("bias_strength_eV", {}),
-        "new_force_rmse": new.get("force_rmse_eV_per_A"),
-        "validation_force_rmse": validation.get("force_rmse_eV_per_A"),
-        "coverage": new.get("coverage"),
-        "calibration": ended.get("calibration", {}),
-        "likeness": validation.get("likeness", ""),
-        "validation_energy_rmse": validation.get("energy_rmse_eV_per_atom"),
-    }
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """One structure that a label was asked for, and what became of it.
+
+    round : 0 for the initial structures, "validation" for the fixed set. error : how far the committee that had not
+    seen it was off, None where it was not judged. failure : why it has no label; folder : where its output is kept.
+    label : the label's file where it was accepted.
+    """
+
+    request: Request
+    round: BatchName
+    outcome: Outcome
+    error: FrameError | None = None
+    failure: Failure | None = None
+    folder: Path | None = None
+    label: Path | None = None
+
+    @property
+    def condition(self) -> str:
+        """Structure, temperature and pressure of its walker in words; "" for the initial and validation frames."""
+        return "" if self.request.condition is None else str(self.request.condition)
+
+    @property
+    def force_rmse(self) -> float:
+        """Force RMSE in eV/Å of the committee that had not seen it; NaN where it was not judged."""
+        return math.nan if self.error is None else self.error.force_rmse
 
 
-def first_and_last(summary: dict[str, Any]) -> tuple[float, float]:
-    """Validation force RMSE (eV/Å) of the first and of the newest committee; NaN where there is none."""
-    errors = [r["validation_force_rmse"] for r in summary["rounds"] if r["validation_force_rmse"] is not None]
-    return (errors[0], errors[-1]) if errors else (math.nan, math.nan)
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """One round, or the validation set: what was asked, what came of it (None: not closed), how it ended (None: not
+    done)."""
+
+    name: BatchName
+    batch: Batch
+    outcome: RoundOutcome | None
+    end: RoundEnd | None
+
+    @property
+    def facts(self) -> BatchFacts:
+        """How the batch came about: candidates, scores, resets, bias."""
+        return self.batch.facts
+
+    @property
+    def asked(self) -> int:
+        """Structures that a label was asked for."""
+        return self.batch.asked
+
+    @property
+    def labels(self) -> int:
+        """Accepted labels; 0 while the round is not closed."""
+        return 0 if self.outcome is None else len(self.outcome.accepted)
+
+    @property
+    def failed(self) -> int:
+        """Structures without a label; 0 while the round is not closed."""
+        return 0 if self.outcome is None else len(self.outcome.failed)
+
+    @property
+    def done(self) -> bool:
+        """Whether its committee is trained and judged."""
+        return self.end is not None
+
+    @property
+    def errors(self) -> ErrorFacts | None:
+        """Errors on the new labels of the committee made before them; None where none was judged."""
+        return None if self.outcome is None else self.outcome.errors
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the new frames within the error that the calibration of the round before promised."""
+        return None if self.outcome is None else self.outcome.coverage
+
+    @property
+    def validation(self) -> ErrorFacts | None:
+        """Errors on the validation set of the committee made after this round."""
+        return None if self.end is None else self.end.validation
+
+    @property
+    def calibration(self) -> CalibrationFacts | None:
+        """What the committee's σ is worth after this round."""
+        return None if self.end is None else self.end.calibration
+
+    @property
+    def new_force_rmse(self) -> float | None:
+        """Force RMSE in eV/Å on the new labels, before training on them."""
+        return None if self.errors is None else self.errors.force_rmse
+
+    @property
+    def validation_force_rmse(self) -> float | None:
+        """Force RMSE in eV/Å on the validation set, after training."""
+        return None if self.validation is None else self.validation.force_rmse
+
+    @property
+    def validation_energy_rmse(self) -> float | None:
+        """Energy RMSE in eV/atom on the validation set, after training."""
+        return None if self.validation is None else self.validation.energy_rmse
+
+    def to_json(self) -> dict[str, Any]:
+        """For `tentpole status --json`."""
+        facts = self.facts.to_json()
+        spreads = ("force_std_chosen", "force_std_remaining", "gain_chosen", "gain_remaining")
+        return {
+            "round": self.name,
+            "asked": self.asked,
+            "labels": self.labels,
+            "failed": self.failed,
+            "done": self.done,
+            "candidates": self.facts.candidates,
+            "mishaps": dict(self.facts.mishaps),
+            **{name: facts.get(name, {}) for name in (*spreads, "bias_strength_eV")},
+            "new_force_rmse": self.new_force_rmse,
+            "validation_force_rmse": self.validation_force_rmse,
+            "coverage": self.coverage,
+            "calibration": {} if self.calibration is None else self.calibration.to_json(),
+            "likeness": "" if self.validation is None else self.validation.likeness,
+            "validation_energy_rmse": self.validation_energy_rmse,
+        }
 
 
-def _validation(root: Path) -> int:
-    if not batches.is_closed(root, "validation"):
-        return 0
-    return len(batches.read_closed(root, "validation")["accepted"])
+@dataclass(frozen=True)
+class CampaignRecord:
+    """A campaign folder as it was when it was read. Make one with `CampaignRecord.read(folder)`.
+
+    config : its settings. rounds : from round 0, the initial labels. validation : the fixed set, None where there is
+    none. usage, budget : what was used, per phase and against the limits. driver : who holds the folder, or held it
+    when it died. written : time of the journal's last event (UTC), "" for none. label_files : labels on disk.
+    """
+
+    paths: CampaignPaths
+    config: CampaignConfig
+    state: RoundState
+    rounds: tuple[RoundRecord, ...]
+    validation: RoundRecord | None
+    verdict: Verdict | None
+    usage: Usage
+    budget: Budget
+    driver: Mapping[str, object] | None
+    written: str
+    label_files: int
+
+    @staticmethod
+    def read(folder: Path | str) -> CampaignRecord:
+        """Read the campaign in `folder`. Raises StateError for what is no campaign folder, or is damaged."""
+        paths = CampaignPaths(Path(folder))
+        config = stored_settings(paths.root)
+        events = read_journal(paths.journal)
+        usage = Usage(events)
+        files = list(label_files(paths.root))
+        opened = [event["reference"] for event in events if event["event"] == "opened" and "reference" in event]
+        reference = opened[-1] if opened else _reference_of(paths, files)
+        method = Method(reference, config.charge, config.multiplicity)
+        state = RoundState(paths, method, config.validation.kind != "none", keep_batches=True)
+        rounds: list[RoundRecord] = []
+        while state.is_decided(len(rounds)):
+            rounds.append(_round(state, len(rounds)))
+        done = next((n for n, one in enumerate(rounds) if not one.done), len(rounds))
+        limits = config.stop.model_dump()
+        return CampaignRecord(
+            paths=paths,
+            config=config,
+            state=state,
+            rounds=tuple(rounds),
+            validation=_round(state, VALIDATION) if state.is_decided(VALIDATION) else None,
+            verdict=Verdict.from_json(read_json(paths.verdict)) if paths.verdict.exists() else None,
+            usage=usage,
+            budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
+            driver=owner(paths.root),
+            written=events[-1]["time"] if events else "",
+            label_files=len(files),
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The campaign folder."""
+        return self.paths.root
+
+    @property
+    def reference_hash(self) -> str:
+        """The hash of the reference that labels; "" where nothing tells it yet."""
+        return self.state.method.reference
+
+    @property
+    def labels(self) -> int:
+        """Accepted labels of the rounds that are closed; the validation set is not counted."""
+        return sum(one.labels for one in self.rounds)
+
+    @property
+    def failed_labels(self) -> int:
+        """Structures of closed rounds that have no label."""
+        return sum(one.failed for one in self.rounds)
+
+    @property
+    def validation_labels(self) -> int:
+        """Labels of the validation set; 0 while it is not closed."""
+        return 0 if self.validation is None else self.validation.labels
+
+    @property
+    def validation_errors(self) -> tuple[float, ...]:
+        """Force RMSE in eV/Å on the validation set, of each committee that was judged there."""
+        return tuple(e for one in self.rounds if (e := one.validation_force_rmse) is not None)
+
+    @property
+    def phase(self) -> Phase:
+        """What comes next, from the files of the round under way."""
+        state = self.state
+        number = state.current
+        if self.verdict is not None:
+            return "done"
+        if not state.is_decided(number):
+            return "exploring" if number else "not begun"
+        if not state.is_closed(number):
+            return "labelling"
+        return "judging" if state.is_trained(number) else "training"
+
+    @cached_property
+    def frames(self) -> tuple[FrameRecord, ...]:
+        """All that was asked for so far: round 0, the validation set, then the rounds, each in batch order."""
+        validation = [] if self.validation is None else [self.validation]
+        return tuple(
+            frame for one in [*self.rounds[:1], *validation, *self.rounds[1:]] for frame in _frames(self.paths, one)
+        )
+
+    @property
+    def tests(self) -> tuple[Evidence, ...]:
+        """The tests of convergence: the verdict's, or on the rounds that are done."""
+        return tests(self.state, self.config) if self.verdict is None else self.verdict.evidence
+
+    def dataset(self) -> list[Label]:
+        """The labels of all closed rounds, in the order they joined."""
+        outcomes = (one.outcome for one in self.rounds)
+        return [label for outcome in outcomes if outcome is not None for label in labels_of(self.paths, outcome)]
+
+    def exploration(self, number: int, walker: str) -> Exploration | None:
+        """What one walker found in one round, with scores; None where it has not come to that round's end."""
+        path = self.paths.shard(number, walker)
+        return read_exploration(path) if path.exists() else None
+
+    def explorations(self, number: int) -> dict[str, Exploration]:
+        """What all walkers that came to the end of a round found in it, by walker."""
+        shards = [read_exploration(path) for path in self.paths.shards(number)]
+        return {shard.walker.id: shard for shard in shards}
+
+    def to_json(self) -> dict[str, Any]:
+        """For `tentpole status --json`."""
+        seconds = self.usage.shares
+        total = sum(seconds.values())
+        return {
+            "name": self.config.name,
+            "folder": str(self.folder),
+            "reference": self.config.reference,
+            "rounds": [one.to_json() for one in self.rounds],
+            "labels": self.labels,
+            "validation_labels": self.validation_labels,
+            "label_files": self.label_files,
+            "failed_labels": self.failed_labels,
+            "limits": self.config.stop.model_dump(exclude_none=True),
+            "target_force_error_eV_per_A": self.config.target.force_error_eV_per_A,
+            "hours": self.usage.hours,
+            "budget": self.budget.to_json(),
+            "seconds": {name: round(value, 1) for name, value in seconds.items()},
+            "engine_share": seconds["engine"] / total if total else 0.0,
+            "driver": None if self.driver is None else dict(self.driver),
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
+        }
+
+
+def _round(state: RoundState, name: BatchName) -> RoundRecord:
+    outcome = state.outcome(name) if state.is_closed(name) else None
+    done = isinstance(name, int) and state.paths.end(name).exists()
+    return RoundRecord(name, state.batch(name), outcome, state.end(int(name)) if done else None)
+
+
+def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
+    errors: Mapping[str, FrameError] = {} if one.errors is None else one.errors.frames
+    found = []
+    for request in one.batch.requests:
+        name = request.name
+        frame = FrameRecord(request, one.name, "waiting", errors.get(name))
+        if paths.label(name).exists():
+            frame = replace(frame, outcome="accepted", label=paths.label(name))
+        elif (failure := failure_of(paths, name)) is not None:
+            frame = replace(frame, outcome="failed", failure=failure, folder=paths.failure(name).parent)
+        found.append(frame)
+    return found
+
+
+def _reference_of(paths: CampaignPaths, files: Sequence[Path]) -> str:
+    """The reference's hash in folders whose journal does not tell it: from what was accepted or failed."""
+    if paths.outcome(0).exists():
+        content = read_json(paths.outcome(0))
+        names = [*content["accepted"], *content["failed"]]
+    else:
+        names = [path.name for path in paths.quarantine.glob("*-*")]
+    names += [path.stem for path in files]
+    return next((name.partition("-")[2] for name in names), "")

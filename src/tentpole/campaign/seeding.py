@@ -11,7 +11,6 @@ from ase import Atoms
 
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
-from tentpole.campaign.folder import CAMPAIGN_FILE
 from tentpole.config.loading import given_frames
 from tentpole.config.schema import FramesSection, RattleSection, ReferenceMDSection
 from tentpole.execution.metering import measured
@@ -20,28 +19,28 @@ from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
 _INITIAL, _VALIDATION = 1, 2  # purposes of random numbers
 
 
-def initial_requests(work: Context) -> list[Request]:
+def initial_requests(context: Context) -> list[Request]:
     """The structures that are labelled before there is a committee."""
-    config, section = work.config, work.config.initial
+    config, section = context.config, context.config.initial
     if isinstance(section, RattleSection):
         rng = np.random.default_rng([config.seed, _INITIAL])
-        frames = rattled(work.starts, section.count, section.stdev_A, rng)
+        frames = rattled(context.starts, section.count, section.stdev_A, rng)
         reason = "initial: a rattled starting structure"
     else:
-        frames = _given(work, "initial")
+        frames = _given(context, "initial")
         reason = "initial: a frame of the given file"
-    return [_request(work, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
+    return [_request(context, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
 
 
-def validation_requests(work: Context) -> list[Request]:
+def validation_requests(context: Context) -> list[Request]:
     """The structures of the fixed validation set. They never enter the pool."""
-    config, section = work.config, work.config.validation
+    config, section = context.config, context.config.validation
     if isinstance(section, FramesSection):
-        found = [atoms for _, atoms in _given(work, "validation")]
+        found = [atoms for _, atoms in _given(context, "validation")]
     else:
         assert isinstance(section, ReferenceMDSection)
         found = []
-        conditions = [(name, t) for name in work.starts for t in section.temperatures_K]
+        conditions = [(name, t) for name in context.starts for t in section.temperatures_K]
         jobs = []
         for i, (name, temperature) in enumerate(conditions):
             share = section.frames // len(conditions) + (i < section.frames % len(conditions))
@@ -51,29 +50,29 @@ def validation_requests(work: Context) -> list[Request]:
                     config.charge,
                     config.multiplicity,
                     name,
-                    work.starts[name],
+                    context.starts[name],
                     temperature,
                     share,
                     section.every,
                     section.timestep_fs,
                     (config.seed, _VALIDATION, i),
-                    work.root / "work" / f"validation-{i}",
+                    context.paths.work / f"validation-{i}",
                 )
             )
         began = time.monotonic()
-        counted = partial(measured, work.root, "labelling", reference_md)
-        for future in work.workers.submit(counted, jobs, work.root):
+        counted = partial(measured, context.root, "labelling", reference_md)
+        for future in context.workers.submit(counted, jobs, context.root):
             found += future.result()
-        work.note_phase("labelling", time.monotonic() - began)
+        context.note_phase("labelling", time.monotonic() - began)
     reason = "validation: judges every committee, trains none"
-    return [_request(work, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
+    return [_request(context, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
 
 
-def _given(work: Context, table: str) -> list[tuple[str, Atoms]]:
-    stem = Path(getattr(work.config, table).file).stem
-    return [(stem, atoms) for atoms in given_frames(work.config, work.root / CAMPAIGN_FILE)[table]]
+def _given(context: Context, table: str) -> list[tuple[str, Atoms]]:
+    stem = Path(getattr(context.config, table).file).stem
+    return [(stem, atoms) for atoms in given_frames(context.config, context.paths.campaign_file)[table]]
 
 
-def _request(work: Context, id: str, atoms: Atoms, reason: str) -> Request:
-    config = work.config
-    return Request(id, atoms, work.reference.hash, config.charge, config.multiplicity, reason=reason)
+def _request(context: Context, identifier: str, atoms: Atoms, reason: str) -> Request:
+    method = context.state.method
+    return Request(identifier, atoms, method.reference, method.charge, method.multiplicity, reason=reason)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tentpole.campaign.batches import Request
+from tentpole.campaign.batches import Method, Request
+from tentpole.campaign.facts import BatchFacts, DroppedFrame, Spread
 from tentpole.exploration import Exploration
-from tentpole.records import Candidate, FloatArray
+from tentpole.records import Candidate
 from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def choose(
     k: int,
     audit: float,
     rng: np.random.Generator,
-) -> tuple[list[Chosen], dict[str, Any]]:
+) -> tuple[list[Chosen], BatchFacts]:
     """At most k candidates with their picks; the last of each triple tells audit frames.
 
     A share `audit` of the k (at least one where the share is not zero) is drawn at random before the rule
@@ -92,7 +93,7 @@ def choose_again(
     labelled: Labelled,
     k: int,
     rng: np.random.Generator,
-) -> tuple[list[Chosen], list[dict[str, Any]]]:
+) -> tuple[list[Chosen], tuple[DroppedFrame, ...]]:
     """From a queue, whose frames come as (as queued, as scored now), what is still worth a label; and what is dropped.
 
     Audit frames stay, whatever their scores. A dropped frame has its id, its σ_F (eV/Å) and gain before and now, and
@@ -108,14 +109,14 @@ def choose_again(
         if now.snapshot.id in kept:
             continue
         dropped.append(
-            {
-                "id": now.snapshot.id,
-                "force_std": [old.scores.force_std, _finite(now.scores.force_std)],
-                "gain": [old.scores.gain, _finite(now.scores.gain)],
-                "reason": _why_dropped(old, now, [c for c, _, _ in chosen], full),
-            }
+            DroppedFrame(
+                now.snapshot.id,
+                (old.scores.force_std, _finite(now.scores.force_std)),
+                (old.scores.gain, _finite(now.scores.gain)),
+                _why_dropped(old, now, [c for c, _, _ in chosen], full),
+            )
         )
-    return stay + chosen, dropped
+    return stay + chosen, tuple(dropped)
 
 
 def _audited(candidate: Candidate) -> Chosen:
@@ -149,17 +150,15 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def requests_of(
-    chosen: Sequence[Chosen], reference: str, charge: int | None, multiplicity: int | None
-) -> list[Request]:
+def requests_of(chosen: Sequence[Chosen], method: Method) -> list[Request]:
     """The batch: every pick with its scores and its reason."""
     return [
         Request(
             id=candidate.snapshot.id,
             atoms=candidate.snapshot.atoms,
-            reference=reference,
-            charge=charge,
-            multiplicity=multiplicity,
+            reference=method.reference,
+            charge=method.charge,
+            multiplicity=method.multiplicity,
             condition=candidate.snapshot.condition,
             audit=audited,
             reason=pick.reason,
@@ -169,27 +168,19 @@ def requests_of(
     ]
 
 
-def describe(candidates: Sequence[Candidate], chosen: set[str]) -> dict[str, Any]:
+def describe(candidates: Sequence[Candidate], chosen: set[str]) -> BatchFacts:
     """σ and gain of what was chosen beside those of what remains: they approach each other at the end."""
     picked = [c for c in candidates if c.snapshot.id in chosen]
     left = [c for c in candidates if c.snapshot.id not in chosen]
-    return {
-        "candidates": len(candidates),
-        "chosen": len(picked),
-        "by_condition": dict(Counter(str(c.snapshot.condition) for c in picked)),
-        "force_std_chosen": _summary([c.scores.force_std for c in picked]),
-        "force_std_remaining": _summary([c.scores.force_std for c in left]),
-        "gain_chosen": _summary([c.scores.gain for c in picked]),
-        "gain_remaining": _summary([c.scores.gain for c in left]),
-    }
-
-
-def _summary(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {}
-    array: FloatArray = np.asarray(values)
-    low, middle, high = np.quantile(array, [0.05, 0.5, 0.95])
-    return {"mean": float(array.mean()), "p05": float(low), "median": float(middle), "p95": float(high)}
+    return BatchFacts(
+        candidates=len(candidates),
+        chosen=len(picked),
+        by_condition=dict(Counter(str(c.snapshot.condition) for c in picked)),
+        force_std_chosen=Spread.of([c.scores.force_std for c in picked]),
+        force_std_remaining=Spread.of([c.scores.force_std for c in left]),
+        gain_chosen=Spread.of([c.scores.gain for c in picked]),
+        gain_remaining=Spread.of([c.scores.gain for c in left]),
+    )
 
 
 def _scores(candidate: Candidate) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,48 +18,47 @@ HELD_BACK = 10
 """Every tenth label, in the order they joined, is never trained on: it stops the training in time."""
 
 
-def models_folder(root: Path, round: int) -> Path:
-    return root / "models" / f"r{round:03d}"
+LEGACY_SEEDS = 2**32
+"""Seeds of members stay below: NumPy's legacy generators, which MACE's training uses, take no more."""
 
 
-def is_trained(root: Path, round: int) -> bool:
-    """Whether this round has no need of training: its committee is whole, or it brought no labels."""
-    from tentpole.campaign.batches import read_closed
-    from tentpole.committee.committee_files import is_whole
+def member_seed(seed: int, member: int) -> int:
+    """The seed of one member: seed·1000 + member, or where that is too large 32 bits of a hash of both.
 
-    return is_whole(models_folder(root, round)) or not read_closed(root, round)["accepted"]
-
-
-def newest_models(root: Path, round: int) -> Path:
-    """The committee's folder that is in force after `round`: rounds without labels train none."""
-    from tentpole.committee.committee_files import COMMITTEE_FILE
-
-    while not (models_folder(root, round) / COMMITTEE_FILE).exists():
-        round -= 1
-    return models_folder(root, round)
+    >>> member_seed(5, 1)
+    5001
+    >>> member_seed(20261121, 0) < 2**32
+    True
+    """
+    plain = seed * 1000 + member
+    if plain < LEGACY_SEEDS:
+        return plain
+    return int.from_bytes(hashlib.sha256(f"{seed}/training/{member}".encode()).digest()[:4])
 
 
-def train(work: Context, round: int, labels: Sequence[Label]) -> None:
+def train(context: Context, number: int, labels: Sequence[Label]) -> None:
     """Train the committee of this round on all labels but those held back."""
     from tentpole.training import TrainingJob, train_committee
 
-    config, folder = work.config, models_folder(work.root, round)
+    config, folder = context.config, context.paths.models(number)
     held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
     parts = {"train": [i for i in range(len(labels)) if i not in set(held)], "valid": held}
     for part, indices in parts.items():
         write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
-    warm = newest_models(work.root, round - 1) if round and config.training.warm_start and not shallow else None
+    warm = context.state.newest_models(number - 1) if number and config.training.warm_start and not shallow else None
     energies = None
     train_file = folder / "train.extxyz"
     if warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
-        work.watch.note(f"round {round}: new compositions, to which the energies of isolated atoms are fitted again")
-        energies = work.workers.run(refitted_energies, warm, train_file, root=work.root)
+        context.progress.note(
+            f"round {number}: new compositions, to which the energies of isolated atoms are fitted again"
+        )
+        energies = context.workers.run(refitted_energies, warm, train_file, root=context.root)
     names = [f"member-{m}" for m in range(1 if shallow else config.committee.members)]
     jobs = [
         TrainingJob(
             member=m,
-            seed=config.seed * 1000 + m,
+            seed=member_seed(config.seed, m),
             train=train_file,
             valid=folder / "valid.extxyz",
             folder=folder,
@@ -72,11 +72,11 @@ def train(work: Context, round: int, labels: Sequence[Label]) -> None:
 
     def on_progress(member: int, epoch: int, of: int) -> None:
         epochs[member] = min(1.0, epoch / max(of, 1))
-        work.watch.progress(f"round {round}: training", sum(epochs.values()), len(jobs))
+        context.progress.progress(f"round {number}: training", sum(epochs.values()), len(jobs))
 
-    workers = work.workers
+    workers = context.workers
     side_by_side = len(jobs) if workers.training else min(len(jobs), workers.processes)
-    with metered(work.root, "training", side_by_side) as meter:
+    with metered(context.root, "training", side_by_side) as meter:
         reports = train_committee(
             jobs, config.training.build(), workers.processes, on_progress, workers.training, energies
         )

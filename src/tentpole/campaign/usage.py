@@ -1,32 +1,106 @@
-"""Where the time went, from the journal: monotonic seconds per driver and core-seconds of the workers, added up
-over restarts."""
+"""What a campaign has used, from its journal: hours of drivers, core-seconds of workers, waits per phase.
+
+All figures add up over restarts. One pass over the events gives them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 PHASES = ("md", "scoring", "labelling", "training")
 DRIVER = "driver."
 """The driver's own meter, with its number: how long a killed driver has lived. No core-seconds of workers."""
 
-
-def hours_used(events: Iterable[dict[str, Any]]) -> float:
-    """Hours that drivers have worked on the campaign, restarts added up."""
-    return sum(_spans(events)) / 3600
+_DRIVER_NOTE = re.compile(r"-driver\.(\d+)_")
 
 
-def core_seconds(events: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """Seconds × cores that workers have used per phase, restarts and what was done in vain included."""
-    used = dict.fromkeys(PHASES, 0.0)
-    for event in events:
-        for phase, seconds in of_event(event).items():
-            used[phase] = used.get(phase, 0.0) + seconds
-    return used
+class Usage:
+    """The sum of journal events. `add` takes one more.
+
+    core_seconds : seconds × cores of the workers per phase, what was done in vain included.
+    waits : seconds per phase that the driver waited for; waits_per_round : the same for each round from round 0.
+    round_ends : (hours, core-seconds) used when a round was done. counted : ids of the meters' notes in the journal.
+    labels, failures : names whose cost is in the journal. driver : number of the newest driver, 0 for none.
+    """
+
+    def __init__(self, events: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.core_seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self.waits: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self.waits_per_round: list[dict[str, float]] = [{}]
+        self.round_ends: dict[int, tuple[float, float]] = {}
+        self.counted: set[str] = set()
+        self.labels: set[str] = set()
+        self.failures: set[str] = set()
+        self.driver = 0
+        self._spans: dict[int, float] = {}
+        self._highest = 0
+        self._round = 0
+        for event in events:
+            self.add(event)
+
+    @property
+    def hours(self) -> float:
+        """Hours that drivers have worked: of each the time of its last event, or of its last note of its own."""
+        return sum(self._spans.values()) / 3600
+
+    @property
+    def highest_driver(self) -> int:
+        """The highest number of a driver that the journal knows of; journals of several copies may know others."""
+        return self._highest
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Seconds per phase that the driver waited for it; "engine" is what none of them claims."""
+        return {**self.waits, "engine": max(0.0, 3600 * self.hours - sum(self.waits.values()))}
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Count one event."""
+        kind = event["event"]
+        if kind == "opened":
+            self.driver = int(event.get("driver", self.driver + 1))
+        self.driver = max(self.driver, 1)
+        self._live(self.driver, float(event["elapsed_s"]))
+        for phase, seconds in core_seconds_of(event).items():
+            self.core_seconds[phase] = self.core_seconds.get(phase, 0.0) + seconds
+        if kind == "spent":
+            self._spent(event)
+        elif kind == "phase":
+            self._wait(event)
+        elif kind == "label":
+            self.labels.add(event["name"])
+        elif kind == "label failed":
+            self.failures.add(event["name"])
+        elif kind == "retracted":
+            self.labels.discard(event["name"])
+            self.failures.discard(event["name"])
+        elif kind == "round done":
+            self._round = int(event["round"]) + 1
+            self.round_ends[int(event["round"])] = (self.hours, sum(self.core_seconds.values()))
+
+    def _live(self, driver: int, seconds: float) -> None:
+        self._spans[driver] = max(self._spans.get(driver, 0.0), seconds)
+        self._highest = max(self._highest, driver)
+
+    def _spent(self, event: Mapping[str, Any]) -> None:
+        self.counted |= set(event["ids"])
+        for name, seconds in event["core_s"].items():
+            if name.startswith(DRIVER):
+                self._live(int(name.removeprefix(DRIVER)), float(seconds))
+
+    def _wait(self, event: Mapping[str, Any]) -> None:
+        phase, seconds = event["phase"], float(event["seconds"])
+        self.waits[phase] = self.waits.get(phase, 0.0) + seconds
+        given = event.get("round")
+        place = self._round if given is None else int(given)  # labelling names no round
+        self.waits_per_round += [{} for _ in range(place + 1 - len(self.waits_per_round))]
+        per_round = self.waits_per_round[place]
+        per_round[phase] = per_round.get(phase, 0.0) + seconds
 
 
-def of_event(event: dict[str, Any]) -> dict[str, float]:
-    """The core-seconds that one event tells of."""
+def core_seconds_of(event: Mapping[str, Any]) -> dict[str, float]:
+    """The core-seconds of workers that one event tells of."""
     if event["event"] == "spent":
         return {phase: float(value) for phase, value in event["core_s"].items() if not phase.startswith(DRIVER)}
     if event["event"] in ("label", "label failed"):
@@ -34,24 +108,7 @@ def of_event(event: dict[str, Any]) -> dict[str, float]:
     return {}
 
 
-def shares(events: list[dict[str, Any]]) -> dict[str, float]:
-    """Seconds per phase that the driver waited for it; "engine" is what none of them claims."""
-    seconds = dict.fromkeys(PHASES, 0.0)
-    for event in events:
-        if event["event"] == "phase":
-            seconds[event["phase"]] = seconds.get(event["phase"], 0.0) + float(event["seconds"])
-    return {**seconds, "engine": max(0.0, sum(_spans(events)) - sum(seconds.values()))}
-
-
-def _spans(events: Iterable[dict[str, Any]]) -> list[float]:
-    """For each driver the time of its last event since it began, or of its last sign of life."""
-    spans: list[float] = []
-    for event in events:
-        if event["event"] == "opened" or not spans:
-            spans.append(0.0)
-        spans[-1] = max(spans[-1], float(event["elapsed_s"]))
-        for name, seconds in event.get("core_s", {}).items() if event["event"] == "spent" else ():
-            if name.startswith(DRIVER):
-                number = int(name.removeprefix(DRIVER)) - 1
-                spans[number] = max(spans[number], float(seconds))
-    return spans
+def driver_of_note(name: str) -> int:
+    """The number of the driver whose meter's file is called `name`; 0 for other files."""
+    found = _DRIVER_NOTE.search(name)
+    return int(found[1]) if found else 0

@@ -21,6 +21,7 @@ from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
+from tentpole.cli.status import in_meV
 from tentpole.errors import InputError, StateError, TentpoleError
 
 if TYPE_CHECKING:
@@ -154,15 +155,16 @@ def check(campaign: CampaignFile) -> None:
 @app.command(rich_help_panel=CAMPAIGN)
 def run(campaign: CampaignFile, dir: Dir = None) -> None:
     """Start a campaign, or go on with it, until there is a verdict."""
-    from tentpole.campaign.campaign import Campaign
+    from tentpole.campaign import Campaign, CampaignRecord
     from tentpole.cli.progress_bars import Screen
+    from tentpole.cli.status import print_status
 
     again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
-    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
+    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, progress=screen) as live:
         folder = live.folder
         live.run()
-    _print_status(folder)
-    out.print(f"A page to look at: tentpole report {folder}", highlight=False)
+    print_status(out, CampaignRecord.read(folder))
+    out.print(f"A page to look at: tentpole report {escape(str(folder))}", highlight=False)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -170,12 +172,14 @@ def status(
     folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
 ) -> None:
     """Where a campaign stands: rounds, errors, labels, time, verdict."""
-    from tentpole.campaign.record import summarize
+    from tentpole.campaign import CampaignRecord
+    from tentpole.cli.status import print_status
 
+    record = CampaignRecord.read(folder)
     if as_json:
-        typer.echo(json.dumps(summarize(folder), indent=1))
+        typer.echo(json.dumps(record.to_json(), indent=1))
     else:
-        _print_status(folder)
+        print_status(out, record)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -185,7 +189,7 @@ def report(
     """One self-contained HTML page, and its figures as PNG beside it."""
     from tentpole.report import write_report
 
-    out.print(f"{write_report(folder, out_dir)}", highlight=False, soft_wrap=True)
+    out.print(escape(f"{write_report(folder, out_dir)}"), highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -274,7 +278,7 @@ def label(
             multiplicity=multiplicity,
             moments=moments,
             workers=workers,
-            watch=screen,
+            progress=screen,
         )
     _print_counts("labelled", counts, out_file)
     if counts.failed:
@@ -316,10 +320,10 @@ def train(
             settings=settings_of(settings or []),
             seed=seed,
             workers=workers,
-            watch=screen,
+            progress=screen,
         )
     for report in reports:
-        errors = f"{_meV(report.force_rmse)} meV/Å, {_meV(report.energy_rmse)} meV/atom"
+        errors = f"{in_meV(report.force_rmse)} meV/Å, {in_meV(report.energy_rmse)} meV/atom"
         out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s", highlight=False)
     out.print(f"{out_dir}", highlight=False, soft_wrap=True)
 
@@ -439,7 +443,7 @@ def _print_study(facts: dict[str, Any]) -> None:
     for name, r in facts["rules"].items():
         share = "" if r["coverage"] is None else f"{r['coverage']:.0%}"
         seconds = "" if r["training_seconds"] is None else f"{r['training_seconds']:.0f} s"
-        errors = (_meV(r["force_rmse"]), _meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
+        errors = (in_meV(r["force_rmse"]), in_meV(r["force_p95"]), f"{r['spearman_atoms']:.2f}")
         table.add_row(name, str(r["n"]), str(r["seeds"]), *errors, share, seconds)
     out.print(table)
     words = "meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %; time of a training."
@@ -453,64 +457,6 @@ def _print_study(facts: dict[str, Any]) -> None:
         out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
-
-
-def _print_status(folder: Path) -> None:
-    from tentpole.campaign.record import first_and_last, summarize
-
-    facts = summarize(folder)
-    table = Table(title=f"{facts['name']}: {facts['labels']} labels by {facts['reference']}", title_justify="left")
-    for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
-        table.add_column(heading, justify="right")
-    for r in facts["rounds"]:
-        table.add_row(
-            str(r["round"]),
-            f"{r['labels']}/{r['asked']}",
-            str(r["failed"]),
-            _meV(r["force_std_chosen"].get("median")),
-            _meV(r["force_std_remaining"].get("median")),
-            _meV(r["new_force_rmse"]),
-            _meV(r["validation_force_rmse"]),
-        )
-    out.print(table)
-    out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
-    calibration = facts["rounds"][-1]["calibration"] if facts["rounds"] else {}
-    if calibration:
-        out.print(f"Calibration of the largest atomic σ_F: {calibration['words']}", highlight=False)
-        if words := calibration.get("frames", {}).get("words"):
-            out.print(f"Calibration of a frame's mean σ_F: {words}", highlight=False)
-    covered = [f"{r['coverage']:.0%}" for r in facts["rounds"] if r["coverage"] is not None]
-    if covered:
-        out.print(f"New frames within the error promised a round before: {', '.join(covered)}", highlight=False)
-    seconds = facts["seconds"]
-    total = sum(seconds.values()) or 1.0
-    parts = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
-    out.print(f"Time: {parts}", highlight=False)
-    spent = ", ".join(f"{name} {value:.0f}" for name, value in facts["budget"]["core_seconds"].items())
-    out.print(f"Core-seconds of workers: {spent}", highlight=False)
-    for line in facts["budget"]["words"]:
-        out.print(f"{line}.", highlight=False)
-    first, last = first_and_last(facts)
-    if last == last and last > 0 and len(facts["rounds"]) > 1:
-        out.print(
-            f"Force RMSE on {facts['validation_labels']} held-out frames: {1000 * first:.1f} -> {1000 * last:.1f} "
-            f"meV/Å, {first / last:.2f} times lower",
-            highlight=False,
-        )
-    verdict = facts["verdict"]
-    if verdict is None:
-        out.print(f"No verdict yet. To go on: tentpole run {folder}", highlight=False)
-        return
-    out.print(f"[bold]{verdict['kind']}[/]: {escape(verdict['reason'])}", highlight=False)
-    for test in verdict["evidence"]:
-        mark = {True: "[green]holds [/]", False: "[red]fails [/]", None: "[yellow]open  [/]"}[test["holds"]]
-        value = "-" if test["value"] is None else f"{test['value']:.4g}"
-        note = f" ({escape(test['note'])})" if test["note"] else ""
-        out.print(f"  {mark} {escape(test['test'])}: {value}, bound {test['bound']:.4g}{note}", highlight=False)
-
-
-def _meV(value: float | None) -> str:
-    return "-" if value is None else f"{1000 * value:.1f}"
 
 
 if __name__ == "__main__":

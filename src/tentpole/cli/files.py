@@ -17,7 +17,7 @@ from tentpole.campaign.training import HELD_BACK
 from tentpole.config.schema import checked_rule
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError
-from tentpole.progress import Silent, Watcher
+from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import bare, structure_hash
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labels import label_path, read_label
@@ -165,7 +165,7 @@ def label_file(
     multiplicity: int | None = None,
     moments: str | None = None,
     workers: int | None = None,
-    watch: Watcher | None = None,
+    progress: ProgressListener | None = None,
 ) -> Counts:
     """Label `structures` on this machine and write those that have a label to `out`, in their order, with REF_energy
     (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³).
@@ -183,14 +183,14 @@ def label_file(
     magnetism = None if moments is None else read_moments(moments)
     frames = [bare(started(magnetism, atoms, f"{structures}: frame {k}")) for k, atoms in enumerate(given)]
     elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
-    method, watch = load(reference, elements), watch or Silent()
+    method, progress = load(reference, elements), progress or NoProgress()
     check_magnetism(magnetism, method, frames)
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [Task(folder, method, atoms, charge, multiplicity) for atoms in frames]
     failed: dict[str, str] = {}
     with Lock(folder), local(workers) as executor:
         for done, outcome in enumerate(label_all(tasks, executor), 1):
-            watch.progress("labels", done, len({task.name for task in tasks}))
+            progress.progress("labels", done, len({task.name for task in tasks}))
             if not outcome.ok:
                 failed[outcome.name] = outcome.message
     labels = [read_label(label_path(folder, task.structure, method.hash)) for task in tasks if task.name not in failed]
@@ -210,7 +210,7 @@ def train_files(
     settings: dict[str, Any] | None = None,
     seed: int = 0,
     workers: int | None = None,
-    watch: Watcher | None = None,
+    progress: ProgressListener | None = None,
 ) -> list[TrainingReport]:
     """Train a committee on labelled `frames` into the folder `out`, from scratch or from the weights in `warm_start`.
 
@@ -261,7 +261,7 @@ def train_files(
 
     def on_progress(member: int, epoch: int, of: int) -> None:
         share[member] = min(1.0, epoch / max(of, 1))
-        (watch or Silent()).progress("training", sum(share.values()), len(jobs))
+        (progress or NoProgress()).progress("training", sum(share.values()), len(jobs))
 
     return train_committee(jobs, method, workers, on_progress)
 

@@ -12,7 +12,7 @@ QUIET_SECONDS = 15.0
 
 
 class Screen:
-    """A Watcher that draws. Use as a context manager."""
+    """A ProgressListener that draws. Use as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -31,7 +31,7 @@ class Screen:
         self._began = self._said = 0.0
 
     def progress(self, phase: str, done: float, total: float) -> None:
-        """See Watcher."""
+        """See ProgressListener."""
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._began, self._said = phase, now, now
@@ -43,7 +43,7 @@ class Screen:
             self._said = now
 
     def note(self, text: str) -> None:
-        """See Watcher."""
+        """See ProgressListener."""
         self._console.print(text, highlight=False)
 
     def __enter__(self) -> Screen:

@@ -45,9 +45,18 @@ class WalkerReset:
 class WalkerJob:
     """All that one walker's round depends on. `models` is the committee's folder, `driver` a member of it, "mean" or
     a foundation model, `voters` foundation models that vote too; `index` is the walker's place among all: with seed
-    and round it fixes the random numbers."""
+    and round it fixes the random numbers.
+
+    root : the folder that the job's core-seconds are counted in. shard : where the round's snapshots go; earlier : the
+    walker's shards of the rounds before, the newest first. checkpoint : where the state within the round is kept.
+    progress : a small text file, steps done so far, for the screen only.
+    """
 
     root: Path
+    shard: Path
+    earlier: tuple[Path, ...]
+    checkpoint: Path
+    progress: Path
     round: int
     id: str
     index: int
@@ -72,29 +81,12 @@ class WalkerJob:
         """What the walker's random numbers of this round are seeded by."""
         return [self.seed, self.round, self.index]
 
-    @property
-    def shard(self) -> Path:
-        return shard_path(self.root, self.round, self.id)
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.root / "walkers" / f"{self.id}.h5"
-
-    @property
-    def progress(self) -> Path:
-        """A small text file, steps done so far: for eyes only, never read back as state."""
-        return self.root / "walkers" / f"{self.id}.progress"
-
     def steps_done(self) -> int:
         """For progress on screen."""
         try:
             return self.settings.steps if self.shard.exists() else int(self.progress.read_text())
         except (OSError, ValueError):
             return 0
-
-
-def shard_path(root: Path, round: int, walker: str) -> Path:
-    return root / "snapshots" / f"r{round:03d}-{walker}.h5"
 
 
 def run_walker(job: WalkerJob) -> Path:
@@ -182,10 +174,9 @@ def _state(job: WalkerJob) -> Exploration:
         state = read_exploration(job.checkpoint)
         if state.round == job.round:
             return state
-    before = shard_path(job.root, job.round - 1, job.id)
-    if not before.exists():
+    if not job.earlier or not job.earlier[0].exists():
         return begin(job.round, job.id, job.condition, job.start, job.random)
-    state = Exploration(job.round, read_exploration(before).walker)
+    state = Exploration(job.round, read_exploration(job.earlier[0]).walker)
     if job.sent_back is None:
         return state
     walker = replace(state.walker, ring=_healthy_before(job, job.sent_back.before))
@@ -195,8 +186,7 @@ def _state(job: WalkerJob) -> Exploration:
 
 def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[str, Any]], ...]:
     """The newest ring buffer of the walker, less what is not from before `step`; () where nothing is left."""
-    for round in range(job.round - 1, 0, -1):
-        path = shard_path(job.root, round, job.id)
+    for path in job.earlier:
         ring = read_exploration(path).walker.ring if path.exists() else ()
         healthy = tuple(entry for entry in ring if entry[0] < step)
         if healthy:
@@ -205,7 +195,7 @@ def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[s
 
 
 def _checkpoints(job: WalkerJob, meter: Meter) -> Callable[[Exploration], None]:
-    job.progress.parent.mkdir(parents=True, exist_ok=True)
+    job.progress.parent.mkdir(exist_ok=True)
     last = time.monotonic()
 
     def save(state: Exploration) -> None:

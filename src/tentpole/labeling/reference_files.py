@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from tentpole.errors import InputError, unknown
 from tentpole.labeling.acceptance import Accept
 
@@ -80,6 +82,14 @@ def read(name_or_path: str | Path) -> dict[str, Any]:
         "description": content.get("description", ""),
         "source": where,
     }
+
+
+def resolved_text(path: Path) -> str:
+    """The reference file at `path` as TOML, its parents merged in: the same reference without any other file."""
+    content = _resolve(path, ())
+    if "retry" in content:
+        content["retry"] = [{"name": retry.name, **retry.parameters} for retry in content["retry"]]
+    return tomli_w.dumps(content)
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

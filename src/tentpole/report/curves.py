@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tentpole.campaign.record import RoundRecord, Spread
 from tentpole.report import style
 from tentpole.report.style import Picture
 
@@ -17,18 +18,18 @@ PHASES = {
 """Phase in the journal → its name on the page and its colour."""
 
 
-def learning_curve(rounds: Sequence[dict[str, Any]], target: float, validation_labels: int) -> Picture | None:
+def learning_curve(rounds: Sequence[RoundRecord], target: float, validation_labels: int) -> Picture | None:
     """Force RMSE on the validation set, and on new labels before training on them, against labels.
 
     Both points above one number of labels belong to the same committee. None where there is neither.
     """
     total, held_out, new = 0, [], []
     for r in rounds:
-        if r["new_force_rmse"] is not None and total:
-            new.append((total, 1000 * r["new_force_rmse"]))
-        total += r["labels"]
-        if r["validation_force_rmse"] is not None:
-            held_out.append((total, 1000 * r["validation_force_rmse"]))
+        if r.new_force_rmse is not None and total:
+            new.append((total, 1000 * r.new_force_rmse))
+        total += r.labels
+        if r.validation_force_rmse is not None:
+            held_out.append((total, 1000 * r.validation_force_rmse))
     if not held_out and not new:
         return None
     drawing, axes = style.figure()
@@ -67,9 +68,9 @@ def learning_curve(rounds: Sequence[dict[str, Any]], target: float, validation_l
     return Picture("learning-curve", "Learning curve", alt, " ".join(said), style.png(drawing))
 
 
-def selected_sigma(rounds: Sequence[dict[str, Any]]) -> Picture | None:
+def selected_sigma(rounds: Sequence[RoundRecord]) -> Picture | None:
     """σ_F of the selected batch beside σ_F of the candidates that remained, per round."""
-    picture = _beside(rounds, "force_std", 1000.0, r"disagreement $\sigma_F$ (meV/Å)", log=True)
+    picture = _beside(_spreads(rounds, "force_std"), 1000.0, r"disagreement $\sigma_F$ (meV/Å)", log=True)
     if picture is None:
         return None
     drawing, (chosen, left) = picture
@@ -82,9 +83,9 @@ def selected_sigma(rounds: Sequence[dict[str, Any]]) -> Picture | None:
     return Picture("sigma", "Disagreement: selected and remaining", alt, caption, style.png(drawing))
 
 
-def selected_gain(rounds: Sequence[dict[str, Any]]) -> Picture | None:
+def selected_gain(rounds: Sequence[RoundRecord]) -> Picture | None:
     """Gain of the selected batch beside that of the candidates that remained, per round."""
-    picture = _beside(rounds, "gain", 1.0, "gain in log-det of the dataset", log=False)
+    picture = _beside(_spreads(rounds, "gain"), 1.0, "gain in log-det of the dataset", log=False)
     if picture is None:
         return None
     drawing, (chosen, left) = picture
@@ -122,22 +123,34 @@ def time_per_round(seconds: Sequence[dict[str, float]]) -> Picture | None:
     return Picture("time", "Time per round", alt, caption, style.png(drawing))
 
 
+Spreads = Sequence[tuple[int, Spread]]
+"""Round and spread, where there were frames."""
+
+
+def _spreads(rounds: Sequence[RoundRecord], quantity: str) -> tuple[Spreads, Spreads]:
+    """Of the selected frames and of those that remained, of force_std or gain."""
+    found: dict[str, list[tuple[int, Spread]]] = {"chosen": [], "remaining": []}
+    for r in rounds:
+        for part, spreads in found.items():
+            spread = getattr(r.facts, f"{quantity}_{part}")
+            if spread is not None:
+                spreads.append((int(r.name), spread))
+    return found["chosen"], found["remaining"]
+
+
 def _beside(
-    rounds: Sequence[dict[str, Any]], quantity: str, factor: float, label: str, *, log: bool
+    spreads: tuple[Spreads, Spreads], factor: float, label: str, *, log: bool
 ) -> tuple[Any, tuple[float, float]] | None:
-    """Medians and 5–95 % bars of `quantity`, chosen beside remaining; the last round's two medians."""
+    """Medians and 5–95 % bars, chosen beside remaining; the last round's two medians."""
+    if not all(spreads):
+        return None
     drawing, axes = style.figure()
-    bars = max(2.0, min(8.0, 110.0 / max(len(rounds), 1)))
+    bars = max(2.0, min(8.0, 110.0 / max(*map(len, spreads), 1)))
     last = []
-    for part, name, marker, colour, shift in (
-        ("chosen", "selected", "o", style.VERMILLION, -0.12),
-        ("remaining", "remaining candidates", "s", style.BLUE, 0.12),
-    ):
-        found = [(r["round"], r[f"{quantity}_{part}"]) for r in rounds if r[f"{quantity}_{part}"]]
-        if not found:
-            return None
-        x = [number + shift for number, _ in found]
-        low, middle, high = ([factor * s[key] for _, s in found] for key in ("p05", "median", "p95"))
+    styles = (("selected", "o", style.VERMILLION, -0.12), ("remaining candidates", "s", style.BLUE, 0.12))
+    for part, (name, marker, colour, shift) in zip(spreads, styles, strict=True):
+        x = [number + shift for number, _ in part]
+        low, middle, high = ([factor * value for value in column] for column in _columns(part))
         axes.vlines(x, low, high, color=colour, alpha=0.3, lw=bars)
         axes.plot(x, middle, marker=marker, color=colour, lw=1.4, ms=5.5, label=name)
         last.append(middle[-1])
@@ -151,3 +164,8 @@ def _beside(
     style.name_axes(axes, "round", label)
     style.legend(axes, loc="best")
     return drawing, (last[0], last[1])
+
+
+def _columns(spreads: Spreads) -> tuple[list[float], list[float], list[float]]:
+    """5th percentile, median, 95th percentile."""
+    return [s.p05 for _, s in spreads], [s.median for _, s in spreads], [s.p95 for _, s in spreads]

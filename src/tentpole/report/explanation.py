@@ -6,15 +6,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tentpole.campaign import batches
-from tentpole.campaign.folder import stored_config
-from tentpole.config.schema import CampaignConfig
+from tentpole.campaign.record import CampaignRecord, FrameRecord
 from tentpole.errors import InputError, nearest
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
-from tentpole.exploration.jobs import shard_path
 from tentpole.records import Scores, Snapshot
-from tentpole.report.frames import Frame, read_frames
 from tentpole.report.tables import milli, number
 from tentpole.storage.labels import read_label
 
@@ -26,38 +22,34 @@ def explain(root: Path, snapshot_id: str) -> str:
     back. Raises InputError, with the nearest right id, for an id that names none of these; StateError for
     what is no campaign folder.
     """
-    root = Path(root)
-    config = stored_config(root)
-    frames = {frame.request.id: frame for frame in read_frames(root, config)}
+    record = CampaignRecord.read(root)
+    frames = {frame.request.id: frame for frame in record.frames}
     asked = frames.get(snapshot_id)
     if asked is not None and not asked.request.scores:
         return "\n".join([f"{snapshot_id}: {asked.request.reason}", *_outcome(asked)])
-    round, walker, step = _parse(snapshot_id)
-    if walker and not shard_path(root, round, walker).exists():
-        walker = ""
-    if not walker:
-        raise _unknown(root, snapshot_id, list(frames))
-    shards = _shards(root, round)
+    round_number, walker, step = _parse(snapshot_id)
+    shards = record.explorations(round_number) if walker else {}
+    if walker not in shards:
+        raise _unknown(record, snapshot_id, list(frames))
     shard = shards[walker]
     for snapshot, scores in zip(shard.snapshots, shard.scores, strict=True):
         if snapshot.id == snapshot_id:
-            return "\n".join(_story(root, config, snapshot, scores, shards, frames))
+            return "\n".join(_story(record, snapshot, scores, shards, frames))
     for mishap in shard.mishaps:
         if mishap.step == step:
             return (
                 f"{snapshot_id}: not a candidate. At this step walker {walker} ({shard.walker.condition}) was sent "
                 f"back to its last healthy state: {mishap.reason} ({mishap.message}). The frame was not kept."
             )
-    raise _unknown(root, snapshot_id, list(frames))
+    raise _unknown(record, snapshot_id, list(frames))
 
 
 def _story(
-    root: Path,
-    config: CampaignConfig,
+    record: CampaignRecord,
     snapshot: Snapshot,
     scores: Scores,
     shards: dict[str, Exploration],
-    frames: dict[str, Frame],
+    frames: dict[str, FrameRecord],
 ) -> list[str]:
     head = f"{snapshot.id}: walker {snapshot.walker}, {snapshot.condition}, step {snapshot.step}"
     if scores.failed or not scores.finite:
@@ -85,46 +77,44 @@ def _story(
             f"{milli(max(s.force_std for s in picked))} meV/Å and gain {number(min(s.gain for s in picked))} to "
             f"{number(max(s.gain for s in picked))}."
         )
-    lines += _queued(root, snapshot)
+    lines += _queued(record, snapshot)
     asked = frames.get(snapshot.id)
     if asked is not None:
         reason = asked.request.reason.removeprefix("audit: ")
-        who = "for audit" if asked.request.audit else f"by the rule {config.selection.rule}"
+        who = "for audit" if asked.request.audit else f"by the rule {record.config.selection.rule}"
         return [*lines, f"Picked {who}: {reason}.", *_outcome(asked)]
     if not of_round:
-        decided = (root / "rounds" / f"r{snapshot.round:03d}" / "batch.json").exists()
+        decided = snapshot.round < len(record.rounds)
         why = "the rule thought no frame of its round worth a label" if decided else "its round is not decided yet"
         return [*lines, f"Not labelled: {why}."]
-    return [*lines, *_passed_over(root, config, snapshot, scores, picked, of_round, frames)]
+    return [*lines, *_passed_over(record, snapshot, scores, picked, of_round, frames)]
 
 
-def _queued(root: Path, snapshot: Snapshot) -> list[str]:
+def _queued(record: CampaignRecord, snapshot: Snapshot) -> list[str]:
     """What was said of a frame that waited in the queue and was dropped from it."""
-    if not batches.batch_path(root, snapshot.round).exists():
-        return []
-    dropped = {frame["id"]: frame for frame in batches.read_facts(root, snapshot.round).get("dropped", [])}
-    if snapshot.id not in dropped:
+    if snapshot.round >= len(record.rounds):
         return []
     return [
         f"Queued for a label while the labels of round {snapshot.round - 1} were computed, then dropped: "
-        f"{dropped[snapshot.id]['reason']}."
+        f"{frame.reason}."
+        for frame in record.rounds[snapshot.round].facts.dropped
+        if frame.id == snapshot.id
     ]
 
 
 def _passed_over(
-    root: Path,
-    config: CampaignConfig,
+    record: CampaignRecord,
     snapshot: Snapshot,
     scores: Scores,
     picked: Sequence[Scores],
-    of_round: Sequence[Frame],
-    frames: dict[str, Frame],
+    of_round: Sequence[FrameRecord],
+    frames: dict[str, FrameRecord],
 ) -> list[str]:
     """Why a candidate was not among the picked, as far as its numbers tell."""
     rule = [frame for frame in of_round if not frame.request.audit]
     lines = [
-        f"Not picked: the rule {config.selection.rule} took {len(rule)} frames (at most "
-        f"{config.selection.batch} a round, audit included), and this was not one of them."
+        f"Not picked: the rule {record.config.selection.rule} took {len(rule)} frames (at most "
+        f"{record.config.selection.batch} a round, audit included), and this was not one of them."
     ]
     below = [
         name
@@ -138,7 +128,7 @@ def _passed_over(
         lines.append(f"Its {' and its '.join(below)} {'is' if len(below) == 1 else 'are'} below every picked one's.")
     same = sum(frame.condition == str(snapshot.condition) for frame in rule)
     lines.append(f"{same} of the {len(rule)} come from its own condition, {snapshot.condition}.")
-    after = _gain_after(root, config, snapshot, of_round, frames)
+    after = _gain_after(record, snapshot, of_round, frames)
     said = f"With the whole batch in the dataset its gain would be {number(after)} instead of {number(scores.gain)}"
     if scores.gain <= 0:
         return [*lines, f"{said}: the dataset had the like of it already."]
@@ -147,16 +137,15 @@ def _passed_over(
 
 
 def _gain_after(
-    root: Path,
-    config: CampaignConfig,
+    record: CampaignRecord,
     snapshot: Snapshot,
-    of_round: Sequence[Frame],
-    frames: dict[str, Frame],
+    of_round: Sequence[FrameRecord],
+    frames: dict[str, FrameRecord],
 ) -> float:
     """The gain of `snapshot` once the labels before its round and its round's whole batch are in the dataset."""
     from tentpole.entropy import GOM, Covariance
 
-    settings = config.fingerprint
+    settings = record.config.fingerprint
     fingerprint = GOM(settings.cutoff, n_max=settings.n_max)
     covariance = Covariance(settings.mode, settings.eps)
     before = [
@@ -169,18 +158,19 @@ def _gain_after(
     return float(covariance.gain(fingerprint.fingerprints(snapshot.atoms)))
 
 
-def _outcome(frame: Frame) -> list[str]:
+def _outcome(frame: FrameRecord) -> list[str]:
     """What became of a structure that a label was asked for."""
     if frame.outcome == "waiting":
         return ["Label: not there yet."]
     if frame.outcome == "failed":
-        return [f"Label: failed, in quarantine ({frame.failure}: {frame.message}).", f"Kept in {frame.folder}"]
+        why = "" if frame.failure is None else f" ({frame.failure.reason}: {frame.failure.message})"
+        return [f"Label: failed, in quarantine{why}.", f"Kept in {frame.folder}"]
     assert frame.label is not None
     label = read_label(frame.label)
     lines = [f"Label: accepted, energy {label.energy:.6f} eV."]
-    if math.isfinite(frame.error):
+    if math.isfinite(frame.force_rmse):
         lines.append(
-            f"The committee's force error on it, before training on it, was {milli(frame.error)} meV/Å (RMSE)."
+            f"The committee's force error on it, before training on it, was {milli(frame.force_rmse)} meV/Å (RMSE)."
         )
     return [*lines, f"Kept in {frame.label}"]
 
@@ -189,32 +179,25 @@ def _rank(values: Sequence[float], value: float) -> int:
     return 1 + sum(v > value for v in values)
 
 
-def _shards(root: Path, round: int) -> dict[str, Exploration]:
-    found = {}
-    for path in sorted((root / "snapshots").glob(f"r{round:03d}-*.h5")):
-        shard = read_exploration(path)
-        found[shard.walker.id] = shard
-    return found
-
-
 def _parse(snapshot_id: str) -> tuple[int, str, int]:
     """Round, walker and step of r003-w02-000150; an empty walker where it does not read so."""
     head, _, step = snapshot_id.rpartition("-")
-    round, _, walker = head.partition("-")
-    if round[:1] == "r" and round[1:].isdigit() and walker and step.isdigit():
-        return int(round[1:]), walker, int(step)
+    stem, _, walker = head.partition("-")
+    if stem[:1] == "r" and stem[1:].isascii() and stem[1:].isdigit() and walker and step.isascii() and step.isdigit():
+        return int(stem[1:]), walker, int(step)
     return -1, "", -1
 
 
-def _unknown(root: Path, given: str, asked: list[str]) -> InputError:
+def _unknown(record: CampaignRecord, given: str, asked: list[str]) -> InputError:
     """The error for an id that names nothing: the nearest right one, and what ids look like here."""
-    stems = [path.stem for path in sorted((root / "snapshots").glob("*.h5"))]
+    shards = {path.stem: path for path in record.paths.shards()}
+    stems, root = list(shards), record.folder
     if not stems:
         legal = f"Legal here: {asked[0]} to {asked[-1]}." if asked else "This campaign has no frames yet."
         return InputError(f'{root}: no snapshot "{given}"{nearest(given, asked) or "."} {legal}')
     head = given.rpartition("-")[0]
     stem = nearest(head, stems).partition('"')[2].partition('"')[0] or stems[0]
-    shard = read_exploration(root / "snapshots" / f"{stem}.h5")
+    shard = read_exploration(shards[stem])
     ids = [s.id for s in shard.snapshots]
     held = f"{stem} holds {ids[0]} to {ids[-1]}, {len(ids)} frames" if ids else f"{stem} holds no frames"
     _, walker, step = _parse(given)

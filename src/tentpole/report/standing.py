@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from tentpole.campaign import batches
-from tentpole.campaign.history import history, rounds_done
-from tentpole.campaign.rounds import criteria
-from tentpole.campaign.training import is_trained
-from tentpole.campaign.verdict import Evidence, evidence
-from tentpole.config.schema import CampaignConfig
+from tentpole.campaign.record import CampaignRecord, Evidence
 
 MEANING = {
     "CONVERGED": (
@@ -56,49 +49,41 @@ class Standing:
     advice: tuple[tuple[str, str], ...]
 
 
-def standing(root: Path, config: CampaignConfig, summary: dict[str, Any], example: str) -> Standing:
-    """Where the campaign in `root` stands. `example` is a snapshot's id for the advice, "" for none."""
-    verdict = summary["verdict"]
-    if verdict is None:
-        tests = evidence(history(root, config), criteria(config))
+def standing(record: CampaignRecord, example: str) -> Standing:
+    """Where the campaign stands. `example` is a snapshot's id for the advice, "" for none."""
+    if record.verdict is None:
         return Standing(
             "",
             "Not finished",
-            f"there is no verdict yet: {under_way(root)}",
+            f"there is no verdict yet: {under_way(record)}",
             "The tests of convergence below are judged on the rounds that are done.",
-            tests,
-            advice(root, "", example),
+            record.tests,
+            advice(record, "", example),
         )
-    kind = verdict["kind"]
+    kind = record.verdict.kind
     title, meaning = MEANING[kind]
-    tests = tuple(Evidence(**entry) for entry in verdict["evidence"])
-    return Standing(kind, title, verdict["reason"], meaning, tests, advice(root, kind, example))
+    return Standing(kind, title, record.verdict.reason, meaning, record.tests, advice(record, kind, example))
 
 
-def under_way(root: Path) -> str:
-    """What an unfinished campaign is at, from the files of its current round."""
-    number = rounds_done(root)
+def under_way(record: CampaignRecord) -> str:
+    """What an unfinished campaign is at."""
+    number = record.state.current
     where = f"round {number}" if number else "round 0, the initial labels,"
-    if not batches.batch_path(root, number).exists():
-        return f"{where} is exploring" if number else f"{where} has not begun"
-    if not batches.is_closed(root, number):
-        return f"{where} is labelling"
-    if not is_trained(root, number):
-        return f"{where} is training"
-    return f"{where} is being judged"
+    words = {"not begun": "has not begun", "judging": "is being judged"}
+    return f"{where} {words.get(record.phase, f'is {record.phase}')}"
 
 
-def advice(root: Path, kind: str, example: str) -> tuple[tuple[str, str], ...]:
+def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, str], ...]:
     """How to go on from here."""
-    folder = shlex.quote(str(root))
+    folder, file = shlex.quote(str(record.folder)), record.paths.campaign_file
     go_on = f"tentpole run {folder}"
     first = {
         "": [("Go on where it stopped. Nothing is lost, and no label is computed twice", go_on)],
         "BUDGET": [
-            (f"Go on with a larger budget: raise [stop] in {root / 'campaign.toml'}, then", go_on),
+            (f"Go on with a larger budget: raise [stop] in {file}, then", go_on),
         ],
         "CONVERGED": [
-            (f"Aim lower: reduce [target] force_error_eV_per_A in {root / 'campaign.toml'}, then", go_on),
+            (f"Aim lower: reduce [target] force_error_eV_per_A in {file}, then", go_on),
         ],
     }
     steps = first.get(kind, [])

@@ -6,10 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tentpole.campaign.verdict import Evidence
-from tentpole.config.schema import CampaignConfig
+from tentpole.campaign.record import CampaignRecord, Evidence, FrameRecord, RoundRecord, Spread
 from tentpole.report.curves import PHASES
-from tentpole.report.frames import Frame, by_condition
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -49,30 +47,29 @@ def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
     return rows
 
 
-def tiles(summary: dict[str, Any], config: CampaignConfig) -> list[dict[str, Any]]:
+def tiles(record: CampaignRecord) -> list[dict[str, Any]]:
     """What stands at the top: a figure, its unit, a line below, and the share of a limit that is used."""
-    limits, rounds = summary["limits"], summary["rounds"]
-    explored = sum(r["done"] for r in rounds[1:])
-    errors = [r["validation_force_rmse"] for r in rounds if r["validation_force_rmse"] is not None]
-    fresh = [r["new_force_rmse"] for r in rounds if r["new_force_rmse"] is not None]
-    hours, core_hours = summary["hours"], summary["budget"]["used"]["core_hours"]
+    used, limits = record.budget.used, record.budget.limit
     found = [
-        _against("labels", summary["labels"], str(summary["labels"]), limits.get("labels")),
-        _against("rounds of exploration", explored, str(explored), limits.get("rounds")),
-        _against("hours of work", hours, number(hours, 2), limits.get("hours")),
-        _against("core-hours of workers", core_hours, number(core_hours, 2), limits.get("core_hours")),
+        _against("labels", record.labels, str(record.labels), limits["labels"]),
+        _against("rounds of exploration", used["rounds"], str(used["rounds"]), limits["rounds"]),
+        _against("hours of work", used["hours"], number(used["hours"], 2), limits["hours"]),
+        _against("core-hours of workers", used["core_hours"], number(used["core_hours"], 2), limits["core_hours"]),
     ]
-    target = f"target {1000 * config.target.force_error_eV_per_A:g} meV/Å"
+    errors = record.validation_errors
+    target = f"target {1000 * record.config.target.force_error_eV_per_A:g} meV/Å"
     if errors:
         below = target if len(errors) < 2 else f"at first {milli(errors[0])}; {target}"
         what = "force RMSE on the validation set"
         found.append({"value": milli(errors[-1]), "unit": "meV/Å", "what": what, "below": below})
+    fresh = [r.new_force_rmse for r in record.rounds if r.new_force_rmse is not None]
     if fresh:
         below = "last round, before training on them"
         what = "force RMSE on new labels"
         found.append({"value": milli(fresh[-1]), "unit": "meV/Å", "what": what, "below": below})
-    below = "none failed" if not summary["failed_labels"] else "kept in quarantine with the code's own output"
-    found.append({"value": str(summary["failed_labels"]), "unit": "", "what": "failed labels", "below": below})
+    failed = record.failed_labels
+    below = "kept in quarantine with the code's own output" if failed else "none failed"
+    found.append({"value": str(failed), "unit": "", "what": "failed labels", "below": below})
     return found
 
 
@@ -83,20 +80,25 @@ def _against(what: str, used: float, shown: str, limit: float | None) -> dict[st
     return {"value": shown, "unit": "", "what": what, "below": f"of at most {limit:g}", "share": 100 * share}
 
 
-def rounds(summary: dict[str, Any]) -> list[list[str]]:
+def rounds(record: CampaignRecord) -> list[list[str]]:
     """One line per round: candidates, labels, σ_F and gain of selected and remaining, errors."""
     rows, total = [], 0
-    for r in summary["rounds"]:
-        total += r["labels"]
-        sigma = [milli(r[f"force_std_{part}"].get("median")) for part in ("chosen", "remaining")]
-        gain = [number(r[f"gain_{part}"].get("median")) for part in ("chosen", "remaining")]
-        errors = [milli(r[key]) for key in ("new_force_rmse", "validation_force_rmse", "validation_energy_rmse")]
-        candidates = str(r["candidates"]) if r["round"] else "–"
-        rows.append([str(r["round"]), candidates, f"{r['labels']} of {r['asked']}", str(total), *sigma, *gain, *errors])
+    for r in record.rounds:
+        total += r.labels
+        facts = r.facts
+        sigma = [milli(_median(spread)) for spread in (facts.force_std_chosen, facts.force_std_remaining)]
+        gain = [number(_median(spread)) for spread in (facts.gain_chosen, facts.gain_remaining)]
+        errors = [milli(e) for e in (r.new_force_rmse, r.validation_force_rmse, r.validation_energy_rmse)]
+        candidates = str(facts.candidates) if r.name else "–"
+        rows.append([str(r.name), candidates, f"{r.labels} of {r.asked}", str(total), *sigma, *gain, *errors])
     return rows
 
 
-def groups(frames: Sequence[Frame]) -> list[dict[str, Any]]:
+def _median(spread: Spread | None) -> float | None:
+    return None if spread is None else spread.median
+
+
+def groups(frames: Sequence[FrameRecord]) -> list[dict[str, Any]]:
     """What was labelled, by round, the newest first; the initial structures and the validation set at the end."""
     names = list(dict.fromkeys(f.round for f in frames))
     order = sorted((n for n in names if isinstance(n, int)), reverse=True) + [n for n in names if isinstance(n, str)]
@@ -118,7 +120,7 @@ def groups(frames: Sequence[Frame]) -> list[dict[str, Any]]:
     return found
 
 
-def _row(frame: Frame) -> dict[str, str]:
+def _row(frame: FrameRecord) -> dict[str, str]:
     scores = frame.request.scores
     return {
         "id": frame.request.id,
@@ -127,16 +129,16 @@ def _row(frame: Frame) -> dict[str, str]:
         "largest": milli(scores.get("max_force_std")),
         "gain": number(scores.get("gain")),
         "audit": "audit" if frame.request.audit else "",
-        "outcome": frame.failure if frame.outcome == "failed" else frame.outcome,
+        "outcome": frame.outcome if frame.failure is None else frame.failure.reason,
         "state": frame.outcome,
-        "error": milli(frame.error),
+        "error": milli(frame.force_rmse),
         "reason": frame.request.reason.removeprefix("audit: "),
     }
 
 
-def conditions(frames: Sequence[Frame]) -> dict[str, Any]:
+def conditions(frames: Sequence[FrameRecord]) -> dict[str, Any]:
     """Labels per condition and round, with totals, and for shading each cell's share of the largest."""
-    counts = by_condition(frames)
+    counts = _by_condition(frames)
     columns = sorted({r for row in counts.values() for r in row})
     most = max((n for row in counts.values() for n in row.values()), default=1)
     rows = [
@@ -150,14 +152,25 @@ def conditions(frames: Sequence[Frame]) -> dict[str, Any]:
     return {"columns": columns, "rows": rows}
 
 
-def mishaps(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How often walkers were sent back, by reason and round."""
-    columns = [r["round"] for r in rounds if r["round"]]
-    reasons = sorted({reason for r in rounds for reason in r["mishaps"]})
-    rows = [
-        {"name": reason, "cells": [r["mishaps"].get(reason, 0) for r in rounds if r["round"]]} for reason in reasons
-    ]
-    return {"columns": columns, "rows": [row | {"total": sum(row["cells"])} for row in rows]}
+def _by_condition(frames: Sequence[FrameRecord]) -> dict[str, dict[int, int]]:
+    """How many labels each condition was given per round of exploration, failed ones not counted."""
+    counts: dict[str, dict[int, int]] = {}
+    for frame in frames:
+        if isinstance(frame.round, int) and frame.round > 0 and frame.outcome == "accepted":
+            row = counts.setdefault(frame.condition, {})
+            row[frame.round] = row.get(frame.round, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def mishaps(rounds: Sequence[RoundRecord]) -> dict[str, Any]:
+    """How often walkers were reset, by reason and round."""
+    explored = [r for r in rounds if r.name]
+    reasons = sorted({reason for r in explored for reason in r.facts.mishaps})
+    rows = []
+    for reason in reasons:
+        cells = [r.facts.mishaps.get(reason, 0) for r in explored]
+        rows.append({"name": reason, "cells": cells, "total": sum(cells)})
+    return {"columns": [r.name for r in explored], "rows": rows}
 
 
 def times(seconds: dict[str, float]) -> list[dict[str, Any]]:
@@ -180,18 +193,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def seconds_per_round(events: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """Seconds of each phase per round. Labelling names no round: it belongs to the one then under way."""
-    current, found = 0, [dict[str, float]()]
-    for event in events:
-        if event["event"] == "round done":
-            current = int(event["round"]) + 1
-        if event["event"] == "phase":
-            given = event.get("round")
-            place = current if given is None else int(given)
-            found += [{} for _ in range(place + 1 - len(found))]
-            phase = event["phase"]
-            found[place][phase] = found[place].get(phase, 0.0) + float(event["seconds"])
-    return found

@@ -1,0 +1,294 @@
+"""What a round writes down and its readers read: frozen facts with their JSON, format version 1.
+
+BatchFacts stand in batch.json beside the requests, RoundOutcome is labels.json, RoundEnd is done.json. `to_json` gives
+what those files hold; `from_json` reads them, and takes a key that a file of the same version lacks for its default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tentpole.committee.calibration import Calibration
+from tentpole.records import FloatArray
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean, 5th percentile, median and 95th percentile of a quantity over frames."""
+
+    mean: float
+    p05: float
+    median: float
+    p95: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Spread | None:
+        """The spread of `values`; None for no values."""
+        if not len(values):
+            return None
+        array: FloatArray = np.asarray(values, dtype=float)
+        low, middle, high = np.quantile(array, [0.05, 0.5, 0.95])
+        return Spread(float(array.mean()), float(low), float(middle), float(high))
+
+    @staticmethod
+    def from_json(content: Mapping[str, float]) -> Spread | None:
+        """As batch.json keeps it: an empty table for no frames."""
+        return Spread(**content) if content else None
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFrame:
+    """A frame that was queued for a label and then dropped.
+
+    force_std (eV/Å), gain : before and after the labels of the round before; None where it could not be scored again.
+    """
+
+    id: str
+    force_std: tuple[float, float | None]
+    gain: tuple[float, float | None]
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As batch.json and the journal keep it."""
+        return {"id": self.id, "force_std": [*self.force_std], "gain": [*self.gain], "reason": self.reason}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> DroppedFrame:
+        """As `to_json` wrote it."""
+        (before, after), (was, now) = content["force_std"], content["gain"]
+        return DroppedFrame(content["id"], (before, after), (was, now), content["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """How a batch came about; all empty for the initial structures and the validation set.
+
+    candidates, chosen : frames that could be scored, and those that were picked; by_condition : picked per condition.
+    force_std_*, gain_* : σ_F (eV/Å) and gain of the picked frames and of those that remain.
+    mishaps : resets of walkers by reason; unhealthy : all of them, plain_unhealthy : those of unbiased walkers;
+    intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
+    first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
+    """
+
+    candidates: int = 0
+    chosen: int = 0
+    by_condition: Mapping[str, int] = field(default_factory=dict)
+    force_std_chosen: Spread | None = None
+    force_std_remaining: Spread | None = None
+    gain_chosen: Spread | None = None
+    gain_remaining: Spread | None = None
+    mishaps: Mapping[str, int] = field(default_factory=dict)
+    unhealthy: int = 0
+    plain_unhealthy: int = 0
+    intervals: int = 0
+    bias_strength_eV: Mapping[str, float | None] = field(default_factory=dict)
+    first_key: str = ""
+    queued: int | None = None
+    dropped: tuple[DroppedFrame, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As batch.json keeps them: nothing for a batch without exploration."""
+        if not self.bias_strength_eV:
+            return {}
+        spreads = ("force_std_chosen", "force_std_remaining", "gain_chosen", "gain_remaining")
+        plain = ("candidates", "chosen", "unhealthy", "plain_unhealthy", "intervals", "first_key")
+        content: dict[str, Any] = {name: getattr(self, name) for name in plain}
+        for name in ("by_condition", "mishaps", "bias_strength_eV"):
+            content[name] = dict(getattr(self, name))
+        for name in spreads:
+            content[name] = _table(getattr(self, name))
+        if self.queued is not None:
+            content |= {"queued": self.queued, "dropped": [frame.to_json() for frame in self.dropped]}
+        return content
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> BatchFacts:
+        """As `to_json` wrote them."""
+        return BatchFacts(
+            candidates=content.get("candidates", 0),
+            chosen=content.get("chosen", 0),
+            by_condition=content.get("by_condition", {}),
+            force_std_chosen=Spread.from_json(content.get("force_std_chosen", {})),
+            force_std_remaining=Spread.from_json(content.get("force_std_remaining", {})),
+            gain_chosen=Spread.from_json(content.get("gain_chosen", {})),
+            gain_remaining=Spread.from_json(content.get("gain_remaining", {})),
+            mishaps=content.get("mishaps", {}),
+            unhealthy=content.get("unhealthy", 0),
+            plain_unhealthy=content.get("plain_unhealthy", 0),
+            intervals=content.get("intervals", 0),
+            bias_strength_eV=content.get("bias_strength_eV", {}),
+            first_key=content.get("first_key", ""),
+            queued=content.get("queued"),
+            dropped=tuple(DroppedFrame.from_json(frame) for frame in content.get("dropped", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameError:
+    """Committee mean against one label.
+
+    force_mse : mean squared error of the force components, (eV/Å)². energy_error : signed, eV/atom. force_std : mean
+    disagreement, eV/Å. max_force_std, max_force_error : the largest over atoms, eV/Å.
+    """
+
+    force_mse: float
+    energy_error: float
+    force_std: float
+    max_force_std: float
+    max_force_error: float
+
+    @property
+    def force_rmse(self) -> float:
+        """Root mean squared error of the force components, eV/Å."""
+        return math.sqrt(self.force_mse)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """Errors of a committee on labelled frames.
+
+    force_rmse (eV/Å) over all components, energy_rmse (eV/atom): None for no frames. frames : by label name.
+    elements : force RMSE in eV/Å per element. likeness : in words, how far the members still differ.
+    parity : (n, 2) pairs of reference and prediction, force components in eV/Å, a sample.
+    """
+
+    force_rmse: float | None
+    energy_rmse: float | None
+    frames: Mapping[str, FrameError]
+    elements: Mapping[str, float]
+    likeness: str
+    parity: FloatArray
+
+    def to_json(self) -> dict[str, Any]:
+        """As labels.json and done.json keep them."""
+        return {
+            "force_rmse_eV_per_A": self.force_rmse,
+            "energy_rmse_eV_per_atom": self.energy_rmse,
+            "frames": {name: asdict(frame) for name, frame in self.frames.items()},
+            "elements": dict(self.elements),
+            "likeness": self.likeness,
+            "parity": self.parity.tolist(),
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> ErrorFacts | None:
+        """As `to_json` wrote them; None where nothing was judged."""
+        if "frames" not in content:
+            return None
+        return ErrorFacts(
+            content.get("force_rmse_eV_per_A"),
+            content.get("energy_rmse_eV_per_atom"),
+            {name: FrameError(**frame) for name, frame in content["frames"].items()},
+            content.get("elements", {}),
+            content.get("likeness", ""),
+            np.asarray(content.get("parity", []), dtype=float).reshape(-1, 2),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SigmaScale:
+    """A calibrated disagreement: the fit, the σ (eV/Å) below which errors stay within the target, and it in words."""
+
+    fit: Calibration
+    threshold_eV_per_A: float | None
+    words: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As done.json keeps it."""
+        return {"fit": asdict(self.fit), "threshold_eV_per_A": self.threshold_eV_per_A, "words": self.words}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> SigmaScale | None:
+        """As `to_json` wrote it; None for an empty table."""
+        if not content:
+            return None
+        return SigmaScale(Calibration(**content["fit"]), content["threshold_eV_per_A"], content["words"])
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFacts:
+    """Conformal calibration on the validation set.
+
+    largest : the largest atomic σ_F of a frame against its largest error. frames : the mean σ_F of a frame, what rules
+    look at, against its force RMSE, what the target bounds.
+    """
+
+    largest: SigmaScale
+    frames: SigmaScale | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As done.json keeps them."""
+        content = self.largest.to_json()
+        return content if self.frames is None else {**content, "frames": self.frames.to_json()}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> CalibrationFacts | None:
+        """As `to_json` wrote them; None for an empty table."""
+        largest = SigmaScale.from_json({key: value for key, value in content.items() if key != "frames"})
+        return None if largest is None else CalibrationFacts(largest, SigmaScale.from_json(content.get("frames", {})))
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOutcome:
+    """What came of a batch: names of accepted labels in batch order, names of what failed, and how far the committee of
+    the round before was off on the new labels (`errors`; None where none judged them). coverage : the share of them
+    within the error that its calibration promised; None: no promise."""
+
+    accepted: tuple[str, ...]
+    failed: tuple[str, ...]
+    errors: ErrorFacts | None = None
+    coverage: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As labels.json keeps it."""
+        facts = {} if self.errors is None else {**self.errors.to_json(), "coverage": self.coverage}
+        return {"version": VERSION, "accepted": [*self.accepted], "failed": [*self.failed], "facts": facts}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> RoundOutcome:
+        """As `to_json` wrote it."""
+        facts = content["facts"]
+        return RoundOutcome(
+            tuple(content["accepted"]), tuple(content["failed"]), ErrorFacts.from_json(facts), facts.get("coverage")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnd:
+    """The committee made after a round on the validation set; both None where there is no such set."""
+
+    validation: ErrorFacts | None = None
+    calibration: CalibrationFacts | None = None
+
+    @property
+    def force_rmse(self) -> float:
+        """Force RMSE (eV/Å) on the validation set; NaN where there is none."""
+        value = None if self.validation is None else self.validation.force_rmse
+        return math.nan if value is None else float(value)
+
+    def to_json(self) -> dict[str, Any]:
+        """As done.json keeps it."""
+        content: dict[str, Any] = {"version": VERSION}
+        for name in ("validation", "calibration"):
+            if (part := getattr(self, name)) is not None:
+                content[name] = part.to_json()
+        return content
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> RoundEnd:
+        """As `to_json` wrote it."""
+        return RoundEnd(
+            ErrorFacts.from_json(content.get("validation", {})),
+            CalibrationFacts.from_json(content.get("calibration", {})),
+        )
+
+
+def _table(spread: Spread | None) -> dict[str, float]:
+    return {} if spread is None else asdict(spread)

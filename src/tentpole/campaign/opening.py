@@ -1,0 +1,131 @@
+"""Opening a campaign for a driver: the folder's lock, its settings, its journal, its reference, its workers."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tentpole.campaign.batches import Method
+from tentpole.campaign.context import Context, workers_of
+from tentpole.campaign.folder import (
+    FolderIdentity,
+    adopt_reference,
+    locate,
+    refuse_edits,
+    settings_hash,
+    settings_to_record,
+    settle,
+)
+from tentpole.campaign.ledger import Ledger
+from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.state import RoundState
+from tentpole.campaign.usage import Usage
+from tentpole.committee.foundation_models import check_species
+from tentpole.config.loading import starting_structures
+from tentpole.config.schema import CampaignConfig
+from tentpole.errors import InputError, StateError
+from tentpole.execution.metering import metered
+from tentpole.labeling import references
+from tentpole.labeling.references import Reference
+from tentpole.progress import NoProgress, ProgressListener
+from tentpole.storage.journal import Journal, read
+from tentpole.storage.lock import Lock
+
+FEWEST_LABELS = 2
+"""One trains, one is held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A campaign that a driver holds: what its steps work with, and the lock and the meter to give back."""
+
+    context: Context
+    lock: Lock
+    meter: ExitStack
+
+
+def open_campaign(
+    source: CampaignConfig | Path | str, folder: Path | str | None, progress: ProgressListener | None
+) -> Opened:
+    """Take a campaign folder, new or old, for one driver; arguments and errors are those of `Campaign`."""
+    given, root = locate(source, folder)
+    lock, meter = Lock(root), ExitStack()
+    try:
+        context = _context(given, CampaignPaths(root), progress or NoProgress())
+        meter.enter_context(metered(root, context.ledger.driver))
+        return Opened(context, lock, meter)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def refuse_hopeless(state: RoundState) -> None:
+    """Raises StateError where round 0 is closed with fewer labels than a committee can be made of."""
+    if not state.is_closed(0) or not state.is_decided(0):
+        return
+    accepted, asked = len(state.outcome(0).accepted), state.batch(0).asked
+    if accepted < FEWEST_LABELS:
+        raise StateError(
+            f"{state.paths.root}: {accepted} of {asked} initial labels were accepted, and a "
+            f"committee needs at least {FEWEST_LABELS}. Why they failed: {state.paths.quarantine}. Correct the "
+            "reference or the initial structures, then start again in another folder."
+        )
+
+
+def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: ProgressListener) -> Context:
+    config = settle(given, paths)
+    starts = starting_structures(config, paths.campaign_file)
+    elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
+    for name in config.committee.foundations:
+        check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
+    reference = references.load(config.reference, elements)
+    method = Method(reference.hash, config.charge, config.multiplicity)
+    state = RoundState(paths, method, config.validation.kind != "none")
+    refuse_hopeless(state)
+    _refuse_other_physics(state, reference)
+    config = adopt_reference(config, paths)
+    journal = Journal(paths.journal)
+    try:
+        events = read(paths.journal)
+        settings = settings_to_record(config, paths.root)
+        recorded = [event["settings"] for event in events if event["event"] == "settings"]
+        if recorded:
+            refuse_edits(paths, recorded[-1], settings)
+        facts = {"reference": reference.hash, "config": settings_hash(settings)}
+        ledger = Ledger(paths, journal, Usage(events), **facts)
+        _record_settings(journal, recorded, settings)
+    except BaseException:
+        journal.close()
+        raise
+    return Context(
+        config=config,
+        paths=paths,
+        folder=FolderIdentity.of(paths.root),
+        journal=journal,
+        progress=progress,
+        reference=reference,
+        starts=starts,
+        workers=workers_of(config, paths),
+        state=state,
+        ledger=ledger,
+    )
+
+
+def _record_settings(journal: Journal, recorded: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+    """Keep the configuration in the journal: at the first start, and whenever it has changed since."""
+    if not recorded or recorded[-1] != settings:
+        journal.append("settings", settings=settings)
+
+
+def _refuse_other_physics(state: RoundState, reference: Reference) -> None:
+    """Raises InputError where the folder's labels are of another reference hash: they would mix with new ones."""
+    accepted = state.outcome(0).accepted if state.is_closed(0) else ()
+    before = {name.partition("-")[2] for name in accepted}
+    if before - {reference.hash}:
+        raise InputError(
+            f'{state.paths.root}: its labels are of reference {", ".join(sorted(before))}, but "{reference.name}" is '
+            f"{reference.hash} now: its parameters, potentials or program version have changed. Labels of different "
+            "physics never train one model: restore what changed, or start another campaign with another --dir."
+        )

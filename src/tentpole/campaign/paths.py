@@ -1,0 +1,147 @@
+"""Where everything lies in a campaign folder: the one place that spells file names of rounds, models and shards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tentpole.execution.metering import SPENT
+from tentpole.storage.labels import label_path
+from tentpole.storage.lock import LOCK_FILE
+
+CAMPAIGN_FILE = "campaign.toml"
+VALIDATION = "validation"
+"""Name of the fixed set's batch, which belongs to round 0."""
+
+BatchName = int | str
+"""A round's number, or VALIDATION."""
+
+_SHARD = re.compile(r"r(\d+)-(.+)\.h5")
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPaths:
+    """The file names of the campaign folder `root`. Nothing here reads or writes.
+
+    >>> CampaignPaths(Path("runs/si")).batch(3).as_posix()
+    'runs/si/rounds/r003/batch.json'
+    """
+
+    root: Path
+
+    @property
+    def campaign_file(self) -> Path:
+        """The resolved configuration."""
+        return self.root / CAMPAIGN_FILE
+
+    @property
+    def journal(self) -> Path:
+        """Every fact, appended."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Host and process of the driver that works here."""
+        return self.root / LOCK_FILE
+
+    @property
+    def verdict(self) -> Path:
+        """How the campaign ended."""
+        return self.root / "verdict.json"
+
+    @property
+    def structures(self) -> Path:
+        """Copies of the starting structures and of given frames."""
+        return self.root / "structures"
+
+    @property
+    def references(self) -> Path:
+        """The copy of a reference file that does not ship with Tentpole."""
+        return self.root / "reference"
+
+    @property
+    def quarantine(self) -> Path:
+        """One folder for each structure whose label failed."""
+        return self.root / "quarantine"
+
+    @property
+    def work(self) -> Path:
+        """Folders of the labels that are being computed."""
+        return self.root / "work"
+
+    @property
+    def spent(self) -> Path:
+        """Core-seconds of jobs under way."""
+        return self.root / SPENT
+
+    @property
+    def snapshots(self) -> Path:
+        """The explored frames of all walkers and rounds."""
+        return self.root / "snapshots"
+
+    @property
+    def walkers(self) -> Path:
+        """Checkpoints of walkers within a round."""
+        return self.root / "walkers"
+
+    @property
+    def report(self) -> Path:
+        """The page and its figures."""
+        return self.root / "report"
+
+    def queue_logs(self, what: str) -> Path:
+        """Parsl's logs of the queue that is used for labels or for training."""
+        return self.root.resolve() / "parsl" / what
+
+    def batch(self, name: BatchName) -> Path:
+        """What was asked, and why."""
+        return self._round(name) / "batch.json"
+
+    def outcome(self, name: BatchName) -> Path:
+        """Which labels were accepted, which failed, and the errors on the new ones."""
+        return self._round(name) / "labels.json"
+
+    def end(self, number: int) -> Path:
+        """Validation and calibration: the file that ends a round."""
+        return self._round(number) / "done.json"
+
+    def models(self, number: int) -> Path:
+        """The committee that was trained in a round."""
+        return self.root / "models" / _stem(number)
+
+    def shard(self, number: int, walker: str) -> Path:
+        """The snapshots of one walker in one round."""
+        return self.snapshots / f"{_stem(number)}-{walker}.h5"
+
+    def earlier_shards(self, number: int, walker: str) -> tuple[Path, ...]:
+        """The shards of one walker from the rounds before `number`, the newest first."""
+        return tuple(self.shard(before, walker) for before in range(number - 1, 0, -1))
+
+    def shards(self, number: int | None = None) -> list[Path]:
+        """The shards that are there, of one round or of all, in the order of their names."""
+        found = [path for path in sorted(self.snapshots.glob("r*.h5")) if _SHARD.fullmatch(path.name)]
+        return found if number is None else [p for p in found if p.name.startswith(f"{_stem(number)}-")]
+
+    def checkpoint(self, walker: str) -> Path:
+        """The state of a walker within a round, to go on from."""
+        return self.walkers / f"{walker}.h5"
+
+    def steps_done(self, walker: str) -> Path:
+        """A small text file, steps done so far: for the screen only, never read back as state."""
+        return self.walkers / f"{walker}.progress"
+
+    def label(self, name: str) -> Path:
+        """The file of one label, by the label's name (structure hash, reference hash)."""
+        return label_path(self.root, *name.split("-"))
+
+    def failure(self, name: str) -> Path:
+        """Why a label failed."""
+        return self.quarantine / name / "reason.json"
+
+    def _round(self, name: BatchName) -> Path:
+        return self.root / "rounds" / (_stem(name) if isinstance(name, int) else name)
+
+
+def _stem(number: int) -> str:
+    return f"r{number:03d}"

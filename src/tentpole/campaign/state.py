@@ -1,0 +1,174 @@
+"""Where a campaign stands, read from its files: which round is under way, what waits for a label, what is known.
+
+Nothing here writes. Files of closed rounds never change: each is read once and kept, by its size and times on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tentpole.campaign.batches import Batch, BatchRecord, Method, Request, labels_of, pending, read_batch, read_outcome
+from tentpole.campaign.facts import RoundEnd, RoundOutcome
+from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
+from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
+from tentpole.errors import StateError
+from tentpole.records import Label
+from tentpole.storage.atomic import read_json
+
+T = TypeVar("T")
+
+
+class FileCache:
+    """What files hold, kept until a file's size, time of change or identity differs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Path, str], tuple[tuple[int, int, int], Any]] = {}
+
+    def read(self, path: Path, what: str, parse: Callable[[], T]) -> T:
+        """`parse()`, or what it gave before where `path` is unchanged. `what` tells several views of one file apart."""
+        status = path.stat()
+        identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+        kept = self._kept.get((path, what))
+        if kept is None or kept[0] != identity:
+            kept = (identity, parse())
+            self._kept[path, what] = kept
+        found: T = kept[1]
+        return found
+
+    def drop(self, path: Path, what: str) -> None:
+        """Keep this no longer."""
+        self._kept.pop((path, what), None)
+
+
+@dataclass
+class RoundState:
+    """The rounds of one campaign. validation : whether round 0 has the fixed set's batch too. keep_batches : whether
+    structures of rounds that are done are kept in memory, for readers that come back to them."""
+
+    paths: CampaignPaths
+    method: Method
+    validation: bool
+    keep_batches: bool = False
+    _files: FileCache = field(default_factory=FileCache, repr=False)
+    _done: int = field(default=0, repr=False)
+    _missing: list[BatchName] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at every round again: which are done, and which closed ones have lost label files."""
+        self._done = 0
+        there = {path.stem for path in (self.paths.root / "labels").glob("[0-9a-f][0-9a-f]/*.json")}
+        names = [name for number in range(self.current) for name in self.names(number)]
+        self._missing = [name for name in names if not there.issuperset(self.outcome(name).accepted)]
+
+    @property
+    def current(self) -> int:
+        """The first round that is not done."""
+        while self._is_done(self._done):
+            self._done += 1
+        return self._done
+
+    def names(self, number: int) -> list[BatchName]:
+        """The batches of a round."""
+        return [0, VALIDATION] if number == 0 and self.validation else [number]
+
+    def is_decided(self, name: BatchName) -> bool:
+        """Whether it is known which structures are asked for."""
+        return self.paths.batch(name).exists()
+
+    def is_closed(self, name: BatchName) -> bool:
+        """Whether every structure of the batch has an outcome that counts."""
+        return self.paths.outcome(name).exists()
+
+    def is_trained(self, number: int) -> bool:
+        """Whether this round has no need of training: its committee is whole, or it brought no labels."""
+        return is_whole(self.paths.models(number)) or not self.outcome(number).accepted
+
+    def batch(self, name: BatchName) -> Batch:
+        """The batch of a round with its structures; kept for the rounds that are not done."""
+        path = self.paths.batch(name)
+        if self.keep_batches or name in self.names(self._done):
+            return self._files.read(path, "batch", lambda: read_batch(self.paths, name, self.method))
+        self._files.drop(path, "batch")
+        return read_batch(self.paths, name, self.method)
+
+    def record(self, name: BatchName) -> BatchRecord:
+        """The batch of a round without its structures."""
+        return self._files.read(self.paths.batch(name), "record", lambda: BatchRecord.of(self.batch(name)))
+
+    def outcome(self, name: BatchName) -> RoundOutcome:
+        """What came of a closed batch."""
+        return self._files.read(self.paths.outcome(name), "outcome", lambda: read_outcome(self.paths, name))
+
+    def end(self, number: int) -> RoundEnd:
+        """Validation and calibration after a round that is done."""
+        path = self.paths.end(number)
+        return self._files.read(path, "end", lambda: RoundEnd.from_json(read_json(path)))
+
+    def open_batches(self) -> list[BatchName]:
+        """The batches that may lack a label: those decided of this round, and others whose label files are missing."""
+        return self.missing() + [name for name in self.names(self.current) if self.is_decided(name)]
+
+    def missing(self) -> list[BatchName]:
+        """Batches of rounds that are done whose label files were not all there at `refresh`, and are not now."""
+        self._missing = [
+            name
+            for name in self._missing
+            if not all(self.paths.label(label).exists() for label in self.outcome(name).accepted)
+        ]
+        return list(self._missing)
+
+    def waiting(self) -> list[Request]:
+        """The structures that have no outcome yet; [] also where none are decided."""
+        return [request for name in self.open_batches() for request in pending(self.paths, self.batch(name))]
+
+    def missing_requests(self) -> list[Request]:
+        """The structures of the rounds that are done whose labels are no longer there."""
+        return [request for name in self.missing() for request in pending(self.paths, self.batch(name))]
+
+    def asked(self) -> dict[str, Request]:
+        """All that wants or wanted a label in the open batches, answered or not, by label name."""
+        return {key: request for name in self.open_batches() for key, request in self.batch(name).by_name.items()}
+
+    def labels(self, last: int) -> list[Label]:
+        """The dataset after round `last`, in the order it grew."""
+        return [label for number in range(last + 1) for label in labels_of(self.paths, self.outcome(number))]
+
+    def conditions(self, last: int) -> list[str]:
+        """The condition of each label up to round `last`; "initial" for those from before any exploration."""
+        return list(self._conditions(last))
+
+    def _conditions(self, last: int) -> Iterator[str]:
+        for number in range(last + 1):
+            of = {frame.name: str(frame.condition or "initial") for frame in self.record(number).frames}
+            yield from (of[name] for name in self.outcome(number).accepted)
+
+    def count(self, last: int) -> int:
+        """How many labels the dataset after round `last` has."""
+        return sum(len(self.outcome(number).accepted) for number in range(last + 1))
+
+    def newest_models(self, last: int) -> Path:
+        """The committee's folder that is in force after round `last`: rounds without labels train none."""
+        for number in range(last, -1, -1):
+            if (self.paths.models(number) / COMMITTEE_FILE).exists():
+                return self.paths.models(number)
+        raise StateError(
+            f"{self.paths.root}: no committee has been trained up to round {last}. Start again in another folder."
+        )
+
+    def validation_error(self, number: int) -> float:
+        """Force RMSE (eV/Å) on the fixed set of the committee made after a round; NaN where there is none."""
+        return self.end(number).force_rmse if number >= 0 else math.nan
+
+    def _is_done(self, number: int) -> bool:
+        """All three files of a round that is done are there, and those of the validation set with round 0's."""
+        names = self.names(number)
+        if number == 0 and (self.is_decided(VALIDATION) or self.is_closed(VALIDATION)):
+            names = [0, VALIDATION]
+        return self.paths.end(number).exists() and all(self.is_decided(n) and self.is_closed(n) for n in names)

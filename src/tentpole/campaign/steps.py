@@ -1,0 +1,97 @@
+"""The steps of a round, each done once: decide a batch, close it, train, finish; and what is missing, made anew.
+
+What is done is known from the files alone: a step whose file is there is done, any other is done (again), with the same
+result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tentpole.campaign.ahead import Ahead, known_to
+from tentpole.campaign.batches import Request
+from tentpole.campaign.closing import close, finish, train_round
+from tentpole.campaign.context import Context
+from tentpole.campaign.dataset import covariance_of, fingerprint_rows
+from tentpole.campaign.deciding import decide
+from tentpole.campaign.exploring import walker_conditions
+from tentpole.campaign.judging import judge_rounds, out_of_time
+from tentpole.campaign.verdict import Verdict
+
+if TYPE_CHECKING:
+    from tentpole.labeling import Outcome
+
+
+def next_step(context: Context, ahead: Ahead) -> Verdict | None:
+    """Do the next thing that is not done. Returns the verdict where this ended the campaign: at the end of a
+    round, or where a limit of time has passed before something that takes long."""
+    state = context.state
+    number = state.current
+    for name in state.names(number):
+        if not state.is_decided(name):
+            if over := time_is_up(context):
+                return over
+            decide(context, ahead, name)
+            return None
+    for name in state.names(number):
+        if not state.is_closed(name):
+            close(context, name)
+            return None
+    if not state.is_trained(number):
+        if over := time_is_up(context):
+            return over
+        train_round(context, number)
+        return None
+    finish(context, number)
+    return judge_rounds(state, context.config, context.ledger)
+
+
+def make_missing(context: Context, ahead: Ahead) -> bool:
+    """Make anew, with the same result, what is missing of the rounds that are done; True where something was.
+
+    Files that were found damaged are deleted to that end.
+    """
+    state, config = context.state, context.config
+    for number in range(state.current):
+        walkers = walker_conditions(context) if number else []
+        if not all(context.paths.shard(number, walker).exists() for walker, _, _ in walkers):
+            _, rows = fingerprint_rows(config, state.labels(known_to(context, number)))
+            ahead.explore(number, covariance_of(config, rows))
+            return True
+        if not state.is_trained(number):
+            train_round(context, number)
+            return True
+    return False
+
+
+def time_is_up(context: Context) -> Verdict | None:
+    """BUDGET where a limit of time has passed, else None."""
+    return out_of_time(context.state, context.config, context.ledger)
+
+
+def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[Outcome]:
+    """Have the campaign's own workers label these; each outcome as it comes, until a limit of time passes."""
+    from tentpole.labeling import Task, label_all
+
+    limits = context.config.executor
+    tasks = [
+        Task(
+            context.root.resolve(),  # a worker elsewhere has another current folder
+            context.reference,
+            request.atoms,
+            request.charge,
+            request.multiplicity,
+            limits.label_time_limit_s,
+            limits.label_memory_limit_GB,
+            limits.persistent,
+        )
+        for request in requests
+    ]
+    return label_all(
+        tasks,
+        context.workers.labels,
+        attempts=limits.attempts,
+        submitted=ahead.start,  # labels come first where both share the workers
+        enough=lambda: time_is_up(context) is not None,
+    )

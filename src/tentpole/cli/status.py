@@ -1,0 +1,94 @@
+"""What `tentpole status` prints: rounds, errors, calibration, time, budget, verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from tentpole.campaign.record import CampaignRecord, Spread, Verdict
+
+
+def print_status(out: Console, record: CampaignRecord) -> None:
+    """Print where the campaign stands."""
+    out.print(_rounds(record))
+    out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
+    for line in [*_calibration(record), *_costs(record), *_progress(record)]:
+        out.print(escape(line), highlight=False)
+    if record.verdict is None:
+        out.print(f"No verdict yet. To go on: tentpole run {escape(str(record.folder))}", highlight=False)
+    else:
+        _print_verdict(out, record.verdict)
+
+
+def in_meV(value: float | None) -> str:
+    """An energy or a force in meV; - for nothing."""
+    return "-" if value is None else f"{1000 * value:.1f}"
+
+
+def _rounds(record: CampaignRecord) -> Table:
+    title = f"{record.config.name}: {record.labels} labels by {record.config.reference}"
+    table = Table(title=escape(title), title_justify="left")
+    for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
+        table.add_column(heading, justify="right")
+    for r in record.rounds:
+        table.add_row(
+            str(r.name),
+            f"{r.labels}/{r.asked}",
+            str(r.failed),
+            _median(r.facts.force_std_chosen),
+            _median(r.facts.force_std_remaining),
+            in_meV(r.new_force_rmse),
+            in_meV(r.validation_force_rmse),
+        )
+    return table
+
+
+def _median(spread: Spread | None) -> str:
+    return in_meV(None if spread is None else spread.median)
+
+
+def _calibration(record: CampaignRecord) -> list[str]:
+    lines = []
+    calibration = record.rounds[-1].calibration if record.rounds else None
+    if calibration is not None:
+        lines.append(f"Calibration of the largest atomic σ_F: {calibration.largest.words}")
+        if calibration.frames is not None:
+            lines.append(f"Calibration of a frame's mean σ_F: {calibration.frames.words}")
+    covered = [f"{r.coverage:.0%}" for r in record.rounds if r.coverage is not None]
+    if covered:
+        lines.append(f"New frames within the error promised a round before: {', '.join(covered)}")
+    return lines
+
+
+def _costs(record: CampaignRecord) -> list[str]:
+    seconds = record.usage.shares
+    total = sum(seconds.values()) or 1.0
+    waits = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
+    used = ", ".join(f"{name} {value:.0f}" for name, value in record.budget.core_seconds.items())
+    lines = [f"Time: {waits}", f"Core-seconds of workers: {used}"]
+    return lines + [f"{words}." for words in record.budget.words]
+
+
+def _progress(record: CampaignRecord) -> list[str]:
+    errors = record.validation_errors
+    if len(record.rounds) < 2 or not errors or not errors[-1] > 0:
+        return []
+    first, last = errors[0], errors[-1]
+    return [
+        f"Force RMSE on {record.validation_labels} held-out frames: {1000 * first:.1f} -> {1000 * last:.1f} "
+        f"meV/Å, {first / last:.2f} times lower"
+    ]
+
+
+def _print_verdict(out: Console, verdict: Verdict) -> None:
+    out.print(f"[bold]{verdict.kind}[/]: {escape(verdict.reason)}", highlight=False)
+    marks = {True: "[green]holds [/]", False: "[red]fails [/]", None: "[yellow]open  [/]"}
+    for test in verdict.evidence:
+        value = "-" if test.value is None else f"{test.value:.4g}"
+        bound = "-" if test.bound is None else f"{test.bound:.4g}"
+        note = f" ({escape(test.note)})" if test.note else ""
+        out.print(f"  {marks[test.holds]} {escape(test.test)}: {value}, bound {bound}{note}", highlight=False)
