@@ -1,6 +1,7 @@
 """The loop one step at a time, on files: label, train, score, select, and what each refuses."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +65,26 @@ def test_a_structure_that_the_reference_cannot_label_is_counted_with_its_reason(
     assert (counts.done, counts.failed) == (1, 1)
     assert len(read(tmp_path / "out.xyz", ":")) == 1
     assert list((tmp_path / "kept" / "quarantine").iterdir())
+
+
+def test_moments_are_labelled_from_where_they_are_asked_for_and_where_the_reference_has_spin(tmp_path: Path) -> None:
+    magnet = bulk("Ni")  # ASE's nickel carries 0.6 µB
+    write(tmp_path / "raw.extxyz", magnet)
+    (tmp_path / "spinful.py").write_text(
+        "from ase.calculators.emt import EMT\n\n\nclass Spinful(EMT):\n    pass\n"  # handed moments as any code is
+    )
+    (tmp_path / "own.toml").write_text('calculator = "spinful:Spinful"\nproperties = ["energy", "forces"]\n')
+
+    def labelled_from(moments: str | None) -> Any:
+        out, folder = tmp_path / "out.extxyz", tmp_path / "kept"
+        label_file(tmp_path / "raw.extxyz", f"{tmp_path}/own.toml", out, folder=folder, workers=1, moments=moments)
+        return read(out).arrays.get("initial_magmoms")
+
+    assert labelled_from(None) is None
+    assert labelled_from("from structure") == pytest.approx([0.6])
+    assert len(list((tmp_path / "kept" / "labels").glob("*/*.json"))) == 2
+    with pytest.raises(InputError, match="knows no magnetic moments"):
+        label_file(tmp_path / "raw.extxyz", "emt", tmp_path / "x", folder=tmp_path / "y", moments="Ni=0.6")
 
 
 def test_scored_frames_are_selected_in_order_with_reasons(labelled: Path, models: Path, tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import write
 
 from tentpole import Campaign
 from tentpole.campaign.folder import locate, settle, stored_config
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.config.checks import unreachable
-from tentpole.config.loading import dump, load
+from tentpole.config.loading import dump, load, starting_structures
 from tentpole.config.schema import CampaignConfig
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
@@ -73,6 +73,10 @@ def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
         ({"executor": {"kind": "slurn"}}, ["slurn", "slurm"]),
         ({"executor": {"persistent": True}}, ["executor.persistent", "emt", "socket"]),
         ({"executor": {"kind": "slurm", "wall": "1:00"}}, ["wall", 'did you mean "walltime"?']),
+        ({"magnetism": {"moments": {"Cu": 1.0}}}, ["magnetism", '"emt"', "espresso, vasp, aims, gpaw"]),
+        ({"magnetism": {"moments": {"cu": 1.0}}}, ["magnetism", '"cu" is no element', 'did you mean "Cu"?']),
+        ({"magnetism": {"moments": "from file"}}, ["magnetism.moments", "from structure"]),
+        ({"magnetism": {}}, ["magnetism.moments"]),
         ({"version": 99}, ["99", "1"]),
     ],
 )
@@ -201,6 +205,29 @@ def test_charge_and_spin_have_no_default_where_the_reference_requires_them(campa
     text = refused(campaign_file(reference="xtb", charge=1, multiplicity=1, structures=[{"file": "water.xyz"}]))
     assert "multiplicity" in text
     assert "electrons" in text
+
+
+def test_moments_are_those_stated_and_belong_to_the_campaign(campaign_file: Make, tmp_path: Path) -> None:
+    write(tmp_path / "fe.extxyz", bulk("Fe", cubic=True))  # ASE's iron carries 2.3 µB
+    write(tmp_path / "cr.extxyz", bulk("Cr", cubic=True))
+    iron = {"reference": "vasp", "charge": 0, "structures": [{"file": "fe.extxyz"}]}
+    silent = campaign_file(**iron)
+    assert not starting_structures(load(silent), silent)["fe"].has("initial_magmoms")
+    _, root = open_folder(silent, tmp_path / "silent")
+    with pytest.raises(InputError, match="magnetism"):
+        open_folder(campaign_file(**iron, magnetism={"moments": {"Fe": 2.5}}), root)
+    for moments, found in (({"Fe": 2.5}, [2.5, 2.5]), ("from structure", [2.3, 2.3])):
+        path = campaign_file(**iron, magnetism={"moments": moments})
+        _, root = open_folder(path, tmp_path / f"run{found[0]}")
+        for place in (path, root / "campaign.toml"):
+            start = starting_structures(load(place), place)["fe"]
+            assert start.get_initial_magnetic_moments().tolist() == found
+    both = [{"file": "fe.extxyz"}, {"file": "cr.extxyz"}]
+    text = refused(campaign_file(**iron | {"structures": both}, magnetism={"moments": "from structure"}))
+    assert "structures.1.file" in text
+    assert "no initial_magmoms" in text
+    text = refused(campaign_file(**iron | {"structures": both[1:]}, magnetism={"moments": {"Fe": 2.5}}))
+    assert "give no atom" in text
 
 
 @pytest.mark.parametrize("kind", ["nan", "empty", "not a structure"])

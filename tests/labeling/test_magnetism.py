@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from tests.labeling.test_espresso import PSEUDO, espresso, real  # noqa: F401
 
 from tentpole.errors import InputError, LabelError
 from tentpole.labeling import Reference, Task, compute, load
@@ -20,6 +20,8 @@ from tentpole.labeling.socket_program import key
 from tentpole.storage.labels import find_label, read_label
 from tentpole.storage.structures import read_structures, write_frames
 
+PSEUDO = Path("/usr/share/espresso/pseudo")  # where Debian's quantum-espresso-data puts them
+real = pytest.mark.skipif(shutil.which("pw.x") is None or not PSEUDO.is_dir(), reason="pw.x is not installed")
 IRON = bulk("Fe", "bcc", a=2.87, cubic=True)
 IRON.set_initial_magnetic_moments(None)
 CHROMIUM = bulk("Cr", "bcc", a=2.95, cubic=True)
@@ -265,12 +267,15 @@ Cr = "Cr.pbe-spn-kjpaw_psl.1.0.0.UPF"
     ids=["iron", "chromium"],
 )
 def test_iron_ends_ferromagnetic_and_chromium_antiferromagnetic(
-    espresso: Any,  # noqa: F811
+    machine: Any,
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     start: Atoms,
     total: tuple[float, float],
     absolute: tuple[float, float],
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in a worker
+    machine.configure(f"[espresso]\ncommand = pw.x\npseudo_dir = {PSEUDO}\n")
     path = tmp_path / "quick.toml"
     path.write_text(f"{QUICK}[accept]\nmagnetization = {list(total)}\nabsolute_magnetization = {list(absolute)}\n")
     moved = start.copy()

@@ -106,6 +106,58 @@ def test_a_file_of_ones_own_is_part_of_the_hash(tmp_path: Path, monkeypatch: pyt
     assert load(path).hash != before
 
 
+def test_a_calculator_of_ones_own_may_stand_beside_its_file_and_that_of_a_child(tmp_path: Path) -> None:
+    (tmp_path / "beside_its_toml.py").write_text(
+        "import sibling_of_it\nfrom ase.calculators.emt import EMT\n\n\ndef make():\n    return EMT()\n"
+    )
+    (tmp_path / "sibling_of_it.py").write_text("")
+    text = 'calculator = "beside_its_toml:make"\nproperties = ["energy", "forces"]\n[parameters]\n'
+    reference = load(own(tmp_path, text))
+    assert reference.code.configuration(reference.import_path).found == ("Python module beside_its_toml",)
+    (tmp_path / "below").mkdir()
+    child = load(own(tmp_path / "below", 'parent = "../mine.toml"\n', "child"))
+    assert child.hash == reference.hash
+    script = (
+        "import sys, pickle; from ase.build import bulk; reference = pickle.load(sys.stdin.buffer);"
+        "print(reference.calculator(atoms=bulk('Cu')).get_potential_energy(bulk('Cu')))"
+    )
+    elsewhere = subprocess.run(  # a worker: another process, another folder
+        [sys.executable, "-c", script],
+        input=pickle.dumps(child),
+        capture_output=True,
+        check=True,
+        env=dict(os.environ),
+        cwd="/",
+    )
+    assert float(elsewhere.stdout) == pytest.approx(-0.0057, abs=1e-3)
+    module = tmp_path / "beside_its_toml.py"
+    module.write_text(module.read_text() + "# changed\n")
+    assert load(tmp_path / "mine.toml").hash != reference.hash
+
+
+def test_a_module_of_ones_own_that_is_called_like_another_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "json").mkdir()
+    (tmp_path / "json" / "__init__.py").write_text("def make():\n    pass\n")
+    reference = load(own(tmp_path, 'calculator = "json:make"\nproperties = ["energy", "forces"]\n'))
+    with pytest.raises(InputError, match="another module is called json here"):
+        reference.calculator(atoms=WATER)
+    (tmp_path / "ase.py").write_text("")
+    load(own(tmp_path, 'parent = "emt"\n')).calculator(atoms=WATER)
+
+
+def test_nobody_is_told_to_install_a_package_by_the_name_of_their_own_file(tmp_path: Path) -> None:
+    reference = load(own(tmp_path, 'calculator = "mycalc:make"\nproperties = ["energy", "forces"]\n'))
+    said = reference.code.configuration(reference.import_path)
+    assert (said.missing, said.add) == (("Python module mycalc",), "")
+    assert said.advice.startswith("Put mycalc.py beside the reference file")
+    for asked in (lambda: reference.hash, lambda: reference.calculator(atoms=WATER)):
+        with pytest.raises(InputError, match=r"Put mycalc\.py beside") as error:
+            asked()
+        assert "pip" not in str(error.value)
+    known = load(own(tmp_path, 'calculator = "tblite.nowhere:make"\nproperties = ["energy", "forces"]\n'))
+    assert known.code.configuration(known.import_path).advice == 'pip install "tentpole[xtb]"'
+
+
 def test_a_calculator_that_cannot_be_imported_says_how_to_get_it(tmp_path: Path) -> None:
     path = own(tmp_path, 'calculator = "ase.calculators.emt:ETM"\nproperties = ["energy", "forces"]\n')
     with pytest.raises(InputError, match="has no attribute 'ETM'"):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 
 from tentpole.errors import InputError, StateError
-from tentpole.records import Dataset, Label, structure_hash
+from tentpole.records import Dataset, Label, bare, structure_hash
 from tentpole.storage import journal
 from tentpole.storage.atomic import atomic_write, os, read_json, write_json
 from tentpole.storage.journal import Journal
@@ -65,6 +66,29 @@ def test_structure_hash_tells_charge_and_spin_and_the_last_bit() -> None:
     names = {structure_hash(atoms), structure_hash(moved), structure_hash(atoms, 1, 2), structure_hash(atoms, 1, 1)}
     assert len(names) == 4
     assert structure_hash(atoms) == structure_hash(atoms.copy())
+
+
+def test_starting_moments_are_in_the_hash_and_without_them_it_is_what_it_always_was() -> None:
+    oxide = Atoms("FeO", [[0, 0, 0], [1.5, 0, -0.25]], cell=[4, 5, 6], pbc=[True, True, False])
+    assert structure_hash(oxide) == "adfee061bc04a9e4b65608013fc6a13f"
+    assert structure_hash(oxide, 1, 2) == "85bc1c7d71e57dc0dd56bae2ea17ba42"
+    up, down, none, vectors = (
+        Atoms(oxide, magmoms=m) for m in ([2.5, -0.0], [-2.5, 0.0], [0, 0], [[0, 0, 1.0], [0, 0, 0]])
+    )
+    assert len({structure_hash(oxide), structure_hash(up), structure_hash(down)}) == 3
+    assert structure_hash(none) == structure_hash(vectors) == structure_hash(oxide)
+    assert structure_hash(bare(up)) == structure_hash(up) == structure_hash(Atoms(oxide, magmoms=[2.5, 0]))
+
+
+def test_a_label_keeps_its_starting_moments(tmp_path: Path) -> None:
+    magnet = Atoms("Fe2", [[0, 0, 0], [2, 0, 0]], magmoms=[2.5, -2.5])
+    label = Label(structure_hash(magnet), "ref", magnet, -1.0, np.zeros((2, 3)))
+    read = read_label(write_label(tmp_path, label))
+    assert structure_hash(read.atoms) == label.structure
+    plain = Label(structure_hash(molecule("H2O")), "ref", molecule("H2O"), -1.0, np.zeros((3, 3)))
+    path = write_label(tmp_path, plain)
+    assert "magmoms" not in path.read_text()
+    assert not read_label(path).atoms.has("initial_magmoms")
 
 
 def test_labels_of_two_references_do_not_mix() -> None:

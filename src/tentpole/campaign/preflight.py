@@ -91,8 +91,9 @@ def _reference(config: CampaignConfig, source: Path) -> Line:
     except TentpoleError as error:
         return Line(what, False, str(error))
     if not found.ok:
-        add = found.configuration.add
-        return Line(what, False, f"{found.reason}: {found.message}" + (f"\nAdd to ASE's config:\n{add}" if add else ""))
+        add, advice = found.configuration.add, found.configuration.advice
+        lines = f"\nAdd to ASE's config:\n{add}" if add else f"\n{advice}" if advice else ""
+        return Line(what, False, f"{found.reason}: {found.message}{lines}")
     words = (
         f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å; {found.seconds:.3g} s a label, "
         f"{found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"

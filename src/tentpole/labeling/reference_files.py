@@ -80,7 +80,8 @@ def read(name_or_path: str | Path) -> dict[str, Any]:
         "allow": tuple(content.get("allow", ())),
         "code_version": content.get("code_version", ""),
         "description": content.get("description", ""),
-        "source": where,
+        "source": str(path.resolve()),
+        "home": content["home"],
     }
 
 
@@ -144,6 +145,8 @@ def _parse(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: {key} = {value!r} must be a list of words.")
         if key in _TABLES and not isinstance(value, dict):
             raise InputError(f"{path}: {key} must be a table, [{key}].")
+    if "calculator" in content:
+        content["home"] = str(path.resolve().parent)
     if "retry" in content:
         content["retry"] = [_retry(table, path) for table in content["retry"]]
     return content

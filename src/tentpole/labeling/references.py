@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tentpole.errors import InputError
 from tentpole.labeling.acceptance import Accept
 from tentpole.labeling.codes import Code, Request, Setup, code_of
 from tentpole.labeling.codes.base import takes
+from tentpole.labeling.codes.modules import advice, import_module
 from tentpole.labeling.codes.moments import check_moments
 from tentpole.labeling.reference_files import Retry, available, merge, read
 from tentpole.records import MOMENTS, bare, moments_of
@@ -33,7 +33,7 @@ class Reference:
     """One method that labels, resolved: parents merged, words checked, nothing imported or run yet.
 
     `elements` are those of the campaign: for programs with pseudopotential or basis files, the files of these
-    elements are part of the hash.
+    elements are part of the hash. `home` is the folder of the file that names the calculator.
     """
 
     name: str
@@ -48,11 +48,12 @@ class Reference:
     code_version: str = ""
     description: str = ""
     source: str = ""
+    home: str = ""
     elements: tuple[str, ...] = ()
 
     @property
     def code(self) -> Code:
-        return code_of(self.import_path)
+        return code_of(self.import_path, self.home)
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class Reference:
 
     def make(self, keywords: dict[str, Any], directory: Path | None) -> Any:
         """The ASE calculator, at work in `directory` where it takes one. Only here is its module imported."""
-        factory = _factory(self.import_path, self.source)
+        factory = _factory(self.import_path, self.home, self.source)
         if directory is not None and takes(factory, "directory"):
             keywords = {**keywords, "directory": str(directory)}
         return factory(**keywords)
@@ -203,14 +204,12 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _factory(import_path: str, source: str) -> Callable[..., Any]:
+def _factory(import_path: str, home: str, source: str) -> Callable[..., Any]:
     module, _, attribute = import_path.partition(":")
     try:
-        found = getattr(import_module(module), attribute)
+        found = getattr(import_module(module, home), attribute)
     except (ImportError, AttributeError) as error:
-        extra = f' Install it: pip install "tentpole[{_EXTRAS[module]}]".' if module in _EXTRAS else ""
-        raise InputError(f'{source}: cannot import calculator = "{import_path}": {error}.{extra}') from None
+        missing = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == module.split(".")[0]
+        what = f" {advice(module)}" if missing else ""
+        raise InputError(f'{source}: cannot import calculator = "{import_path}": {error}.{what}') from None
     return found  # type: ignore[no-any-return]
-
-
-_EXTRAS = {"tblite.ase": "xtb", "chgnet.model.dynamics": "chgnet"}

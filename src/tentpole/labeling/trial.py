@@ -59,7 +59,7 @@ def trial(
     """
     configuration = reference.code.configuration(reference.import_path)
     if configuration.missing:
-        message = f"not configured: {', '.join(configuration.missing)}"
+        message = f"missing here: {', '.join(configuration.missing)}"
         return Trial(reference.name, configuration, False, "not_configured", message)
     with tempfile.TemporaryDirectory(prefix="tentpole-trial-") as name:
         root = Path(name)

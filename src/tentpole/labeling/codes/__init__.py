@@ -9,8 +9,8 @@ __all__ = ["AnyCalculator", "Code", "Configuration", "Request", "Setup", "code_o
 _POTENTIALS = ("ase.calculators.emt", "ase.calculators.lj", "chgnet.model.dynamics")
 
 
-def code_of(calculator: str) -> Code:
-    """The code behind an import path such as "ase.calculators.vasp:Vasp"."""
+def code_of(calculator: str, home: str = "") -> Code:
+    """The code behind an import path such as "ase.calculators.vasp:Vasp"; a module of one's own may be in `home`."""
     module = calculator.partition(":")[0]
     if module.startswith("ase.calculators.vasp"):
         from tentpole.labeling.codes.vasp import Vasp
@@ -38,4 +38,4 @@ def code_of(calculator: str) -> Code:
         return MOCK
     if module in _POTENTIALS:
         return AnyCalculator(stateless=True, spin="none")
-    return AnyCalculator()
+    return AnyCalculator(home=home)

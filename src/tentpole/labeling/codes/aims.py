@@ -9,8 +9,9 @@ from typing import Any
 from ase.data import atomic_numbers
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin, checksum
+from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, is_molecule, k_grid
+from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
 from tentpole.labeling.codes.profiles import asked_version, section
 from tentpole.records import moments_of

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from ase import Atoms
 
-from tentpole.errors import InputError
+from tentpole.labeling.codes import modules
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What this machine has of a program, what is missing, and the lines for ASE's config."""
+    """What this machine has of a program, what is missing, and the lines to add to ASE's config, or other advice."""
 
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     add: str = ""
+    advice: str = ""
 
 
 Spin = Literal["solved", "passed", "none"]
@@ -99,13 +97,15 @@ class Code(Protocol):
 class AnyCalculator:
     """Any ASE calculator: parameters are its keywords; charge and multiplicity too where they are stated.
 
-    Such a calculator must raise where it has not converged: nothing else is known of its output.
+    Such a calculator must raise where it has not converged: nothing else is known of its output. Its module is looked
+    for in the folder `home` first.
     """
 
     algorithmic: frozenset[str] = frozenset()
     stateless: bool = False
     fixed: tuple[tuple[str, Any], ...] = ()
     spin: Spin = "passed"
+    home: str = ""
     socket_output: str = ""
 
     def setup(self, request: Request) -> Setup:
@@ -116,7 +116,7 @@ class AnyCalculator:
         return Setup(request.atoms, keywords)
 
     def version(self, calculator: str) -> str:
-        return source_version(calculator)
+        return modules.source_version(calculator, self.home)
 
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         return None
@@ -132,42 +132,10 @@ class AnyCalculator:
 
     def configuration(self, calculator: str) -> Configuration:
         module = calculator.partition(":")[0]
-        top = module.partition(".")[0]
-        try:
-            found = importlib.util.find_spec(module) is not None
-        except ImportError:
-            found = False
-        if found:
-            return Configuration(found=(f"Python module {module}",))
-        return Configuration(missing=(f"Python module {module}",), add=f"pip install {top}")
-
-
-def source_version(calculator: str) -> str:
-    """Which code stands behind an import path: the package and its version, or the checksum of the file.
-
-    Nothing is imported but the parents of a dotted module. Raises InputError where there is no such module.
-    """
-    module = calculator.partition(":")[0]
-    top = module.partition(".")[0]
-    try:
-        return f"{top} {importlib.metadata.version(top)}"
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError:
-        spec = None
-    if spec is None or spec.origin is None:
-        raise InputError(
-            f'calculator "{calculator}": there is no module {module}. Install the package that has it, '
-            "or put the file's folder on PYTHONPATH."
-        )
-    return f"{module} sha256:{checksum(Path(spec.origin))}"
-
-
-def checksum(path: Path) -> str:
-    """16 hex digits of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        name = f"Python module {module}"
+        if modules.exists(module, self.home):
+            return Configuration(found=(name,))
+        return Configuration(missing=(name,), advice=modules.advice(module))
 
 
 def takes(factory: Callable[..., Any], keyword: str) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 from ase import Atoms
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import AnyCalculator, Configuration, Request, Setup, checksum
+from tentpole.labeling.codes.base import AnyCalculator, Configuration, Request, Setup
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
+from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, unpaired
 from tentpole.records import moments_of
 

@@ -9,8 +9,9 @@ from typing import Any
 from ase import Atoms
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin, checksum
+from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
+from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
 from tentpole.records import moments_of
 

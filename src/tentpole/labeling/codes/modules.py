@@ -1,0 +1,97 @@
+"""Where the Python module of a calculator is: beside the reference file that names it, or installed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from tentpole.errors import InputError
+
+PACKAGES = {
+    "tblite": 'pip install "tentpole[xtb]"',
+    "chgnet": 'pip install "tentpole[chgnet]"',
+    "gpaw": "pip install gpaw (it needs libxc and a BLAS)",
+    "ase": "pip install ase",
+    "tentpole": "pip install tentpole",
+}  # never looked for beside a file, and the only ones that a user is told to install
+
+
+def own_file(module: str, home: str) -> Path | None:
+    """The file of a module of the user's own in folder `home`; None where there is none."""
+    if not home or module.partition(".")[0] in PACKAGES:
+        return None
+    stem = Path(home, *module.split("."))
+    return next((p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()), None)
+
+
+def import_module(module: str, home: str) -> ModuleType:
+    """The module, the one in folder `home` before any that is installed.
+
+    Raises InputError where another module of that name was imported before, ImportError where there is none.
+    """
+    file = own_file(module, home)
+    if file is None:
+        return importlib.import_module(module)
+    sys.path.insert(0, home)
+    try:
+        importlib.invalidate_caches()
+        found = importlib.import_module(module)
+    finally:
+        sys.path.remove(home)
+    if not found.__file__ or Path(found.__file__).resolve() != file.resolve():
+        raise InputError(f"{file}: another module is called {module} here, {found.__file__}. Give yours another name.")
+    if home not in sys.path:
+        sys.path.append(home)  # for what it imports later from beside it; at the end, so that it hides nothing
+    return found
+
+
+def exists(module: str, home: str) -> bool:
+    """Whether the module can be found; nothing is imported but the parents of a dotted one."""
+    try:
+        return own_file(module, home) is not None or importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
+
+
+def advice(module: str) -> str:
+    """What to do about a module that is not there."""
+    top = module.partition(".")[0]
+    if top in PACKAGES:
+        return PACKAGES[top]
+    return f"Put {top}.py beside the reference file that names it, or its folder on PYTHONPATH, or install it."
+
+
+def source_version(calculator: str, home: str) -> str:
+    """Which code stands behind an import path: the package and its version, or the checksum of the file.
+
+    Nothing is imported but the parents of a dotted module. Raises InputError where there is no such module.
+    """
+    module = calculator.partition(":")[0]
+    file = own_file(module, home)
+    if file is None:
+        top = module.partition(".")[0]
+        try:
+            return f"{top} {importlib.metadata.version(top)}"
+        except importlib.metadata.PackageNotFoundError:
+            file = _installed(module)
+    if file is None:
+        raise InputError(f'calculator "{calculator}": there is no module {module}. {advice(module)}')
+    return f"{module} sha256:{checksum(file)}"
+
+
+def _installed(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def checksum(path: Path) -> str:
+    """16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
