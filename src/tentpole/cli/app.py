@@ -138,6 +138,38 @@ def options(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
+def init(
+    structures: Annotated[list[Path], typer.Argument(help="Files with starting structures, as ASE reads them.")],
+    reference: Annotated[
+        str | None, typer.Option(help="The method that labels: a name from `tentpole references`, or a TOML file.")
+    ] = None,
+    charge: Annotated[int | None, typer.Option(help="Total charge of a structure, in e.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(help="Spin multiplicity of a structure, 2S + 1.")] = None,
+    out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
+) -> None:
+    """Write a commented campaign file to start from, its sizes proposed from the structures."""
+    from tentpole.config.proposal import missing_physics, propose
+    from tentpole.storage.atomic import atomic_write
+
+    if out_file.exists():
+        raise InputError(f"{out_file}: is there already: name another file with --out")
+    stated = {"charge": charge, "multiplicity": multiplicity}
+    for word in missing_physics(structures, reference):
+        if stated[word] is None and not sys.stdin.isatty():
+            raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
+        if stated[word] is None:
+            stated[word] = typer.prompt(f"{word} ({_ASK[word][0]})", type=int)
+    atomic_write(out_file, propose(structures, out_file, reference, stated["charge"], stated["multiplicity"]).encode())
+    out.print(f"{out_file}: read it, then: tentpole check {out_file}", highlight=False, soft_wrap=True)
+
+
+_ASK = {
+    "charge": ("the total charge in e, 0 for a neutral structure", "0 for a neutral structure"),
+    "multiplicity": ("2S + 1, 1 for a closed shell", "1 for a closed shell"),
+}
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def check(campaign: CampaignFile) -> None:
     """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
     from tentpole.campaign.preflight import check_campaign
