@@ -174,13 +174,17 @@ def check(campaign: CampaignFile) -> None:
     """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
     from tentpole.campaign.preflight import check_campaign
 
-    good = True
-    for line in check_campaign(campaign):
-        good &= line.good
-        mark = "[yellow]look[/]" if line.doubtful else "[green]ok  [/]" if line.good else "[red]FAIL[/]"
-        out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
+    good, doubts = True, 0
+    with out.status("reading the campaign, then labelling its first structure"):
+        for line in check_campaign(campaign):
+            good &= line.good
+            doubts += line.good and line.doubtful
+            mark = "[red]FAIL[/]" if not line.good else "[yellow]warn[/]" if line.doubtful else "[green]ok  [/]"
+            out.print(f"{mark} {escape(line.what)}: {escape(line.found)}", highlight=False, soft_wrap=True)
     if not good:
         raise typer.Exit(2)
+    warned = "" if not doubts else "1 warning. " if doubts == 1 else f"{doubts} warnings. "
+    out.print(f"{warned}It can run: tentpole run {campaign}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
