@@ -25,7 +25,7 @@ from tentpole.progress import Silent, Watcher
 from tentpole.records import Label
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.journal import Journal
-from tentpole.storage.labels import label_path, quarantine, read_label, write_label
+from tentpole.storage.labels import carry_labels, label_path, quarantine, read_label, write_label
 from tentpole.storage.lock import Lock
 
 __all__ = ["Campaign", "Failure", "Request"]
@@ -121,6 +121,13 @@ class Campaign:
                     write_label(self.folder, answer)
                 self._rounds.ledger.label(answer)
         self._note_time()
+
+    def carry_labels(self, other: Path | str) -> tuple[int, int]:
+        """Take over the labels of another campaign's folder that are of this reference, so that none of them is
+        computed again; returns how many those are, and how many are of other references. See `carry_labels`."""
+        counts = carry_labels(Path(other), self.folder, self._work.reference.hash)
+        self._journal.append("labels carried", source=str(other), number=counts[0])
+        return counts
 
     def run(self) -> Verdict:
         """Label with the campaign's own reference and workers until there is a verdict."""

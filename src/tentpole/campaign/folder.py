@@ -6,8 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tentpole.config.loading import dump, load, starting_structures
-from tentpole.config.schema import FORMAT_VERSION, CampaignConfig
+from tentpole.config.loading import dump, load, own_frames, starting_structures
+from tentpole.config.schema import FORMAT_VERSION, CampaignConfig, LabelledSection
 from tentpole.errors import InputError, StateError
 from tentpole.storage.atomic import atomic_write
 from tentpole.storage.lock import LOCK_FILE
@@ -109,9 +109,12 @@ def _with_copies(config: CampaignConfig, root: Path) -> CampaignConfig:
     update: dict[str, Any] = {"structures": tuple(structures)}
     for table in ("initial", "validation"):
         section = getattr(config, table)
-        if section.kind == "frames":
+        if hasattr(section, "file"):
             where = f"{table}.file"
-            frames = read_structures(Path(section.file), section.index, where)
+            if isinstance(section, LabelledSection):
+                frames = own_frames(section, where)
+            else:
+                frames = read_structures(Path(section.file), section.index, where)
             copy = home / f"{table}-frames.extxyz"
             write_frames(copy, frames)
             update[table] = section.model_copy(update={"file": str(copy), "index": ":"})
@@ -129,7 +132,7 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
 
     update: dict[str, Any] = {"structures": tuple(relative(s) for s in config.structures)}
     for table in ("initial", "validation"):
-        if getattr(config, table).kind == "frames":
+        if hasattr(getattr(config, table), "file"):
             update[table] = relative(getattr(config, table))
     return config.model_copy(update=update)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ase import Atoms
 
 from tentpole.config.checks import initial_labels, unreachable, validation_labels
-from tentpole.config.schema import CampaignConfig, FramesSection, NoValidationSection, RattleSection
+from tentpole.config.schema import CampaignConfig, FramesSection, LabelledSection, NoValidationSection, RattleSection
+from tentpole.storage.structures import read_structures
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,13 @@ def plan_lines(
     plan = planned(config, starts, frames)
     yield _structures(config, starts)
     if isinstance(config.initial, FramesSection):
-        yield from _given_energies(frames["initial"], config.initial)
+        yield from _given_energies(config.initial)
+    if isinstance(config.initial, LabelledSection):
+        words = f"{len(frames['initial'])} of {len(frames['initial'])} frames carry energies and forces: used as labels"
+        yield Line("initial frames", True, words)
     yield _rounds(plan)
     if label_s is not None:
-        yield _price(plan, label_s, workers)
+        yield _price(config, plan, label_s, workers)
     if why := unreachable(config):
         yield Line("verdict", True, "CONVERGED is out of reach: " + "; ".join(why), doubtful=True)
     else:
@@ -100,9 +105,10 @@ def _structures(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Line:
     return Line("motion", True, "; ".join(words) or "all atoms move")
 
 
-def _given_energies(frames: Sequence[Atoms], section: FramesSection) -> Iterator[Line]:
+def _given_energies(section: FramesSection) -> Iterator[Line]:
     from tentpole.storage.labelled import ENERGY_KEYS
 
+    frames = read_structures(Path(section.file), section.index, section.file)
     known = sum(
         any(key in atoms.info for key in ENERGY_KEYS) or "energy" in getattr(atoms.calc, "results", {})
         for atoms in frames
@@ -135,11 +141,13 @@ def _rounds(plan: Plan) -> Line:
     return Line("plan", True, words, doubtful=few)
 
 
-def _price(plan: Plan, label_s: float, workers: int) -> Line:
-    first = (plan.initial + plan.validation) * label_s / workers
+def _price(config: CampaignConfig, plan: Plan, label_s: float, workers: int) -> Line:
+    known = plan.initial if isinstance(config.initial, LabelledSection) else 0
+    known += plan.validation if isinstance(config.validation, LabelledSection) else 0
+    first = (plan.initial + plan.validation - known) * label_s / workers
     words = f"{duration(first)} before the first committee, {duration(plan.batch * label_s / workers)} a round"
     if plan.most_labels is not None:
-        words += f", {duration(plan.most_labels * label_s / workers)} in all at most"
+        words += f", {duration((plan.most_labels - known) * label_s / workers)} in all at most"
     words += f" on {_number(workers, 'worker')} at {label_s:.3g} s a label; MD and training come on top"
     return Line("labels take", True, words)
 

@@ -188,7 +188,14 @@ def check(campaign: CampaignFile) -> None:
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def run(campaign: CampaignFile, dir: Dir = None) -> None:
+def run(
+    campaign: CampaignFile,
+    dir: Dir = None,
+    labels_from: Annotated[
+        Path | None,
+        typer.Option("--labels-from", help="Folder of another campaign whose labels, of the same reference, are kept."),
+    ] = None,
+) -> None:
     """Start a campaign, or go on with it, until there is a verdict."""
     from tentpole.campaign.campaign import Campaign
     from tentpole.cli.progress_bars import Screen
@@ -196,6 +203,12 @@ def run(campaign: CampaignFile, dir: Dir = None) -> None:
     again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
     with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
         folder = live.folder
+        if labels_from is not None:
+            kept, others = live.carry_labels(labels_from)
+            words = (
+                f"{labels_from}: {kept} labels of this reference taken over; what is among them is not computed again"
+            )
+            out.print(words + (f"; {others} of other references left" if others else ""), highlight=False, markup=False)
         live.run()
     _print_status(folder)
     out.print(f"A page to look at: tentpole report {folder}", highlight=False)

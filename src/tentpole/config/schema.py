@@ -150,6 +150,22 @@ class FramesSection(Section):
     index: str = ":"
 
 
+class LabelledSection(Section):
+    """Frames that carry energies and forces of the campaign's own reference: they are labels, and nothing is computed.
+
+    kind : "labelled".
+    file : any file that ASE reads, relative to the campaign file; energies in eV, forces in eV/Å and, where there are
+        any, stresses in eV/Å³, under the usual keys (energy, REF_energy, forces, ...).
+    index : which frames, as ASE takes it: ":" is all, ":50" the first fifty.
+    reference : the method that gave these labels: it must be the campaign's, and stating it is your word for it.
+    """
+
+    kind: Literal["labelled"] = "labelled"
+    file: str
+    index: str = ":"
+    reference: str
+
+
 class ReferenceMDSection(Section):
     """A fixed validation set from MD driven by the reference itself. For references that are cheap.
 
@@ -512,8 +528,8 @@ class QueueSection(TrainingQueueSection, LabelLimits):
     """Labels in the jobs of a queueing system, through Parsl."""
 
 
-Initial = RattleSection | FramesSection
-Validation = ReferenceMDSection | FramesSection | NoValidationSection
+Initial = RattleSection | FramesSection | LabelledSection
+Validation = ReferenceMDSection | FramesSection | LabelledSection | NoValidationSection
 LabelPlaces = LocalSection | ParslSection | QueueSection
 TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
 USUAL_KINDS = {"initial": "rattle", "executor": "local", "training_executor": "local"}
