@@ -49,7 +49,7 @@ def check_campaign(source: Path) -> Iterator[Line]:
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
         if section.kind != "local":
             yield _queue(name, section, source)
-    yield _models(config)
+    yield _models()
     for name in config.committee.foundations:
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
     seconds = found.seconds if isinstance(found, Trial) and found.ok else None
@@ -163,7 +163,7 @@ def _queue(name: str, section: LabelPlaces | TrainingPlaces, source: Path) -> Li
     return Line(f"[{name}]", True, f"{section.kind}: {labels if section.kind == 'parsl' else program or 'Parsl'}")
 
 
-def _models(config: CampaignConfig) -> Line:
+def _models() -> Line:
     began = time.perf_counter()
     try:
         import torch

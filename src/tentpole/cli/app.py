@@ -1,5 +1,8 @@
-"""The command `tentpole`. Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict,
-130 Ctrl-C, with everything saved."""
+"""The command `tentpole`.
+
+Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict or with structures that failed, 130
+Ctrl-C, with everything saved.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +103,7 @@ def main() -> None:
     sys.exit(status or 0)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
@@ -144,7 +147,7 @@ def init(
         str | None, typer.Option(help="The method that labels: a name from `tentpole references`, or a TOML file.")
     ] = None,
     charge: Annotated[int | None, typer.Option(help="Total charge of a structure, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(help="Spin multiplicity of a structure, 2S + 1.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(min=1, help="Spin multiplicity of a structure, 2S + 1.")] = None,
     out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
 ) -> None:
     """Write a commented campaign file to start from, its sizes proposed from the structures."""
@@ -190,7 +193,7 @@ def check(campaign: CampaignFile) -> None:
 @app.command(rich_help_panel=CAMPAIGN)
 def run(
     campaign: CampaignFile,
-    dir: Dir = None,
+    place: Dir = None,
     labels_from: Annotated[
         Path | None,
         typer.Option("--labels-from", help="Folder of another campaign whose labels, of the same reference, are kept."),
@@ -200,8 +203,8 @@ def run(
     from tentpole.campaign.campaign import Campaign
     from tentpole.cli.progress_bars import Screen
 
-    again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
-    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, watch=screen) as live:
+    again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
+    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, place, watch=screen) as live:
         folder = live.folder
         if labels_from is not None:
             kept, others = live.carry_labels(labels_from)
@@ -253,8 +256,8 @@ def score(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
     ] = None,
-    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
     from tentpole.cli.files import score_file
@@ -271,13 +274,13 @@ def select(
     rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
         "two_key"
     ),
-    count: Annotated[int, typer.Option(help="Largest number of frames to select.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Largest number of frames to select.")] = 20,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers that the rule draws.")] = 0,
-    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers that the rule draws.")] = 0,
+    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
     from tentpole.cli.files import select_file, settings_of
@@ -288,7 +291,7 @@ def select(
     )
     _print_counts("selected", counts, out_file)
     if not counts.done:
-        out.print("No frame is worth a label by this rule; nothing was written.")
+        out.print("No frame is worth a label by this rule; no file was written.")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -297,14 +300,16 @@ def label(
     reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
     charge: Annotated[int | None, typer.Option(help="Total charge of every structure, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(help="Spin multiplicity of every structure, 2S + 1.")] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option(min=1, help="Spin multiplicity of every structure, 2S + 1.")
+    ] = None,
     moments: Annotated[
         str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Labels computed at the same time. Default: one per core.")
+        int | None, typer.Option(min=1, help="Labels computed at the same time. Default: one per core.")
     ] = None,
-    dir: Annotated[
+    place: Annotated[
         Path | None, typer.Option("--dir", help="Folder that keeps the labels. Default: <out>-labels.")
     ] = None,
 ) -> None:
@@ -312,7 +317,7 @@ def label(
     from tentpole.cli.files import label_file
     from tentpole.cli.progress_bars import Screen
 
-    folder = dir or out_file.with_name(f"{out_file.stem}-labels")
+    folder = place or out_file.with_name(f"{out_file.stem}-labels")
     with Screen(out) as screen, _on_interrupt("the same command"):
         counts = label_file(
             structures,
@@ -328,6 +333,7 @@ def label(
     _print_counts("labelled", counts, out_file)
     if counts.failed:
         out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+        raise typer.Exit(3)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -337,7 +343,7 @@ def train(
     valid: Annotated[
         Path | None, typer.Option(help="Labelled frames to validate on. Default: every tenth of FRAMES.")
     ] = None,
-    members: Annotated[int, typer.Option(help="Number of members, 2 or more.")] = 4,
+    members: Annotated[int, typer.Option(min=2, max=64, help="Number of members, 2 or more.")] = 4,
     shallow: Annotated[bool, typer.Option("--shallow", help="Train one network with that many readout heads.")] = False,
     warm_start: Annotated[
         Path | None, typer.Option("--from", help="Folder of a committee whose weights to start from.")
@@ -345,9 +351,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the training: --set updates=600")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of initial weights and of batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initial weights and of batches.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(help="Members trained at the same time. Default: one per core.")
+        int | None, typer.Option(min=1, help="Members trained at the same time. Default: one per core.")
     ] = None,
 ) -> None:
     """Train a committee on labelled frames. Resumable: members that are finished are kept."""
@@ -400,10 +406,12 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
 @app.command(rich_help_panel=STUDIES)
 def qbc(
     study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
-    dir: Annotated[
+    place: Annotated[
         Path | None, typer.Option("--dir", help="Folder of the study. Default: runs/<name of the file>.")
     ] = None,
-    parallel: Annotated[int | None, typer.Option(help="Runs at the same time. Default: one per two cores.")] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per two cores.")
+    ] = None,
 ) -> None:
     """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
     from tentpole.benchmarks.qbc import run
@@ -413,10 +421,10 @@ def qbc(
     from tentpole.cli.progress_bars import Screen
     from tentpole.storage.atomic import write_json
 
-    settings, folder = read_study(study), dir or Path("runs") / study.stem
+    settings, folder = read_study(study), place or Path("runs") / study.stem
     rounds = -(-(settings.maximum - settings.initial) // settings.batch) + 1
     total, done = rounds * len(settings.rules) * len(settings.seeds), 0
-    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {dir}" if dir else "")):
+    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {place}" if place else "")):
 
         def told(name: str, seed: int, measures: dict[str, Any]) -> None:
             nonlocal done

@@ -143,8 +143,7 @@ def dump(config: CampaignConfig) -> str:
 def _check_reference(
     config: CampaignConfig, starts: dict[str, Atoms], frames: dict[str, list[Atoms]], path: Path
 ) -> None:
-    """The reference exists and has all that it requires, for every starting structure; labels of the user's own are
-    what it accepts."""
+    """Try the reference on every starting structure and on the labels of the user's own; raises InputError."""
     from tentpole.labeling import references
 
     try:

@@ -223,6 +223,7 @@ class LangevinSection(Langevin):
         check_bounds(self, self.BOUNDS)
 
     def build(self) -> Langevin:
+        """Make the settings as the physics takes them."""
         return plain(Langevin, self)
 
 
@@ -252,6 +253,7 @@ class HealthSection(HealthLimits):
         check_bounds(self, self.BOUNDS)
 
     def build(self) -> HealthLimits:
+        """Make the settings as the physics takes them."""
         return plain(HealthLimits, self)
 
 
@@ -391,6 +393,7 @@ class MACESection(MACESettings):
             raise InputError(f'device = "{self.device}": "auto", "cpu", "cuda", "cuda:1" or "mps" is legal')
 
     def build(self) -> MACESettings:
+        """Make the settings as the physics takes them."""
         return plain(MACESettings, self)
 
 
@@ -520,6 +523,7 @@ class TrainingQueueSection(Queue):
             raise InputError(f'walltime = "{self.walltime}": hours:minutes:seconds is wanted, as in "24:00:00"')
 
     def build(self) -> Queue:
+        """Make the settings as the physics takes them."""
         return plain(Queue, self)
 
 

@@ -1,4 +1,4 @@
-"""Do energy, forces and stress of a method belong together, and does it give the same answer twice?
+"""Whether energy, forces and stress of a method belong together, and whether it gives the same answer twice.
 
 Central differences along one direction: for displacements d of the atoms, E(x + h d) − E(x − h d) = −2h F·d, and for a
 strain ε of the cell, E(+ε) − E(−ε) = 2 V Σ σ_ij ε_ij. Tolerances are generous: they let pass what incomplete
