@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
-from tentpole.config.loading import dump, load, starting_structures
-from tentpole.config.schema import FORMAT_VERSION, CampaignConfig
+from tentpole.config.loading import dump, load, own_frames, starting_structures
+from tentpole.config.schema import FORMAT_VERSION, CampaignConfig, LabelledSection
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
 from tentpole.labeling.reference_files import resolved_text
@@ -233,9 +233,12 @@ def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig
     update: dict[str, Any] = {"structures": tuple(structures)}
     for table in ("initial", "validation"):
         section = getattr(config, table)
-        if section.kind == "frames":
+        if hasattr(section, "file"):
             where = f"{table}.file"
-            frames = read_structures(Path(section.file), section.index, where)
+            if isinstance(section, LabelledSection):
+                frames = own_frames(section, where)
+            else:
+                frames = read_structures(Path(section.file), section.index, where)
             copy = home / f"{table}-frames.extxyz"
             write_frames(copy, frames)
             update[table] = section.model_copy(update={"file": str(copy), "index": ":"})
@@ -255,7 +258,7 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
     update: dict[str, Any] = {"structures": tuple(relative(s) for s in config.structures)}
     update["reference"] = inside(config.reference)
     for table in ("initial", "validation"):
-        if getattr(config, table).kind == "frames":
+        if hasattr(getattr(config, table), "file"):
             update[table] = relative(getattr(config, table))
     return config.model_copy(update=update)
 

@@ -1,5 +1,8 @@
-"""The command `tentpole`. Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict,
-130 Ctrl-C, with everything saved."""
+"""The command `tentpole`.
+
+Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict or with structures that failed, 130
+Ctrl-C, with everything saved.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,7 @@ def main() -> None:
     sys.exit(status or 0)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
@@ -139,29 +142,78 @@ def options(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
+def init(
+    structures: Annotated[list[Path], typer.Argument(help="Files with starting structures, as ASE reads them.")],
+    reference: Annotated[
+        str | None, typer.Option(help="The method that labels: a name from `tentpole references`, or a TOML file.")
+    ] = None,
+    charge: Annotated[int | None, typer.Option(help="Total charge of a structure, in e.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(min=1, help="Spin multiplicity of a structure, 2S + 1.")] = None,
+    out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
+) -> None:
+    """Write a commented campaign file to start from, its sizes proposed from the structures."""
+    from tentpole.config.proposal import missing_physics, propose
+    from tentpole.storage.atomic import atomic_write
+
+    if out_file.exists():
+        raise InputError(f"{out_file}: is there already: name another file with --out")
+    stated = {"charge": charge, "multiplicity": multiplicity}
+    for word in missing_physics(structures, reference):
+        if stated[word] is None and not sys.stdin.isatty():
+            raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
+        if stated[word] is None:
+            stated[word] = typer.prompt(f"{word} ({_ASK[word][0]})", type=int)
+    atomic_write(out_file, propose(structures, out_file, reference, stated["charge"], stated["multiplicity"]).encode())
+    out.print(f"{out_file}: read it, then: tentpole check {out_file}", highlight=False, soft_wrap=True)
+
+
+_ASK = {
+    "charge": ("the total charge in e, 0 for a neutral structure", "0 for a neutral structure"),
+    "multiplicity": ("2S + 1, 1 for a closed shell", "1 for a closed shell"),
+}
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def check(campaign: CampaignFile) -> None:
     """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
     from tentpole.campaign.preflight import check_campaign
 
-    good = True
-    for line in check_campaign(campaign):
-        good &= line.good
-        mark = "[yellow]look[/]" if line.doubtful else "[green]ok  [/]" if line.good else "[red]FAIL[/]"
-        out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
+    good, doubts = True, 0
+    with out.status("reading the campaign, then labelling its first structure"):
+        for line in check_campaign(campaign):
+            good &= line.good
+            doubts += line.good and line.doubtful
+            mark = "[red]FAIL[/]" if not line.good else "[yellow]warn[/]" if line.doubtful else "[green]ok  [/]"
+            out.print(f"{mark} {escape(line.what)}: {escape(line.found)}", highlight=False, soft_wrap=True)
     if not good:
         raise typer.Exit(2)
+    warned = "" if not doubts else "1 warning. " if doubts == 1 else f"{doubts} warnings. "
+    out.print(f"{warned}It can run: tentpole run {campaign}", highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def run(campaign: CampaignFile, dir: Dir = None) -> None:
+def run(
+    campaign: CampaignFile,
+    place: Dir = None,
+    labels_from: Annotated[
+        Path | None,
+        typer.Option("--labels-from", help="Folder of another campaign whose labels, of the same reference, are kept."),
+    ] = None,
+) -> None:
     """Start a campaign, or go on with it, until there is a verdict."""
     from tentpole.campaign import Campaign, CampaignRecord
     from tentpole.cli.progress_bars import Screen
     from tentpole.cli.status import print_status
 
-    again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
-    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, progress=screen) as live:
+    again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
+    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, place, progress=screen) as live:
         folder = live.folder
+        if labels_from is not None:
+            kept, others = live.carry_labels(labels_from)
+            words = (
+                f"{labels_from}: {kept} labels of this reference taken over; what is among them is not computed again"
+            )
+            out.print(words + (f"; {others} of other references left" if others else ""), highlight=False, markup=False)
         live.run()
     print_status(out, CampaignRecord.read(folder))
     out.print(f"A page to look at: tentpole report {escape(str(folder))}", highlight=False)
@@ -208,8 +260,8 @@ def score(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
     ] = None,
-    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
     from tentpole.cli.files import score_file
@@ -226,13 +278,13 @@ def select(
     rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
         "two_key"
     ),
-    count: Annotated[int, typer.Option(help="Largest number of frames to select.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Largest number of frames to select.")] = 20,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers that the rule draws.")] = 0,
-    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers that the rule draws.")] = 0,
+    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
     from tentpole.cli.files import select_file, settings_of
@@ -243,7 +295,7 @@ def select(
     )
     _print_counts("selected", counts, out_file)
     if not counts.done:
-        out.print("No frame is worth a label by this rule; nothing was written.")
+        out.print("No frame is worth a label by this rule; no file was written.")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -252,14 +304,16 @@ def label(
     reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
     charge: Annotated[int | None, typer.Option(help="Total charge of every structure, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(help="Spin multiplicity of every structure, 2S + 1.")] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option(min=1, help="Spin multiplicity of every structure, 2S + 1.")
+    ] = None,
     moments: Annotated[
         str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Labels computed at the same time. Default: one per core.")
+        int | None, typer.Option(min=1, help="Labels computed at the same time. Default: one per core.")
     ] = None,
-    dir: Annotated[
+    place: Annotated[
         Path | None, typer.Option("--dir", help="Folder that keeps the labels. Default: <out>-labels.")
     ] = None,
 ) -> None:
@@ -267,7 +321,7 @@ def label(
     from tentpole.cli.files import label_file
     from tentpole.cli.progress_bars import Screen
 
-    folder = dir or out_file.with_name(f"{out_file.stem}-labels")
+    folder = place or out_file.with_name(f"{out_file.stem}-labels")
     with Screen(out) as screen, _on_interrupt("the same command"):
         counts = label_file(
             structures,
@@ -283,6 +337,7 @@ def label(
     _print_counts("labelled", counts, out_file)
     if counts.failed:
         out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+        raise typer.Exit(3)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -292,7 +347,7 @@ def train(
     valid: Annotated[
         Path | None, typer.Option(help="Labelled frames to validate on. Default: every tenth of FRAMES.")
     ] = None,
-    members: Annotated[int, typer.Option(help="Number of members, 2 or more.")] = 4,
+    members: Annotated[int, typer.Option(min=2, max=64, help="Number of members, 2 or more.")] = 4,
     shallow: Annotated[bool, typer.Option("--shallow", help="Train one network with that many readout heads.")] = False,
     warm_start: Annotated[
         Path | None, typer.Option("--from", help="Folder of a committee whose weights to start from.")
@@ -300,9 +355,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the training: --set updates=600")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of initial weights and of batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initial weights and of batches.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(help="Members trained at the same time. Default: one per core.")
+        int | None, typer.Option(min=1, help="Members trained at the same time. Default: one per core.")
     ] = None,
 ) -> None:
     """Train a committee on labelled frames. Resumable: members that are finished are kept."""
@@ -355,10 +410,12 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
 @app.command(rich_help_panel=STUDIES)
 def qbc(
     study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
-    dir: Annotated[
+    place: Annotated[
         Path | None, typer.Option("--dir", help="Folder of the study. Default: runs/<name of the file>.")
     ] = None,
-    parallel: Annotated[int | None, typer.Option(help="Runs at the same time. Default: one per two cores.")] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per two cores.")
+    ] = None,
 ) -> None:
     """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
     from tentpole.benchmarks.qbc import run
@@ -368,10 +425,10 @@ def qbc(
     from tentpole.cli.progress_bars import Screen
     from tentpole.storage.atomic import write_json
 
-    settings, folder = read_study(study), dir or Path("runs") / study.stem
+    settings, folder = read_study(study), place or Path("runs") / study.stem
     rounds = -(-(settings.maximum - settings.initial) // settings.batch) + 1
     total, done = rounds * len(settings.rules) * len(settings.seeds), 0
-    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {dir}" if dir else "")):
+    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {place}" if place else "")):
 
         def told(name: str, seed: int, measures: dict[str, Any]) -> None:
             nonlocal done

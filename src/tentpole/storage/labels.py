@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from tentpole.errors import StateError
+from tentpole.errors import InputError, StateError
 from tentpole.records import FloatArray, Label, bare
 from tentpole.storage.atomic import atomic_write, read_json, write_json
 from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
@@ -74,6 +75,48 @@ def read_label(path: Path) -> Label:
 def label_files(root: Path) -> Iterator[Path]:
     """All label files under `root`, in the order of their names."""
     return iter(sorted((root / "labels").glob("[0-9a-f][0-9a-f]/*.json")))
+
+
+def carry_labels(source: Path, root: Path, reference: str) -> tuple[int, int]:
+    """Copy the labels of one reference from another campaign's folder, as labels that cost nothing here.
+
+    Parameters
+    ----------
+    source, root
+        The folder they are in, and the one they go to; what is there already stays.
+    reference
+        Hash of the reference: labels of others are left where they are.
+
+    Returns
+    -------
+    tuple of int
+        How many labels of that reference `source` has, and how many of others.
+
+    Raises
+    ------
+    InputError
+        Where `source` has no labels, or none of that reference.
+    StateError
+        Where one of them is damaged.
+    """
+    paths = list(label_files(source))
+    if not paths:
+        raise InputError(f"{source}: holds no labels. Name the folder of a campaign that has some.")
+    wanted = [path for path in paths if path.stem.rpartition("-")[2] == reference]
+    if not wanted:
+        others = ", ".join(sorted({path.stem.rpartition("-")[2] for path in paths}))
+        raise InputError(
+            f"{source}: its {len(paths)} labels are of reference {others}, this campaign's is {reference}: labels of "
+            "different methods never train one model."
+        )
+    for path in wanted:
+        label = read_label(path)
+        if find_label(root, label.structure, label.reference) is None:
+            spent: dict[str, Any] = {key: label.details[key] for key in ("seconds", "core_s") if key in label.details}
+            carried: dict[str, Any] = {"from": str(source), **spent}
+            details = label.details | {"seconds": 0.0, "core_s": 0.0, "carried": carried}
+            write_label(root, replace(label, details=details))
+    return len(wanted), len(paths) - len(wanted)
 
 
 def quarantine(
