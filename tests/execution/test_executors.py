@@ -164,7 +164,8 @@ import sys
 from pathlib import Path
 from ase.build import molecule
 import torch_stand_in  # what a user's script imports is nothing to a worker
-from tentpole.labeling import Task, label_all, load, local
+from tentpole.execution.local import local
+from tentpole.labeling import Task, label_all, load
 root = Path(sys.argv[1])
 print("driver", flush=True)
 tasks = []

@@ -15,12 +15,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
+from tentpole.cli.printing import PlainConsole, marked
 from tentpole.errors import InputError, StateError, TentpoleError
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ models_app = typer.Typer(
 app.add_typer(models_app, name="models", rich_help_panel=STEPS)
 app.add_typer(pool_app, name="pool", context_settings=HELP, rich_help_panel=STUDIES)
 
-out = Console()
-err = Console(stderr=True)
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 Dir = Annotated[Path | None, typer.Option("--dir", help="The campaign's folder. Default: runs/<name>.")]
 CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a campaign folder to go on with.")]
@@ -105,7 +104,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _say(error: Exception) -> None:
-    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    err.print(marked("error:", "bold red", f" {error}"), soft_wrap=True)
 
 
 def _say_usage(error: Exception) -> None:
@@ -119,7 +118,7 @@ def _say_usage(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tentpole"
-    err.print(f"[bold red]error:[/] {escape(words)} See: {command} --help", highlight=False, soft_wrap=True)
+    err.print(marked("error:", "bold red", f" {words} See: {command} --help"), soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -145,8 +144,8 @@ def check(campaign: CampaignFile) -> None:
     good = True
     for line in check_campaign(campaign):
         good &= line.good
-        mark = "[yellow]look[/]" if line.doubtful else "[green]ok  [/]" if line.good else "[red]FAIL[/]"
-        out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
+        mark = ("look", "yellow") if line.doubtful else ("ok  ", "green") if line.good else ("FAIL", "red")
+        out.print(marked(*mark, f" {line.what}: {line.found}"), soft_wrap=True)
     if not good:
         raise typer.Exit(2)
 
@@ -162,7 +161,7 @@ def run(campaign: CampaignFile, dir: Dir = None) -> None:
         folder = live.folder
         live.run()
     _print_status(folder)
-    out.print(f"A page to look at: tentpole report {folder}", highlight=False)
+    out.print(f"A page to look at: tentpole report {folder}")
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -179,13 +178,31 @@ def status(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
+def retry(
+    folder: Folder,
+    reason: Annotated[
+        str | None, typer.Option(help="Only those with this reason, such as crashed. Default: all.")
+    ] = None,
+) -> None:
+    """Take structures out of quarantine, so that `tentpole run` labels them again. Only in rounds that are open."""
+    from tentpole.campaign.retry import retry_failed
+
+    retried, too_late = retry_failed(folder, reason)
+    for name, words in too_late:
+        out.print(f"{name}: {words}", soft_wrap=True)
+    out.print(f"{len(retried)} structures are to be labelled again, {len(too_late)} are not.")
+    if retried:
+        out.print(f"To go on: tentpole run {folder}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def report(
     folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None
 ) -> None:
     """One self-contained HTML page, and its figures as PNG beside it."""
     from tentpole.report import write_report
 
-    out.print(f"{write_report(folder, out_dir)}", highlight=False, soft_wrap=True)
+    out.print(f"{write_report(folder, out_dir)}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -193,7 +210,7 @@ def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="Its id
     """Say why a frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
-    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False, soft_wrap=True)
+    out.print(explain_snapshot(folder, snapshot), soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -278,7 +295,7 @@ def label(
         )
     _print_counts("labelled", counts, out_file)
     if counts.failed:
-        out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+        out.print(f"The codes' own output: {folder / 'quarantine'}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -320,8 +337,8 @@ def train(
         )
     for report in reports:
         errors = f"{_meV(report.force_rmse)} meV/Å, {_meV(report.energy_rmse)} meV/atom"
-        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s", highlight=False)
-    out.print(f"{out_dir}", highlight=False, soft_wrap=True)
+        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s")
+    out.print(f"{out_dir}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -345,7 +362,7 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
     from tentpole.campaign.export import export_campaign
 
     for path in export_campaign(folder, out_dir):
-        out.print(str(path), highlight=False, soft_wrap=True)
+        out.print(str(path), soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES)
@@ -380,7 +397,7 @@ def qbc(
     write_json(folder / "summary.json", facts)
     _print_study(facts)
     for path in (draw(folder, folder / "curves.png"), folder / "summary.json"):
-        out.print(f"{path}", highlight=False, soft_wrap=True)
+        out.print(f"{path}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -412,7 +429,7 @@ def import_model(
     """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
     from tentpole.committee import import_model as convert
 
-    out.print(f"{convert(file, out_stem, trust=trust)}", highlight=False, soft_wrap=True)
+    out.print(f"{convert(file, out_stem, trust=trust)}", soft_wrap=True)
 
 
 @contextmanager
@@ -421,14 +438,14 @@ def _on_interrupt(command: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped):
-        out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
+        out.print(f"\nTo go on: {command}", soft_wrap=True)
         raise
 
 
 def _print_counts(done: str, counts: Counts, file: Path) -> None:
-    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", highlight=False, soft_wrap=True)
+    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", soft_wrap=True)
     for reason, number in counts.reasons.items():
-        out.print(f"  {number} x {escape(reason)}", highlight=False, soft_wrap=True)
+        out.print(f"  {number} x {reason}", soft_wrap=True)
 
 
 def _print_study(facts: dict[str, Any]) -> None:
@@ -447,10 +464,10 @@ def _print_study(facts: dict[str, Any]) -> None:
     for r in facts["ratios"]:
         bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
-        out.print(words, highlight=False)
+        out.print(words)
     for name, sizes in facts["stop"].items():
         found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
-        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
+        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames")
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
 
@@ -476,20 +493,20 @@ def _print_status(folder: Path) -> None:
     out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
     calibration = facts["rounds"][-1]["calibration"] if facts["rounds"] else {}
     if calibration:
-        out.print(f"Calibration of the largest atomic σ_F: {calibration['words']}", highlight=False)
+        out.print(f"Calibration of the largest atomic σ_F: {calibration['words']}")
         if words := calibration.get("frames", {}).get("words"):
-            out.print(f"Calibration of a frame's mean σ_F: {words}", highlight=False)
+            out.print(f"Calibration of a frame's mean σ_F: {words}")
     covered = [f"{r['coverage']:.0%}" for r in facts["rounds"] if r["coverage"] is not None]
     if covered:
-        out.print(f"New frames within the error promised a round before: {', '.join(covered)}", highlight=False)
+        out.print(f"New frames within the error promised a round before: {', '.join(covered)}")
     seconds = facts["seconds"]
     total = sum(seconds.values()) or 1.0
     parts = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
-    out.print(f"Time: {parts}", highlight=False)
+    out.print(f"Time: {parts}")
     spent = ", ".join(f"{name} {value:.0f}" for name, value in facts["budget"]["core_seconds"].items())
-    out.print(f"Core-seconds of workers: {spent}", highlight=False)
+    out.print(f"Core-seconds of workers: {spent}")
     for line in facts["budget"]["words"]:
-        out.print(f"{line}.", highlight=False)
+        out.print(f"{line}.")
     first, last = first_and_last(facts)
     if last == last and last > 0 and len(facts["rounds"]) > 1:
         out.print(
@@ -499,14 +516,14 @@ def _print_status(folder: Path) -> None:
         )
     verdict = facts["verdict"]
     if verdict is None:
-        out.print(f"No verdict yet. To go on: tentpole run {folder}", highlight=False)
+        out.print(f"No verdict yet. To go on: tentpole run {folder}")
         return
-    out.print(f"[bold]{verdict['kind']}[/]: {escape(verdict['reason'])}", highlight=False)
+    out.print(marked(verdict["kind"], "bold", f": {verdict['reason']}"))
     for test in verdict["evidence"]:
-        mark = {True: "[green]holds [/]", False: "[red]fails [/]", None: "[yellow]open  [/]"}[test["holds"]]
+        mark = {True: ("  holds", "green"), False: ("  fails", "red"), None: ("  open ", "yellow")}[test["holds"]]
         value = "-" if test["value"] is None else f"{test['value']:.4g}"
-        note = f" ({escape(test['note'])})" if test["note"] else ""
-        out.print(f"  {mark} {escape(test['test'])}: {value}, bound {test['bound']:.4g}{note}", highlight=False)
+        note = f" ({test['note']})" if test["note"] else ""
+        out.print(marked(*mark, f"  {test['test']}: {value}, bound {test['bound']:.4g}{note}"))
 
 
 def _meV(value: float | None) -> str:
