@@ -293,13 +293,16 @@ def _end_all() -> None:
         executor.kill()
 
 
+_one_at_a_time = threading.Lock()
+
+
 class _CleanSpawn(multiprocessing.context.SpawnContext):
     """New interpreters that do not import the driver's main script: no guard needed in it, and no torch."""
 
     class Process(multiprocessing.context.SpawnProcess):
         @staticmethod
         def _Popen(process_obj: Any) -> Any:
-            with _starting(), _no_interrupt():
+            with _one_at_a_time, _no_main(), without_current_folder(), _no_interrupt():
                 return multiprocessing.context.SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
 
 
@@ -313,20 +316,24 @@ def _no_interrupt() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_one_at_a_time = threading.Lock()
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """While a worker starts, `__main__` has no file that multiprocessing would tell it to run."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """While a worker starts, `__main__` has no file that multiprocessing would tell it to run, and the folder that this
-    process happens to work in is no place to import modules from."""
-    with _one_at_a_time:
-        main, safe = sys.modules["__main__"], os.environ.get(worker.SAFE_PATH)
-        sys.modules["__main__"] = ModuleType("__main__")
-        os.environ[worker.SAFE_PATH] = safe or "1"
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
-            if safe is None:
-                del os.environ[worker.SAFE_PATH]
+def without_current_folder() -> Iterator[None]:
+    """A Python that is started meanwhile imports nothing from the folder that this process happens to work in."""
+    before = os.environ.get(worker.SAFE_PATH)
+    os.environ[worker.SAFE_PATH] = before or "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[worker.SAFE_PATH]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -23,6 +24,12 @@ SAFE_PATH = "PYTHONSAFEPATH"
 """The variable that keeps Python from importing what lies in the current folder."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _driver = 0  # pid of the driver that started this worker; 0 in a process that `start` has not run in
+
+
+def python_module(name: str) -> list[str]:
+    """The command that runs a module of ours in a process of its own. What lies in the current folder is not imported,
+    as it would be without -P: a file named ase.py there may be anybody's."""
+    return [sys.executable, "-P", "-W", "ignore", "-m", name]
 
 
 def serve(connection: Connection, threads: int, keep_safe_path: bool) -> None:
