@@ -61,8 +61,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_symlink():
             raise StateError(
-                f"{path}: is a symbolic link, which no Tentpole has made. Is this folder yours? Then put the journal itself "
-                "there, and start again."
+                f"{path}: is a symbolic link, which no Tentpole has made. Is this folder yours? Then put the journal "
+                "itself there, and start again."
             )
         _mend_tail(path)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
@@ -71,8 +71,8 @@ class Journal:
         """Write one event and make it durable before returning. Raises OSError, the journal as it was before,
         where the disk does not take it.
 
-        echo : the fact is in a synced file of its own as well, as a label is. Such lines may be synced together: a power
-        cut (no kill) can cost those of the last `ECHO_S`.
+        echo : the fact is in a synced file of its own as well, as a label is. Such lines may be synced together: a
+        power cut (no kill) can cost those of the last `ECHO_S`.
         """
         content = {
             "v": VERSION,
