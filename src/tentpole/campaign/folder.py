@@ -88,7 +88,7 @@ def stored_config(root: Path) -> CampaignConfig:
     path = root / CAMPAIGN_FILE
     if not path.exists():
         raise StateError(f"{root}: not a campaign folder: it has no {CAMPAIGN_FILE}. Start one: tentpole run FILE")
-    version = tomllib.loads(path.read_text()).get("version")
+    version = tomllib.loads(path.read_text(encoding="utf-8")).get("version")
     if version != FORMAT_VERSION:
         raise StateError(
             f"{root}: a campaign folder of format version {version}; this Tentpole reads "

@@ -347,7 +347,9 @@ def references(name: Annotated[str | None, typer.Argument(help="Print the file o
     from tentpole.labeling import references as known
 
     if name is not None:
-        typer.echo(Path(known.load(name).source).read_text(), nl=False)  # as it is: `> my.toml` is a file to edit
+        typer.echo(
+            Path(known.load(name).source).read_text(encoding="utf-8"), nl=False
+        )  # as it is: `> my.toml` is a file to edit
         return
     table = Table("name", "what", "requires")
     for key in known.available():

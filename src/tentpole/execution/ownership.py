@@ -36,7 +36,7 @@ def lives(folder: Path) -> bool:
 def used(folder: Path) -> float:
     """Core-seconds of the attempt in this folder as its worker last told them; 0 where it told none."""
     try:
-        return float((folder / "alive").read_text())
+        return float((folder / "alive").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0.0
 

@@ -93,7 +93,7 @@ def load_config(path: str) -> Any:
     try:
         if place.endswith(".py"):
             namespace: dict[str, Any] = {}
-            exec(compile(Path(place).read_text(), place, "exec"), namespace)
+            exec(compile(Path(place).read_text(encoding="utf-8"), place, "exec"), namespace)
             found = namespace[name]
         else:
             found = getattr(import_module(place), name)

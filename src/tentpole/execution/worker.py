@@ -157,11 +157,11 @@ def cpu_seconds() -> float:
 
 def _tell(folder: Path, began: float) -> None:
     with suppress(OSError):  # a full disk is for the label to tell of
-        (folder / "alive").write_text(f"{cores() * (time.monotonic() - began):.3f}")
+        (folder / "alive").write_text(f"{cores() * (time.monotonic() - began):.3f}", encoding="utf-8")
 
 
 def _give_up(folder: Path, reason: str, message: str) -> None:
-    (folder / "killed").write_text(f"{reason}\n{message}")
+    (folder / "killed").write_text(f"{reason}\n{message}", encoding="utf-8")
     end_session()
 
 
@@ -171,7 +171,7 @@ def resident_GB() -> float:
     total = 0
     for pid in (os.getpid(), *_descendants(os.getpid())):
         try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+            total += int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * page
         except (OSError, IndexError):
             continue  # it ended meanwhile
     return total / 1e9
@@ -181,7 +181,7 @@ def _descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after_name = path.read_text().rpartition(")")[2].split()
+            after_name = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
         children.setdefault(int(after_name[1]), []).append(int(path.parent.name))

@@ -199,7 +199,7 @@ def _failure(job: TrainingJob, status: int) -> TentpoleError:
             f"{job.folder}: member {job.member} could not be trained: {free} bytes are free there. Make room, then run "
             "the same again to go on: members that are finished are kept."
         )
-    lines = job.log.read_text(errors="replace").splitlines() if job.log.is_file() else []
+    lines = job.log.read_text(errors="replace", encoding="utf-8").splitlines() if job.log.is_file() else []
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     last = "\n    ".join(lines[-15:]) or "(empty)"
     return TrainingError(
