@@ -12,17 +12,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tentpole import Campaign
-from tentpole.campaign.batches import pending
-from tentpole.campaign.context import open_context
-from tentpole.campaign.folder import open_folder
+from tentpole.campaign.opening import open_campaign
 from tentpole.campaign.plan import plan_lines
 from tentpole.campaign.seeding import initial_requests
-from tentpole.campaign.usage import core_seconds
+from tentpole.campaign.usage import Usage
 from tentpole.config.loading import given_frames, load, starting_structures
 from tentpole.errors import InputError
-from tentpole.progress import Silent
 from tentpole.records import Label, structure_hash
-from tentpole.storage.journal import Journal, read
+from tentpole.storage.journal import read
 from tentpole.storage.labels import carry_labels, label_files, read_label, write_label
 
 Make = Callable[..., Path]
@@ -48,12 +45,13 @@ def test_ones_own_labels_are_used_and_none_is_computed(campaign_file: Make, tmp_
     config = load(path)
     said = plan_lines(config, starting_structures(config, path), given_frames(config, path), 1.0, 1)
     assert "5 of 5 frames carry energies and forces: used" in " ".join(line.found for line in said)
-    config, root = open_folder(path, tmp_path / "run")
-    (tmp_path / "mine.xyz").unlink()  # the folder goes on without the file
-    context = open_context(config, root, Journal(root / "journal.jsonl"), Silent())
-    requests = initial_requests(context)
+    with Campaign(path, tmp_path / "run"):
+        (tmp_path / "mine.xyz").unlink()  # the folder goes on without the file
+    opened = open_campaign(tmp_path / "run", None, None)
+    requests = initial_requests(opened.context)
+    opened.lock.release()
     assert len(requests) == 5
-    assert pending(root, requests) == []
+    assert all(opened.context.paths.label(request.name).exists() for request in requests)
     kept = {label.energy: label for label in map(read_label, label_files(tmp_path / "run"))}
     for atoms in frames:
         label = kept[min(kept, key=lambda e: abs(e - atoms.get_potential_energy()))]
@@ -111,7 +109,7 @@ def test_labels_of_another_campaign_are_not_computed_again(campaign_file: Make, 
         pass  # what lies there is booked now
     events = read(tmp_path / "new" / "journal.jsonl")
     assert [event["number"] for event in events if event["event"] == "labels carried"] == [4, 4]
-    assert core_seconds(events).get("labelling", 0.0) < 1
+    assert Usage(events).core_seconds.get("labelling", 0.0) < 1
 
 
 def test_labels_of_another_reference_stay_where_they_are(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def _was_beginning(root: Path) -> bool:
     names = {p.name for p in root.iterdir() if not (p.name.startswith(".") and p.name.endswith(".part"))}
     if CAMPAIGN_FILE in names:
         return True  # there since a moment ago: another driver begins
-    return names <= ({LOCK_FILE, "structures"} if LOCK_FILE in names else set())
+    return names <= {LOCK_FILE, "structures"}
 
 
 def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig:

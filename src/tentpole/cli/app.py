@@ -18,12 +18,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
+from tentpole.cli.printing import PlainConsole, marked
 from tentpole.cli.status import in_meV
 from tentpole.errors import InputError, StateError, TentpoleError
 
@@ -45,8 +44,8 @@ models_app = typer.Typer(
 app.add_typer(models_app, name="models", rich_help_panel=STEPS)
 app.add_typer(pool_app, name="pool", context_settings=HELP, rich_help_panel=STUDIES)
 
-out = Console()
-err = Console(stderr=True)
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 Dir = Annotated[Path | None, typer.Option("--dir", help="The campaign's folder. Default: runs/<name>.")]
 CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a campaign folder to go on with.")]
@@ -109,7 +108,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _say(error: Exception) -> None:
-    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    err.print(marked("error:", "bold red", f" {error}"), soft_wrap=True)
 
 
 def _say_usage(error: Exception) -> None:
@@ -123,7 +122,7 @@ def _say_usage(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tentpole"
-    err.print(f"[bold red]error:[/] {escape(words)} See: {command} --help", highlight=False, soft_wrap=True)
+    err.print(marked("error:", "bold red", f" {words} See: {command} --help"), soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -164,7 +163,7 @@ def init(
         if stated[word] is None:
             stated[word] = typer.prompt(f"{word} ({_ASK[word][0]})", type=int)
     atomic_write(out_file, propose(structures, out_file, reference, stated["charge"], stated["multiplicity"]).encode())
-    out.print(f"{out_file}: read it, then: tentpole check {out_file}", highlight=False, soft_wrap=True)
+    out.print(f"{out_file}: read it, then: tentpole check {out_file}", soft_wrap=True)
 
 
 _ASK = {
@@ -183,12 +182,12 @@ def check(campaign: CampaignFile) -> None:
         for line in check_campaign(campaign):
             good &= line.good
             doubts += line.good and line.doubtful
-            mark = "[red]FAIL[/]" if not line.good else "[yellow]warn[/]" if line.doubtful else "[green]ok  [/]"
-            out.print(f"{mark} {escape(line.what)}: {escape(line.found)}", highlight=False, soft_wrap=True)
+            mark = ("FAIL", "red") if not line.good else ("warn", "yellow") if line.doubtful else ("ok  ", "green")
+            out.print(marked(*mark, f" {line.what}: {line.found}"), soft_wrap=True)
     if not good:
         raise typer.Exit(2)
     warned = "" if not doubts else "1 warning. " if doubts == 1 else f"{doubts} warnings. "
-    out.print(f"{warned}It can run: tentpole run {campaign}", highlight=False, soft_wrap=True, markup=False)
+    out.print(f"{warned}It can run: tentpole run {campaign}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -213,10 +212,10 @@ def run(
             words = (
                 f"{labels_from}: {kept} labels of this reference taken over; what is among them is not computed again"
             )
-            out.print(words + (f"; {others} of other references left" if others else ""), highlight=False, markup=False)
+            out.print(words + (f"; {others} of other references left" if others else ""))
         live.run()
     print_status(out, CampaignRecord.read(folder))
-    out.print(f"A page to look at: tentpole report {escape(str(folder))}", highlight=False)
+    out.print(f"A page to look at: tentpole report {folder}")
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -235,13 +234,31 @@ def status(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
+def retry(
+    folder: Folder,
+    reason: Annotated[
+        str | None, typer.Option(help="Only those with this reason, such as crashed. Default: all.")
+    ] = None,
+) -> None:
+    """Take structures out of quarantine, so that `tentpole run` labels them again. Only in rounds that are open."""
+    from tentpole.campaign.retry import retry_failed
+
+    retried, too_late = retry_failed(folder, reason)
+    for name, words in too_late:
+        out.print(f"{name}: {words}", soft_wrap=True)
+    out.print(f"{len(retried)} structures are to be labelled again, {len(too_late)} are not.")
+    if retried:
+        out.print(f"To go on: tentpole run {folder}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def report(
     folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None
 ) -> None:
     """One self-contained HTML page, and its figures as PNG beside it."""
     from tentpole.report import write_report
 
-    out.print(escape(f"{write_report(folder, out_dir)}"), highlight=False, soft_wrap=True)
+    out.print(f"{write_report(folder, out_dir)}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -249,7 +266,7 @@ def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="Its id
     """Say why a frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
-    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False, soft_wrap=True)
+    out.print(explain_snapshot(folder, snapshot), soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -336,7 +353,7 @@ def label(
         )
     _print_counts("labelled", counts, out_file)
     if counts.failed:
-        out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+        out.print(f"The codes' own output: {folder / 'quarantine'}", soft_wrap=True)
         raise typer.Exit(3)
 
 
@@ -379,8 +396,8 @@ def train(
         )
     for report in reports:
         errors = f"{in_meV(report.force_rmse)} meV/Å, {in_meV(report.energy_rmse)} meV/atom"
-        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s", highlight=False)
-    out.print(f"{out_dir}", highlight=False, soft_wrap=True)
+        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s")
+    out.print(f"{out_dir}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -389,7 +406,9 @@ def references(name: Annotated[str | None, typer.Argument(help="Print the file o
     from tentpole.labeling import references as known
 
     if name is not None:
-        typer.echo(Path(known.load(name).source).read_text(), nl=False)  # as it is: `> my.toml` is a file to edit
+        typer.echo(
+            Path(known.load(name).source).read_text(encoding="utf-8"), nl=False
+        )  # as it is: `> my.toml` is a file to edit
         return
     table = Table("name", "what", "requires")
     for key in known.available():
@@ -404,7 +423,7 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
     from tentpole.campaign.export import export_campaign
 
     for path in export_campaign(folder, out_dir):
-        out.print(str(path), highlight=False, soft_wrap=True)
+        out.print(str(path), soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES)
@@ -441,7 +460,7 @@ def qbc(
     write_json(folder / "summary.json", facts)
     _print_study(facts)
     for path in (draw(folder, folder / "curves.png"), folder / "summary.json"):
-        out.print(f"{path}", highlight=False, soft_wrap=True)
+        out.print(f"{path}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -473,7 +492,7 @@ def import_model(
     """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
     from tentpole.committee import import_model as convert
 
-    out.print(f"{convert(file, out_stem, trust=trust)}", highlight=False, soft_wrap=True)
+    out.print(f"{convert(file, out_stem, trust=trust)}", soft_wrap=True)
 
 
 @contextmanager
@@ -482,14 +501,14 @@ def _on_interrupt(command: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped):
-        out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
+        out.print(f"\nTo go on: {command}", soft_wrap=True)
         raise
 
 
 def _print_counts(done: str, counts: Counts, file: Path) -> None:
-    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", highlight=False, soft_wrap=True)
+    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", soft_wrap=True)
     for reason, number in counts.reasons.items():
-        out.print(f"  {number} x {escape(reason)}", highlight=False, soft_wrap=True)
+        out.print(f"  {number} x {reason}", soft_wrap=True)
 
 
 def _print_study(facts: dict[str, Any]) -> None:
@@ -508,10 +527,10 @@ def _print_study(facts: dict[str, Any]) -> None:
     for r in facts["ratios"]:
         bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
-        out.print(words, highlight=False)
+        out.print(words)
     for name, sizes in facts["stop"].items():
         found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
-        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
+        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames")
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ase import Atoms
 
+from tentpole.errors import MachineError
 from tentpole.execution.local import local
 from tentpole.labeling.codes import Configuration
 from tentpole.labeling.consistency import Finding, findings
@@ -71,7 +72,10 @@ def trial(
         root = Path(name)
         task = Task(root, reference, atoms, charge, multiplicity)
         with local(1, time_limit_s=time_limit_s) as executor:
-            (outcome,) = label_all([task], executor, attempts=1)
+            try:
+                (outcome,) = label_all([task], executor, attempts=1)
+            except MachineError as error:
+                return Trial(reference.name, configuration, False, "machine", str(error))
             if not outcome.ok:
                 reason, message = outcome.reason, outcome.message
                 return Trial(reference.name, configuration, False, reason, message, outcome.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,19 @@ def quarantine(
     write_frames(folder / "structure.xyz", bare(atoms))
     write_json(folder / "reason.json", {"version": 1, "name": name, "reason": reason, "message": message})
     return folder
+
+
+def quarantined(root: Path) -> Iterator[tuple[str, str]]:
+    """Name and reason of everything in quarantine, in the order of names."""
+    for path in sorted((root / "quarantine").glob("*/reason.json")):
+        yield path.parent.name, str(read_json(path)["reason"])
+
+
+def release(root: Path, name: str) -> None:
+    """Take a label out of quarantine: it has not been tried then."""
+    folder = root / "quarantine" / name
+    (folder / "reason.json").unlink(missing_ok=True)  # first: without it the rest says nothing
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _array(values: Any) -> FloatArray:

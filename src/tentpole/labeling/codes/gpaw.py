@@ -66,7 +66,7 @@ class Gpaw(AnyCalculator):
 
     def verify(self, folder: Path) -> dict[str, Any]:
         path = folder / OUTPUT
-        text = path.read_text(errors="replace") if path.exists() else ""
+        text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
         steps = re.findall(r"^iter:\s*(\d+)", text, re.MULTILINE)
         converged = re.search(r"Converged (?:after|in) (\d+) (?:iterations|steps)", text)
         if not converged:
