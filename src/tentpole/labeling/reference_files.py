@@ -149,9 +149,7 @@ def _parse(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: {key} = {value!r} must be a list of words.")
         if key in _TABLES and not isinstance(value, dict):
             raise InputError(f"{path}: {key} must be a table, [{key}].")
-    if (
-        "calculator" in content or "home" in content
-    ):  # where a module of the user's own is: beside the file, if not said
+    if "calculator" in content or "home" in content:  # where a module of the user's own is: here, if not said
         content["home"] = str((path.parent / content.get("home", "")).resolve())
     if "retry" in content:
         content["retry"] = [_retry(table, path) for table in content["retry"]]
