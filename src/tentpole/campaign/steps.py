@@ -85,6 +85,7 @@ def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[O
             limits.label_time_limit_s,
             limits.label_memory_limit_GB,
             limits.persistent,
+            root_exists=True,
         )
         for request in requests
     ]

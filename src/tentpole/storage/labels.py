@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,9 @@ def find_label(root: Path, structure: str, reference: str) -> Path | None:
 
 
 def write_label(root: Path, label: Label) -> Path:
-    """Write one label under `root`/labels. Called by the worker that computed it."""
+    """Write one label under `root`/labels. Called by the worker that computed it. `root` itself is never made:
+    a folder that was moved or removed meanwhile does not come back."""
+    _must_exist(root)
     path = label_path(root, label.structure, label.reference)
     write_json(
         path,
@@ -123,12 +126,18 @@ def quarantine(
     root: Path, name: str, reason: str, message: str, atoms: Atoms, output: dict[str, bytes] | None = None
 ) -> Path:
     """Keep what failed in `root`/quarantine/`name`: reason.json, the structure, and the code's own output."""
+    _must_exist(root)
     folder = root / "quarantine" / name
     for file, data in (output or {}).items():
         atomic_write(folder / Path(file).name, data)
     write_frames(folder / "structure.xyz", bare(atoms))
     write_json(folder / "reason.json", {"version": 1, "name": name, "reason": reason, "message": message})
     return folder
+
+
+def _must_exist(root: Path) -> None:
+    if not root.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder of the labels was moved or removed", str(root))
 
 
 def _array(values: Any) -> FloatArray:
