@@ -264,8 +264,11 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Dotted names of what differs. Files were copied when the campaign began: their place is of no account, and what
-    a reference file of one's own says is compared by its physics."""
+    """Dotted names of what differs.
+
+    Files were copied when the campaign began: their place is of no account, and what a reference file of one's own says
+    is compared by its physics.
+    """
     one, other = ({**part, "reference": _reference_name(part["reference"])} for part in (before, after))
     return [name for name in _keys(one, other) if not name.startswith(MAY_CHANGE)]
 
