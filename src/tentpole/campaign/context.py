@@ -27,8 +27,8 @@ from tentpole.storage.journal import Journal
 class Context:
     """One campaign under one driver.
 
-    starts : the starting structures by name. folder : tells whether the campaign folder is still the one that the driver
-    was started on.
+    starts : the starting structures by name. folder : tells whether the campaign folder is still the one that the
+    driver was started on.
     """
 
     config: CampaignConfig
