@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
 
 from support.paths import DATA
 from tentpole import Campaign, CampaignRecord
@@ -112,6 +113,27 @@ def test_the_folder_holds_its_reference_and_is_read_without_it(campaign_file: Ma
     (root / "reference" / "mine.toml").unlink()
     assert CampaignRecord.read(root).config.name == "copper"
     assert "initial: a rattled" in explain(root, "r000-0001")
+
+
+def test_a_calculator_of_ones_own_is_kept_with_its_reference(campaign_file: Make, tmp_path: Path) -> None:
+    (tmp_path / "own_depth.py").write_text("DEPTH = 0.4\n")
+    (tmp_path / "own_calculator.py").write_text(
+        "from ase.calculators.lj import LennardJones\n"
+        "from own_depth import DEPTH\n"
+        "def make(**settings):\n    return LennardJones(epsilon=DEPTH, **settings)\n"
+    )
+    (tmp_path / "mine.toml").write_text('calculator = "own_calculator:make"\nproperties = ["energy", "forces"]\n')
+    root = tmp_path / "run"
+    with Campaign(campaign_file(reference="mine.toml"), root) as campaign:
+        wanted = [request.name for request in campaign.ask()]
+    for name in ("mine.toml", "own_calculator.py", "own_depth.py"):
+        (tmp_path / name).unlink()
+    with Campaign(root) as campaign:
+        assert [request.name for request in campaign.ask()] == wanted
+    home = root / "reference"
+    assert {path.name for path in home.iterdir()} == {"mine.toml", "own_calculator.py", "own_depth.py"}
+    calculator = load(home / "mine.toml").calculator(atoms=bulk("Cu", cubic=True))
+    assert calculator.parameters.epsilon == 0.4
 
 
 def test_a_project_moved_as_a_whole_goes_on(campaign_file: Make, tmp_path: Path) -> None:

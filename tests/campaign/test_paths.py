@@ -9,7 +9,7 @@ from support.paths import TOP
 from tentpole.campaign.paths import CampaignPaths
 
 SRC = TOP / "src" / "tentpole"
-NAMES = ("batch.json", "labels.json", "done.json", "journal.jsonl", "verdict.json", "campaign.toml")
+NAMES = ("batch.json", "labels.json", "done.json", "journal.jsonl", "verdict.json")
 READERS = ("campaign", "report", "cli")
 
 
