@@ -87,6 +87,15 @@ class Walker:
     bias_strength: float | None = None
 
 
+def snapshot_id(number: int, walker: str, step: int) -> str:
+    """The id of the frame that a walker had at a step of a round.
+
+    >>> snapshot_id(3, "w02", 150)
+    'r003-w02-000150'
+    """
+    return f"r{number:03d}-{walker}-{step:06d}"
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A stored frame. `id` reads round-walker-step, as in r003-w02-000150."""
@@ -151,26 +160,3 @@ class Label:
     def name(self) -> str:
         """The label's name, and its file's: structure hash, then reference hash."""
         return f"{self.structure}-{self.reference}"
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Labels in the order they joined, all of one reference."""
-
-    labels: tuple[Label, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def add(self, labels: list[Label]) -> Dataset:
-        """This dataset and `labels`. Raises InputError where the references differ."""
-        from tentpole.errors import InputError
-
-        joined = self.labels + tuple(labels)
-        references = sorted({label.reference for label in joined})
-        if len(references) > 1:
-            raise InputError(
-                f"labels of {len(references)} references cannot train one model: {', '.join(references)}. "
-                "Label all structures with one reference, or start another campaign folder."
-            )
-        return Dataset(joined)

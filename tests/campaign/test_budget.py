@@ -6,14 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 from tentpole import Campaign, CampaignRecord
-from tentpole.campaign.batches import read_outcome
+from tentpole.campaign.batches import Request, read_outcome
 from tentpole.campaign.budget import budget
 from tentpole.campaign.ledger import Ledger, unwritten
 from tentpole.campaign.paths import CampaignPaths
@@ -23,6 +25,7 @@ from tentpole.execution.ownership import lives, own_folder
 from tentpole.labeling import Outcome, Task, label_all
 from tentpole.labeling.references import load as load_reference
 from tentpole.storage.journal import Journal, read
+from tentpole.storage.labels import write_label
 
 Make = Callable[..., Path]
 
@@ -75,6 +78,21 @@ def test_a_label_cut_off_by_a_kill_is_counted_from_its_folder(tmp_path: Path) ->
     (folder / "alive").write_text("12.5")
     assert opened(tmp_path).core_hours * 3600 == pytest.approx(12.5)
     assert opened(tmp_path).core_hours * 3600 == pytest.approx(12.5)
+
+
+def test_a_label_of_other_physics_is_counted_once(tmp_path: Path) -> None:
+    asked, refused = Request("r000-0000", bulk("Cu"), "asked", None, None), "another"
+    label = replace(asked.label(0.0, np.zeros((1, 3)), core_s=10.0), reference=refused)
+    write_label(tmp_path, label)
+    ledger = opened(tmp_path)  # the driver was killed before it heard of the label: it is counted from its file
+    ledger.failed(asked.name, "other_physics", 0.0)
+    assert opened(tmp_path).core_hours * 3600 == pytest.approx(10.0)
+    (tmp_path / "refused").mkdir()
+    paths = CampaignPaths(tmp_path / "refused")
+    with Journal(paths.journal) as journal:
+        Ledger(paths, journal, Usage()).failed(asked.name, "other_physics", 10.0)
+    write_label(paths.root, label)
+    assert opened(paths.root).core_hours * 3600 == pytest.approx(10.0)
 
 
 def test_hours_of_a_killed_driver_reach_to_its_last_sign_of_life(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from support.made_campaign import MISHAP_AT, STEPS, Made
+from tentpole import CampaignRecord
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.report import explain
 from tentpole.storage.atomic import read_json
+from tentpole.storage.labels import write_label
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,16 @@ def test_an_id_like_no_other_is_answered_with_what_there_is(made):
 def test_a_campaign_without_frames_says_so(tmp_path):
     with pytest.raises(InputError, match="no frames yet"):
         explain(Made(tmp_path).root, "r001-w00-000010")
+
+
+def test_a_label_of_other_physics_is_a_failed_one(tmp_path):
+    """A retry gave it; it lies among the labels, and trains nothing."""
+    made = Made(tmp_path).initial().round()
+    entry = entries(made.root, 1)[-1]
+    failed = next(f for f in CampaignRecord.read(made.root).frames if f.request.id == entry["id"])
+    label = failed.request.label(0.0, np.zeros((4, 3)))
+    write_label(made.root, replace(label, reference="0123456789abcdef"))
+    assert "Label: failed, in quarantine (not converged" in explain(made.root, entry["id"])
+    frames = CampaignRecord.read(made.root).frames
+    assert [f.outcome for f in frames if f.request.id == entry["id"]] == ["failed"]
+    assert sum(f.outcome == "accepted" for f in frames if f.round == 1) == 4

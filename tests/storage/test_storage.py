@@ -8,8 +8,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tentpole.errors import InputError, StateError
-from tentpole.records import Dataset, Label, bare, structure_hash
+from tentpole.errors import StateError
+from tentpole.records import Label, bare, structure_hash
 from tentpole.storage import journal
 from tentpole.storage.atomic import atomic_write, os, read_json, write_json
 from tentpole.storage.journal import Journal
@@ -89,11 +89,6 @@ def test_a_label_keeps_its_starting_moments(tmp_path: Path) -> None:
     path = write_label(tmp_path, plain)
     assert "magmoms" not in path.read_text()
     assert not read_label(path).atoms.has("initial_magmoms")
-
-
-def test_labels_of_two_references_do_not_mix() -> None:
-    with pytest.raises(InputError, match="one reference"):
-        Dataset((label("abc"),)).add([label("def")])
 
 
 def test_events_come_back_in_order(tmp_path: Path) -> None:

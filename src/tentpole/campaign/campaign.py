@@ -194,8 +194,11 @@ class Campaign:
                 self._conclude(found)
 
     def _reconsider(self) -> None:
-        """Judge again where [stop] or [target] changed since the verdict: a larger budget goes on; and where the
-        last driver was stopped between the end of a round and its verdict."""
+        """Judge again what the last driver may have left in the wrong.
+
+        That is where [stop] or [target] changed since the verdict (a larger budget goes on), and where it was stopped
+        between the end of a round and its verdict.
+        """
         context = self._context
         path = context.paths.verdict
         if path.exists() and read_json(path)["criteria"] == self._criteria():

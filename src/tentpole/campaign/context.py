@@ -25,8 +25,11 @@ from tentpole.storage.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One campaign under one driver. `starts` are the starting structures by name; `folder` tells whether the campaign
-    folder is still the one that the driver was started on."""
+    """One campaign under one driver.
+
+    starts : the starting structures by name. folder : tells whether the campaign folder is still the one that the
+    driver was started on.
+    """
 
     config: CampaignConfig
     paths: CampaignPaths

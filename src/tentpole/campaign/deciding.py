@@ -100,8 +100,10 @@ def _choose_from_queue(
     wanted: int,
     rng: np.random.Generator,
 ) -> tuple[list[Chosen], BatchFacts, str]:
-    """Queue frames by what was known before the last labels; score them again with what those have taught, and drop
-    what they made superfluous."""
+    """Queue frames by what was known before the last labels, then choose from the queue by what is known now.
+
+    Queued frames are scored again with what the last labels have taught; what those made superfluous is dropped.
+    """
     config, state = context.config, context.state
     rule, _ = chooser(config, state.end(known_to(context, number)).calibration)
     audited, rest = draw_audit(candidates, wanted, config.selection.audit, rng)

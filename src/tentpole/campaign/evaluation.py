@@ -104,8 +104,10 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
 
 
 def refitted_energies(models: Path, train: Path) -> dict[int, float]:
-    """Energies of isolated atoms, in eV by atomic number, that fit the labels in `train` around what the committee in
-    `models` says beyond its own: the least-squares shift per species added to those that its members share."""
+    """Energies of isolated atoms, in eV by atomic number, that fit the labels in `train` together with the committee.
+
+    They are those that the members in `models` share, and the least-squares shift per species of what is left.
+    """
     from tentpole.committee.ase_voter import composition_shifts
     from tentpole.committee.cached import committee_in
     from tentpole.storage.structures import labelled_frames

@@ -14,8 +14,11 @@ from tentpole.storage.structures import labelled_atoms
 
 
 def export_campaign(root: Path, out: Path) -> list[Path]:
-    """Write what a campaign has made to `out`: dataset.extxyz, the newest members, and each as a .model file
-    that MACE's ASE calculator and LAMMPS export read. Returns the paths."""
+    """Write what a campaign has made to `out`, and return the paths.
+
+    That is dataset.extxyz, the newest members, and each as a .model file that MACE's ASE calculator and LAMMPS export
+    read.
+    """
     from tentpole.committee.committee_files import member_stems
     from tentpole.committee.member_files import read_member
 

@@ -237,9 +237,12 @@ class CalibrationFacts:
 
 @dataclass(frozen=True, slots=True)
 class RoundOutcome:
-    """What came of a batch: names of accepted labels in batch order, names of what failed, and how far the committee of
-    the round before was off on the new labels (`errors`; None where none judged them). coverage : the share of them
-    within the error that its calibration promised; None: no promise."""
+    """What came of a batch.
+
+    accepted : names of labels in batch order. failed : names of what has none. errors : how far the committee of the
+    round before was off on the new labels, None where none judged them. coverage : the share of them within the error
+    that its calibration promised, None for no promise.
+    """
 
     accepted: tuple[str, ...]
     failed: tuple[str, ...]

@@ -15,7 +15,7 @@ from tentpole.config.loading import dump, load, own_frames, starting_structures
 from tentpole.config.schema import FORMAT_VERSION, CampaignConfig, LabelledSection
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
-from tentpole.labeling.reference_files import resolved_text
+from tentpole.labeling.reference_files import copies
 from tentpole.storage.atomic import atomic_write
 from tentpole.storage.lock import LOCK_FILE
 from tentpole.storage.structures import read_structures, write_frames
@@ -102,7 +102,7 @@ def settle(source: CampaignConfig | None, paths: CampaignPaths) -> CampaignConfi
 
 
 def adopt_reference(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig:
-    """The configuration with a reference file of one's own copied into the folder, its parents merged in.
+    """The configuration with a reference file of one's own copied into the folder, and its calculator's own module.
 
     To be called once it is known that the file means the same physics as the labels that are there.
     """
@@ -110,9 +110,10 @@ def adopt_reference(config: CampaignConfig, paths: CampaignPaths) -> CampaignCon
         return config
     copy = paths.references.resolve() / Path(config.reference).name
     if Path(config.reference).resolve() != copy:
-        text = resolved_text(Path(config.reference)).encode()
-        if not copy.exists() or copy.read_bytes() != text:
-            atomic_write(copy, text)
+        for name, content in copies(Path(config.reference)).items():
+            place = copy.parent / name
+            if not place.exists() or place.read_bytes() != content:
+                atomic_write(place, content)
     adopted = config.model_copy(update={"reference": str(copy)})
     write_config(adopted, paths)
     return adopted
@@ -264,8 +265,11 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Dotted names of what differs. Files were copied when the campaign began: their place is of no account, and what
-    a reference file of one's own says is compared by its physics."""
+    """Dotted names of what differs.
+
+    Files were copied when the campaign began: their place is of no account, and what a reference file of one's own says
+    is compared by its physics.
+    """
     one, other = ({**part, "reference": _reference_name(part["reference"])} for part in (before, after))
     return [name for name in _keys(one, other) if not name.startswith(MAY_CHANGE)]
 

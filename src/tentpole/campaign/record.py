@@ -94,8 +94,11 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """One round, or the validation set: what was asked, what came of it (None: not closed), how it ended (None: not
-    done)."""
+    """One round, or the validation set.
+
+    name : the round's number, or "validation". batch : what was asked. outcome : what came of it, None while it is not
+    closed. end : validation and calibration, None while the round is not done.
+    """
 
     name: BatchName
     batch: Batch

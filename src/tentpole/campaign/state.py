@@ -46,8 +46,11 @@ class FileCache:
 
 @dataclass
 class RoundState:
-    """The rounds of one campaign. validation : whether round 0 has the fixed set's batch too. keep_batches : whether
-    structures of rounds that are done are kept in memory, for readers that come back to them."""
+    """The rounds of one campaign.
+
+    validation : whether round 0 has the fixed set's batch too. keep_batches : whether structures of rounds that are
+    done are kept in memory, for readers that come back to them.
+    """
 
     paths: CampaignPaths
     method: Method

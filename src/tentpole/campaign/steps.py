@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 
 def next_step(context: Context, ahead: Ahead) -> Verdict | None:
-    """Do the next thing that is not done. Returns the verdict where this ended the campaign: at the end of a
-    round, or where a limit of time has passed before something that takes long."""
+    """Do the next thing that is not done.
+
+    Returns the verdict where this ended the campaign: at the end of a round, or where a limit of time has passed before
+    something that takes long.
+    """
     state = context.state
     number = state.current
     for name in state.names(number):
@@ -85,6 +88,7 @@ def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[O
             limits.label_time_limit_s,
             limits.label_memory_limit_GB,
             limits.persistent,
+            root_exists=True,
         )
         for request in requests
     ]

@@ -17,7 +17,6 @@ from tentpole.storage.structures import labelled_atoms, write_frames
 HELD_BACK = 10
 """Every tenth label, in the order they joined, is never trained on: it stops the training in time."""
 
-
 LEGACY_SEEDS = 2**32
 """Seeds of members stay below: NumPy's legacy generators, which MACE's training uses, take no more."""
 
@@ -84,8 +83,11 @@ def train(context: Context, number: int, labels: Sequence[Label]) -> None:
 
 
 def _widened(before: Path, now: Path) -> bool:
-    """Whether the compositions in `now` span more than those in `before`: energies of isolated atoms that were fitted
-    to those say nothing of others, and would be wrong by electronvolts, in all members alike."""
+    """Whether the compositions in `now` span more than those in `before`.
+
+    Energies of isolated atoms that were fitted to those say nothing of others, and would be wrong by electronvolts, in
+    all members alike.
+    """
     from tentpole.storage.structures import labelled_frames
 
     counts = ([np.bincount(atoms.numbers, minlength=119) for atoms in labelled_frames(part)] for part in (before, now))

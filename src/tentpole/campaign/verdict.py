@@ -39,10 +39,12 @@ class Verdict:
     evidence: tuple[Evidence, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """As verdict.json keeps it."""
         return {"kind": self.kind, "reason": self.reason, "evidence": [asdict(e) for e in self.evidence]}
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Verdict:
+        """As `to_json` wrote it."""
         evidence = tuple(Evidence(**entry) for entry in content["evidence"])
         return Verdict(content["kind"], content["reason"], evidence)
 

@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator
 
 from tentpole.exploration.health import HealthLimits, Unhealthy, check
 from tentpole.exploration.walker import Langevin, advance, init_walker, remember, send_back
-from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare
+from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare, snapshot_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def explore(
         )
         if wrong is None and scores is not None:
             snapshot = Snapshot(
-                id=f"r{state.round:03d}-{walker.id}-{walker.step:06d}",
+                id=snapshot_id(state.round, walker.id, walker.step),
                 atoms=bare(walker.atoms),
                 condition=walker.condition,
                 walker=walker.id,

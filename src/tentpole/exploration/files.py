@@ -20,7 +20,7 @@ from ase.constraints import dict2constraint
 
 from tentpole.errors import StateError
 from tentpole.exploration.explore import Exploration, Mishap
-from tentpole.records import MOMENTS, Condition, FloatArray, Scores, Snapshot, Walker, bare, moments_of
+from tentpole.records import MOMENTS, Condition, FloatArray, Scores, Snapshot, Walker, bare, moments_of, snapshot_id
 from tentpole.storage.atomic import atomic_write
 
 VERSION = 1
@@ -131,7 +131,7 @@ def _read(file: h5py.File) -> Exploration:
     round, group = int(file.attrs["round"]), file["snapshots"]
     steps: list[int] = group["step"][:].tolist()
     snapshots = tuple(
-        Snapshot(f"r{round:03d}-{walker.id}-{step:06d}", bare(atoms), condition, walker.id, round, step)
+        Snapshot(snapshot_id(round, walker.id, step), bare(atoms), condition, walker.id, round, step)
         for step, atoms in zip(steps, _read_frames(group), strict=True)
     )
     columns: list[FloatArray] = [group[name][:] for name in _NUMBERS]

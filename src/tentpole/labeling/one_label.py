@@ -31,7 +31,9 @@ def compute(task: Task) -> Outcome:
     began, cpu = time.monotonic(), cpu_seconds()
     folder = work_folder(task)
     try:
-        folder.mkdir(parents=True)
+        if task.root_exists:
+            folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(parents=not task.root_exists)
         try:
             with watched(folder, task.time_limit_s, task.memory_limit_GB, beat=True):
                 label = _label(task, folder)

@@ -12,7 +12,7 @@ import tomli_w
 
 from tentpole.errors import InputError, unknown
 from tentpole.labeling.acceptance import Accept
-from tentpole.labeling.codes.modules import own_file
+from tentpole.labeling.codes.modules import own_files
 
 _LISTS = ("properties", "requires", "requires_for_molecules", "remove", "allow")
 _TEXTS = ("parent", "description", "calculator", "home", "code_version")
@@ -86,15 +86,19 @@ def read(name_or_path: str | Path) -> dict[str, Any]:
     }
 
 
-def resolved_text(path: Path) -> str:
-    """The reference file at `path` as TOML, its parents merged in: the same reference without any other file, but for
-    a module of the user's own, whose folder it names."""
+def copies(path: Path) -> dict[str, bytes]:
+    """The reference file at `path` as it can stand in another folder: files by name relative to that.
+
+    Its parents are merged into it, and beside it stand the calculator's module, where that is the user's own, and what
+    this imports from beside itself.
+    """
     content = _resolve(path, ())
-    if "home" in content and own_file(content["calculator"].partition(":")[0], content["home"]) is None:
-        del content["home"]
+    home = str(content.pop("home", ""))
     if "retry" in content:
         content["retry"] = [{"name": retry.name, **retry.parameters} for retry in content["retry"]]
-    return tomli_w.dumps(content)
+    module = str(content.get("calculator", "")).partition(":")[0]
+    own = {file.relative_to(home).as_posix(): file.read_bytes() for file in own_files(module, home)}
+    return {**own, path.name: tomli_w.dumps(content).encode()}
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ class Task:
 
     persistent: the program stays and serves the worker's next labels too, where ASE can talk to it (Quantum
     ESPRESSO, FHI-aims). `last` is False where a failure of those AGAIN names may be tried again: it then
-    stays in work/ instead of quarantine/.
+    stays in work/ instead of quarantine/. `root_exists`: root is a folder that is there; where it is gone by the time
+    the label begins it was moved or removed, and is not made again.
     """
 
     root: Path
@@ -34,6 +35,7 @@ class Task:
     memory_limit_GB: float | None = None
     persistent: bool = False
     last: bool = True
+    root_exists: bool = False
 
     @property
     def structure(self) -> str:

@@ -62,7 +62,7 @@ def _story(
     ]
     of_round = [frame for frame in frames.values() if frame.round == snapshot.round]
     by_rule = {frame.request.id for frame in of_round if not frame.request.audit}
-    picked = [s for id, s in rivals if id in by_rule]
+    picked = [s for key, s in rivals if key in by_rule]
     lines = [
         head,
         f"σ_E {milli(scores.energy_std_per_atom)} meV/atom, σ_F {milli(scores.force_std)} meV/Å, "

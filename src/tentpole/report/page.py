@@ -93,8 +93,10 @@ def pictures(record: CampaignRecord) -> list[Picture]:
 
 
 def first_and_last(record: CampaignRecord) -> tuple[Pairs, Pairs] | None:
-    """Force pairs of the first and of the newest committee: on the validation set, or where there is none on
-    the labels that each met before it was trained on them."""
+    """Force pairs of the first and of the newest committee.
+
+    They are on the validation set, or where there is none on the labels that each met before it was trained on them.
+    """
     total, on_validation, on_new = 0, list[Pairs](), list[Pairs]()
     held_out = f"the {record.validation_labels} validation frames"
     for r in record.rounds:

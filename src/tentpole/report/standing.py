@@ -38,8 +38,11 @@ MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """kind : the verdict's, or "" while there is none. title, reason, meaning : words for the reader.
-    advice : (what for, command or setting) in the order one would want them."""
+    """Where a campaign stands, in words.
+
+    kind : the verdict's, or "" while there is none. title, reason, meaning : for the reader.
+    advice : (what for, command or setting) in the order one would want them.
+    """
 
     kind: str
     title: str

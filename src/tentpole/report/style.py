@@ -51,11 +51,13 @@ def figure(width_in: float = WIDTH_IN, height_in: float = HEIGHT_IN) -> tuple[An
 
 
 def name_axes(axes: Any, x: str, y: str) -> None:
+    """Name both axes."""
     axes.set_xlabel(x, fontsize=10.5, color=INK)
     axes.set_ylabel(y, fontsize=10.5, color=INK)
 
 
 def legend(axes: Any, **where: Any) -> None:
+    """Draw the legend, without a frame."""
     axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, handlelength=1.6, **where)
 
 
@@ -83,6 +85,7 @@ def near_zero_log(axis: Any) -> None:
 
 
 def whole_numbers(axis: Any) -> None:
+    """Ticks at whole numbers only."""
     axis.set_major_locator(need("matplotlib.ticker").MaxNLocator(integer=True, nbins=9, steps=[1, 2, 5, 10]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +32,9 @@ def find_label(root: Path, structure: str, reference: str) -> Path | None:
 
 
 def write_label(root: Path, label: Label) -> Path:
-    """Write one label under `root`/labels. Called by the worker that computed it."""
+    """Write one label under `root`/labels. Called by the worker that computed it. `root` itself is never made:
+    a folder that was moved or removed meanwhile does not come back."""
+    _must_exist(root)
     path = label_path(root, label.structure, label.reference)
     write_json(
         path,
@@ -124,6 +127,7 @@ def quarantine(
     root: Path, name: str, reason: str, message: str, atoms: Atoms, output: dict[str, bytes] | None = None
 ) -> Path:
     """Keep what failed in `root`/quarantine/`name`: reason.json, the structure, and the code's own output."""
+    _must_exist(root)
     folder = root / "quarantine" / name
     for file, data in (output or {}).items():
         atomic_write(folder / Path(file).name, data)
@@ -143,6 +147,11 @@ def release(root: Path, name: str) -> None:
     folder = root / "quarantine" / name
     (folder / "reason.json").unlink(missing_ok=True)  # first: without it the rest says nothing
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _must_exist(root: Path) -> None:
+    if not root.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "the folder of the labels was moved or removed", str(root))
 
 
 def _array(values: Any) -> FloatArray:

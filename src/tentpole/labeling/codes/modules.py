@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.metadata
@@ -27,6 +28,37 @@ def own_file(module: str, home: str) -> Path | None:
         return None
     stem = Path(home, *module.split("."))
     return next((p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()), None)
+
+
+def own_files(module: str, home: str) -> list[Path]:
+    """The files of a module of the user's own in folder `home`, and of what it imports from there; [] for others."""
+    found: list[Path] = []
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        file = own_file(name, home)
+        if file is None or file in found:
+            continue
+        found += sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+        parents = name.split(".")[:-1]
+        waiting += [".".join(parents[: i + 1]) for i in range(len(parents))]
+        waiting += [imported for path in found for imported in _imported(path)]
+    return found
+
+
+def _imported(path: Path) -> set[str]:
+    """The modules that the code in `path` names in its imports."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # who imports it will say so
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 def import_module(module: str, home: str) -> ModuleType:
