@@ -12,8 +12,8 @@ from tentpole import Campaign
 from tentpole.campaign import batches
 from tentpole.campaign.batches import Request
 from tentpole.campaign.resets import sent_back
-from tentpole.entropy import Covariance
-from tentpole.exploration import Exploration, ExploreSettings, remember
+from tentpole.entropy import Covariance, FingerprintSettings
+from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed, remember
 from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.exploration.jobs import REASON, WalkerJob, WalkerReset, _state, shard_path
 from tentpole.exploration.walker import init_walker
@@ -84,8 +84,7 @@ def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
         root=root,
         round=round,
         id="w00",
-        index=0,
-        seed=7,
+        seed=WalkerSeed(7, round, 0),
         condition=Condition("cu", 300.0),
         start=bulk("Cu", cubic=True),
         models=root,
@@ -94,8 +93,8 @@ def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
         dtype="float64",
         ratio=0.0,
         entropy="logdet",
-        cutoff=5.0,
-        n_max=50,
+        fingerprint=FingerprintSettings(),
+        species=(29,),
         covariance=Covariance(),
         settings=ExploreSettings(steps=30),
         checkpoint_seconds=60.0,

@@ -13,15 +13,17 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.selection import SelectionRule, make_rule
 
 
-def calibration_facts(errors: FrameErrors, target_eV_per_A: float, miss_rate: float) -> dict[str, Any]:
+def calibration_facts(
+    errors: FrameErrors, target_eV_per_A: float, miss_rate: float, sigma: str = "mean"
+) -> dict[str, Any]:
     """Conformal calibration on the validation set, as done.json keeps it.
 
-    fit, words : largest σ_F over a frame's atoms against its largest error. frames : mean σ_F of a frame, what rules
-    look at, against its force RMSE, what the target bounds. threshold_eV_per_A : the σ_F below which the error stays
-    within the target but for a share `miss_rate` of cases; None where there are too few frames to say.
+    fit, words : largest σ_F over a frame's atoms against its largest error. frames : σ_F of a frame, `sigma` over its
+    atoms, what rules look at, against its force RMSE, what the target bounds. threshold_eV_per_A : the σ_F below which
+    the error stays within the target but for a share `miss_rate` of cases; None where there are too few frames to say.
     """
     largest = calibrate(errors.max_force_std, errors.max_force_error, alpha=miss_rate)
-    mean = calibrate(errors.force_std, np.sqrt(errors.force_mse), alpha=miss_rate)
+    mean = calibrate(errors.sigma(sigma), np.sqrt(errors.force_mse), alpha=miss_rate)
     return {**_told(largest, target_eV_per_A), "frames": _told(mean, target_eV_per_A)}
 
 

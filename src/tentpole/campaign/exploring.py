@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tentpole.campaign.context import Context
+from tentpole.campaign.dataset import species_of
 from tentpole.execution.metering import measured
-from tentpole.exploration import Exploration, ExploreSettings
+from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walker, score_frames
 from tentpole.records import Candidate, Condition
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 
 def walker_conditions(work: Context) -> list[tuple[str, Condition, float]]:
-    """Id, condition and bias ratio of every walker: one per structure, temperature and ratio."""
+    """Id, condition and bias ratio of every walker: one per structure, temperature, pressure and ratio."""
     explore = work.config.explore
     found = [
-        (Condition(name, temperature), ratio)
+        (Condition(name, temperature, pressure), ratio)
         for name in work.starts
         for temperature in explore.temperatures_K
+        for pressure in explore.pressures
         for ratio in explore.bias.ratios
     ]
     return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(found)]
@@ -44,6 +46,7 @@ def walker_jobs(
         section.max_force_std_eV_per_A,
         section.ensemble.build(),
         section.health.build(),
+        section.keep_last_sound,
     )
     back = {sent.walker: sent for sent in sent_back if sent.round == round}
     return [
@@ -51,8 +54,7 @@ def walker_jobs(
             root=work.root,
             round=round,
             id=id,
-            index=i,
-            seed=config.seed,
+            seed=WalkerSeed(config.seed, round, i, config.random_numbers),
             condition=condition,
             start=work.starts[condition.structure],
             models=models,
@@ -61,8 +63,8 @@ def walker_jobs(
             dtype=config.committee.dtype,
             ratio=ratio,
             entropy=section.bias.entropy,
-            cutoff=config.fingerprint.cutoff,
-            n_max=config.fingerprint.n_max,
+            fingerprint=config.fingerprint.build(),
+            species=species_of(work.starts.values()),
             covariance=covariance,
             settings=settings,
             checkpoint_seconds=section.checkpoint_seconds,
@@ -102,8 +104,8 @@ def rescored(work: Context, models: Path, covariance: Covariance, candidates: Se
             models=models,
             voters=config.committee.voters,
             dtype=config.committee.dtype,
-            cutoff=config.fingerprint.cutoff,
-            n_max=config.fingerprint.n_max,
+            fingerprint=config.fingerprint.build(),
+            species=species_of(work.starts.values()),
             covariance=covariance,
             frames=tuple(c.snapshot.atoms for c in candidates[share::shares]),
         )
@@ -125,6 +127,6 @@ def exploration_facts(shards: Sequence[Exploration], ratios: dict[str, float]) -
         "mishaps": mishaps,
         "unhealthy": sum(mishaps.values()),
         "plain_unhealthy": sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
-        "intervals": sum(len(s.mishaps) + len(s.snapshots) for s in shards),
+        "intervals": sum(len(s.mishaps) + sum(not q.before_mishap for q in s.snapshots) for s in shards),
         "bias_strength_eV": {s.walker.id: s.walker.bias_strength for s in shards},
     }

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tentpole.config.loading import dump, load, starting_structures
+from tentpole.config.loading import as_first_meant, dump, load, starting_structures
 from tentpole.config.schema import FORMAT_VERSION, CampaignConfig
 from tentpole.errors import InputError, StateError
 from tentpole.storage.atomic import atomic_write
@@ -54,6 +54,8 @@ def settle(source: CampaignConfig | None, root: Path) -> CampaignConfig:
         return stored_config(root)
     if (root / CAMPAIGN_FILE).exists():
         old = stored_config(root)
+        if old.random_numbers == 1:
+            source = as_first_meant(source)
         differing = _differing(old, source)
         if differing:
             raise InputError(
@@ -94,7 +96,7 @@ def stored_config(root: Path) -> CampaignConfig:
             f"{root}: a campaign folder of format version {version}; this Tentpole reads "
             f"{FORMAT_VERSION}. Use the version of Tentpole that made it, or start another."
         )
-    return load(path)
+    return as_first_meant(load(path))
 
 
 def _with_copies(config: CampaignConfig, root: Path) -> CampaignConfig:

@@ -51,16 +51,15 @@ from tentpole.errors import InputError, StateError
 from tentpole.execution.metering import measured
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.jobs import WalkerJob, shard_path
+from tentpole.exploration.random_numbers import generator
 from tentpole.records import Candidate, FloatArray, Label
 from tentpole.selection.base import Labelled
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labels import label_path
 
 if TYPE_CHECKING:
-    from tentpole.entropy import Covariance
+    from tentpole.entropy import Covariance, Fingerprint
     from tentpole.labeling import Outcome
-
-_SELECTION = 3  # purpose of random numbers; py has the others
 
 
 class Rounds:
@@ -125,7 +124,7 @@ class Rounds:
         for round in range(self.current):
             walkers = walker_conditions(self.work) if round else []
             if not all(shard_path(self.root, round, id).exists() for id, _, _ in walkers):
-                _, rows = fingerprint_rows(self.config, self._labels(self._known_to(round)))
+                _, rows = self._fingerprints(self._known_to(round), self._known_to(round))
                 self._explore(round, covariance_of(self.config, rows))
                 return True
             if not is_trained(self.root, round):
@@ -142,7 +141,7 @@ class Rounds:
         round = self.current + 1
         if not self.config.explore.ahead or self._ahead is not None or round < 2 or not self._is_coming(round):
             return
-        _, rows = fingerprint_rows(self.config, self._labels(self._known_to(round)))
+        _, rows = self._fingerprints(self._known_to(round), self._known_to(round))
         jobs = self._jobs(round, covariance_of(self.config, rows))
         self._ahead = (jobs, set_going(self.work, jobs))
 
@@ -273,8 +272,8 @@ class Rounds:
         """Explore with the committee in force, then let the rule choose; and what the round's report needs."""
         self.work.watch.progress(f"round {round}: fingerprints", 0, 1)  # compiles once per machine: seconds
         labels = self._labels(round - 1)
-        fingerprint, rows = fingerprint_rows(self.config, labels)
         known = self._known_to(round)
+        fingerprint, rows = self._fingerprints(round - 1, known)
         before = self._labelled(rows[: len(self._labels(known))], known)
         assert before.covariance is not None
         self._explore(round, before.covariance)
@@ -285,13 +284,15 @@ class Rounds:
             k = min(k, self.config.stop.labels - len(labels))
         candidates = candidates_of(shards, fingerprint)
         chosen_by, first_key = chooser(self.config, self._calibration(known))
-        rng = np.random.default_rng([self.config.seed, _SELECTION, round])
+        rng = generator(self.config.seed, "selection", round, scheme=self.config.random_numbers)
         if known == round - 1:
-            chosen, facts = choose(candidates, chosen_by, before, k, self.config.selection.audit, rng)
+            audit, sigma = self.config.selection.audit, self.config.selection.sigma
+            chosen, facts = choose(candidates, chosen_by, before, k, audit, rng, sigma=sigma)
         else:
             audited, rest = draw_audit(candidates, k, self.config.selection.audit, rng)
             wanted = QUEUE * self.config.selection.batch - len(audited)
-            queued = [c for c, _, _ in by_rule(rest, chosen_by, before, wanted, rng)]
+            sigma = self.config.selection.sigma
+            queued = [c for c, _, _ in by_rule(rest, chosen_by, before, wanted, rng, sigma=sigma)]
             now = self._labelled(rows, round - 1)
             chosen, facts, first_key = self._choose_again(round, audited, queued, now, k, rng)
             facts |= describe(candidates, {c.snapshot.id for c, _, _ in chosen})
@@ -322,10 +323,17 @@ class Rounds:
         pairs = list(zip(old, now, strict=True))
         chosen_by, first_key = chooser(self.config, self._calibration(round - 1))
         here = len(audited)
-        chosen, dropped = choose_again(pairs[:here], pairs[here:], chosen_by, labelled, k, rng)
+        chosen, dropped = choose_again(
+            pairs[:here], pairs[here:], chosen_by, labelled, k, rng, sigma=self.config.selection.sigma
+        )
         for frame in dropped:
             self.work.journal.append("dropped", round=round, **frame)
         return chosen, {"queued": len(queued), "dropped": dropped}, first_key
+
+    def _fingerprints(self, last: int, known: int) -> tuple[Fingerprint, list[FloatArray]]:
+        """The fingerprint, by the committee made after round `known`, and its rows of the labels up to round `last`."""
+        models = newest_models(self.root, known)
+        return fingerprint_rows(self.config, self._labels(last), self.work.starts.values(), models)
 
     def _labelled(self, rows: list[FloatArray], last: int) -> Labelled:
         """The dataset after round `last` as rules see it, from the fingerprint rows of its labels."""
@@ -391,7 +399,10 @@ class Rounds:
             errors = self._errors(newest_models(self.root, round), names)
             facts["validation"] = errors.to_json()
             facts["calibration"] = calibration_facts(
-                errors, self.config.target.force_error_eV_per_A, self.config.target.miss_rate
+                errors,
+                self.config.target.force_error_eV_per_A,
+                self.config.target.miss_rate,
+                self.config.selection.sigma,
             )
             before = validation_error(self.root, round - 1) if round else math.nan
             self.work.journal.append(

@@ -17,6 +17,7 @@ from tentpole.config.schema import (
 )
 from tentpole.config.sections import explain_errors
 from tentpole.errors import InputError, StateError
+from tentpole.selection import before_gain_ranked
 from tentpole.storage.structures import read_structures
 
 
@@ -67,6 +68,20 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
         read_structures(Path(update[name].file), update[name].index, f"{path}: {name}.file")
     _check_reference(config, starts, path)
     return config
+
+
+def as_first_meant(config: CampaignConfig) -> CampaignConfig:
+    """Give what a file from before `random_numbers` was written leaves unsaid the values that held then."""
+    if "random_numbers" in config.model_fields_set:
+        return config
+    explore, selection = config.explore, config.selection
+    if "keep_last_sound" not in explore.model_fields_set:
+        explore = explore.model_copy(update={"keep_last_sound": False})
+    then: dict[str, Any] = {"settings": before_gain_ranked(selection.rule, selection.settings)}
+    if "sigma" not in selection.model_fields_set:
+        then["sigma"] = "mean"
+    selection = selection.model_copy(update=then)
+    return config.model_copy(update={"random_numbers": 1, "explore": explore, "selection": selection})
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:

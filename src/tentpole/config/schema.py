@@ -10,9 +10,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from tentpole import selection
 from tentpole.committee.foundation_models import check_name
 from tentpole.config.sections import Section, section
+from tentpole.entropy import FingerprintSettings
 from tentpole.errors import InputError
 from tentpole.execution.queues import KINDS, Queue
 from tentpole.exploration.health import HealthLimits
+from tentpole.exploration.npt import NPT
+from tentpole.exploration.random_numbers import NEWEST
 from tentpole.exploration.walker import Langevin
 from tentpole.training.mace import MACESettings
 
@@ -34,14 +37,18 @@ class LabelLimits(Section):
 
 
 if TYPE_CHECKING:  # made at run time from the physics' own settings
+    FingerprintSection: TypeAlias = Any
     HealthSection: TypeAlias = Any
     LangevinSection: TypeAlias = Any
     QueueSection: TypeAlias = Any
     TrainingQueueSection: TypeAlias = Any
     MACESection: TypeAlias = Any
+    NPTSection: TypeAlias = Any
 else:
+    FingerprintSection = section(FingerprintSettings, cutoff=(Positive, 5.0), n_max=(Count, 50), eps=(Positive, 1e-3))
     HealthSection = section(HealthLimits)
     LangevinSection = section(Langevin, kind=(Literal["langevin"], "langevin"))
+    NPTSection = section(NPT, kind=(Literal["npt"], "npt"))
     MACESection = section(MACESettings, kind=(Literal["mace"], "mace"), warm_start=(bool, True))
     QueueSection = section(Queue, base=LabelLimits, kind=(Literal[KINDS], ...))
     TrainingQueueSection = section(Queue, kind=(Literal[KINDS], ...))
@@ -126,15 +133,6 @@ class NoValidationSection(Section):
     kind: Literal["none"] = "none"
 
 
-class FingerprintSection(Section):
-    """Gaussian-overlap fingerprints and their covariance, for gain and bias."""
-
-    cutoff: Positive = 5.0
-    n_max: Count = 50
-    mode: Literal["per-atom", "per-config"] = "per-atom"
-    eps: Positive = 1e-3
-
-
 class BiasSection(Section):
     """Entropy bias. Each of `ratios` is a walker per structure and temperature; 0 is plain MD, whose
     health is judged unbiased: the RMS of the bias forces over that of the physical ones."""
@@ -146,6 +144,8 @@ class BiasSection(Section):
 class ExploreSection(Section):
     """MD between two labellings. `steps` per walker and round; every `snapshot_every` a frame is scored.
 
+    pressures_GPa : of the ensemble "npt", one walker each; 0 where none is stated.
+    keep_last_sound : the last sound frame before a walker is sent back is a candidate too.
     max_force_std_eV_per_A : a frame whose largest atomic disagreement exceeds this sends its walker back.
     ahead : walkers run one round ahead of the labels: while a batch is labelled, the next round is explored with what
         was known before it. What the rule queues from that is scored again once the batch is trained on, and dropped
@@ -153,14 +153,34 @@ class ExploreSection(Section):
     """
 
     temperatures_K: tuple[Positive, ...] = (300.0,)
+    pressures_GPa: tuple[float, ...] = ()
     steps: Count = 500
     snapshot_every: Count = 10
     max_force_std_eV_per_A: Positive = 5.0
     checkpoint_seconds: Positive = 60.0
+    keep_last_sound: bool = True
     ahead: bool = False
-    ensemble: LangevinSection = Field(default_factory=LangevinSection)
+    ensemble: Annotated[LangevinSection | NPTSection, Field(discriminator="kind")] = Field(
+        default_factory=LangevinSection
+    )
     bias: BiasSection = BiasSection()
     health: HealthSection = Field(default_factory=HealthSection)
+
+    @property
+    def pressures(self) -> tuple[float | None, ...]:
+        """Of the walkers, GPa; None where the cell is fixed."""
+        return (self.pressures_GPa or (0.0,)) if self.ensemble.kind == "npt" else (None,)
+
+    @field_validator("ensemble", mode="before")
+    @classmethod
+    def _langevin_unless_said(cls, given: Any) -> Any:
+        return {"kind": "langevin", **given} if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _pressure_needs_a_barostat(self) -> ExploreSection:
+        if self.pressures_GPa and self.ensemble.kind != "npt":
+            raise ValueError('pressures_GPa needs a cell that moves: ensemble = { kind = "npt" }')
+        return self
 
 
 class CommitteeSection(Section):
@@ -198,11 +218,13 @@ class SelectionSection(Section):
     """Which frames are worth a label: `batch` per round by one rule, a share `audit` at random in time.
 
     rule : random, uncertainty, diversity, hybrid, logdet or two_key; `settings` are that rule's own.
+    sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
     """
 
     rule: str = "two_key"
     batch: Count = 20
     audit: Share = 0.1
+    sigma: Literal["auto", "mean", "max", "p95"] = "auto"
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -245,11 +267,13 @@ class ParslSection(LabelLimits):
 
 
 class CampaignConfig(Section):
-    """A whole campaign. `reference` names a file of `calculators/` or is the path of one's own."""
+    """A whole campaign. `reference` names a file of `calculators/` or is the path of one's own. `random_numbers`: the
+    scheme by which seeds are made (see `exploration/random_numbers.py`); it is written down and never to be changed."""
 
     version: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     seed: Annotated[int, Field(ge=0)] = 0
+    random_numbers: Literal[1, 2] = NEWEST
     reference: str
     charge: int | None = None
     multiplicity: Count | None = None
@@ -260,7 +284,7 @@ class CampaignConfig(Section):
     validation: Annotated[ReferenceMDSection | FramesSection | NoValidationSection, Field(discriminator="kind")] = (
         NoValidationSection()
     )
-    fingerprint: FingerprintSection = FingerprintSection()
+    fingerprint: FingerprintSection = Field(default_factory=FingerprintSection)
     explore: ExploreSection = ExploreSection()
     committee: CommitteeSection = CommitteeSection()
     training: MACESection = Field(default_factory=MACESection)
@@ -275,6 +299,12 @@ class CampaignConfig(Section):
     def _usual_unless_said(cls, given: Any, info: ValidationInfo) -> Any:
         usual = {"initial": "rattle", "executor": "local", "training_executor": "local"}
         return {"kind": usual[str(info.field_name)], **given} if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _features_of_one_committee(self) -> CampaignConfig:
+        if self.fingerprint.kind == "mace" and self.explore.ahead:
+            raise ValueError('fingerprint.kind = "mace" changes with every training: leave explore.ahead out')
+        return self
 
     @field_validator("structures")
     @classmethod
