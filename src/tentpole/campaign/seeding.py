@@ -6,7 +6,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.batches import Request
@@ -15,15 +14,14 @@ from tentpole.config.loading import given_frames
 from tentpole.config.schema import FramesSection, RattleSection, ReferenceMDSection
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
-
-_INITIAL, _VALIDATION = 1, 2  # purposes of random numbers
+from tentpole.exploration.random_numbers import generator
 
 
 def initial_requests(context: Context) -> list[Request]:
     """The structures that are labelled before there is a committee."""
     config, section = context.config, context.config.initial
     if isinstance(section, RattleSection):
-        rng = np.random.default_rng([config.seed, _INITIAL])
+        rng = generator(config.seed, "initial structures", scheme=config.random_numbers)
         frames = rattled(context.starts, section.count, section.stdev_A, rng)
         reason = "initial: a rattled starting structure"
     else:
@@ -55,7 +53,9 @@ def validation_requests(context: Context) -> list[Request]:
                     share,
                     section.every,
                     section.timestep_fs,
-                    (config.seed, _VALIDATION, i),
+                    config.seed,
+                    i,
+                    config.random_numbers,
                     context.paths.work / f"validation-{i}",
                 )
             )
