@@ -21,6 +21,11 @@ class StateError(TentpoleError):
     """The campaign folder cannot be used as it is: other version, locked, damaged. Exit status 2."""
 
 
+class MachineError(StateError):
+    """Nothing is wrong with the input or the folder; what work runs on is broken: workers die before they begin, a
+    queue refuses jobs, a program cannot be started, all labels crash alike. Nothing is lost. Exit status 3."""
+
+
 class LabelError(TentpoleError):
     """A label could not be computed or was not accepted; `reason` is a short code, the text says the rest."""
 

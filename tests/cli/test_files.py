@@ -110,6 +110,28 @@ def test_a_rule_that_needs_sigma_asks_for_scores_and_one_that_does_not_works_wit
     assert select_file(raw, None, tmp_path / "out.xyz", rule="logdet", count=2).done == 2
 
 
+def test_a_file_to_write_is_plain_is_not_read_from_and_never_an_earlier_commands(tmp_path: Path) -> None:
+    raw = rattled(tmp_path / "raw.xyz", 5, 2)
+    for name, words in (("out.xyz.gz", "plain text"), ("raw.xyz", "is read from"), (".", "is a folder")):
+        with pytest.raises(InputError, match=words):
+            select_file(raw, None, tmp_path / name, rule="logdet")
+    out = tmp_path / "out.xyz"
+    assert select_file(raw, None, out, rule="logdet", count=2).done == 2
+    assert select_file(raw, None, out, rule="logdet", settings={"floor": 1e9}).done == 0
+    assert not out.exists()
+
+
+def test_a_rules_settings_are_typed(tmp_path: Path) -> None:
+    raw = rattled(tmp_path / "raw.xyz", 2, 2)
+    with pytest.raises(InputError, match=r'--set.gain: a number is wanted; given: "foo"'):
+        select_file(raw, None, tmp_path / "out.xyz", settings={"gain": "foo"})
+
+
+def test_one_member_has_nobody_to_disagree_with(labelled: Path, models: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nobody to disagree with"):
+        score_file(labelled, [models / "member-0"], None, tmp_path / "out.xyz", 5.0, 1e-3)
+
+
 def test_training_goes_on_and_refuses_another_order_in_its_folder(labelled: Path, models: Path) -> None:
     assert all(report.skipped for report in train_files(labelled, models, members=2, settings=TINY))
     with pytest.raises(InputError, match="another settings"):

@@ -213,6 +213,13 @@ def test_a_barostat_has_walkers_per_pressure_and_langevin_need_not_be_said(campa
     assert moving.pressures == (0.0, 5.0)
 
 
+def test_a_barostat_wants_a_cell_that_can_move(campaign_file: Make, tmp_path: Path) -> None:
+    slab = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.5]], cell=[2.6, 2.6, 12], pbc=[True, True, False])
+    write(tmp_path / "slab.xyz", slab, format="extxyz")
+    text = refused(campaign_file(structures=[{"file": "slab.xyz"}], explore={"ensemble": {"kind": "npt"}}))
+    assert 'structure "slab" must be periodic in all three directions' in text
+
+
 def test_a_folder_from_before_seeds_had_a_scheme_goes_on_as_it_began(campaign_file: Make, tmp_path: Path) -> None:
     config, root = open_folder(campaign_file(selection={"rule": "two_key", "batch": 3}), tmp_path / "run")
     assert (config.random_numbers, config.explore.keep_last_sound, config.selection.sigma) == (2, True, "auto")

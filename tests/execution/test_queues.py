@@ -40,6 +40,8 @@ def provider(queue: Queue, folder: Path) -> Any:
     assert executor.max_workers_per_node == queue.workers
     assert executor.cores_per_worker == queue.threads
     assert executor.heartbeat_threshold == queue.lost_after_s
+    assert executor.encrypted
+    assert executor.interchange_launch_cmd[1] == "-P"
     return executor.provider
 
 

@@ -16,6 +16,7 @@ from ase.build import bulk, molecule
 from tentpole.errors import InputError
 from tentpole.labeling import available, load
 from tentpole.labeling.codes.cells import k_grid
+from tentpole.labeling.reference_files import resolved_text
 
 WATER = molecule("H2O")
 
@@ -130,6 +131,9 @@ def test_a_calculator_of_ones_own_may_stand_beside_its_file_and_that_of_a_child(
         cwd="/",
     )
     assert float(elsewhere.stdout) == pytest.approx(-0.0057, abs=1e-3)
+    (tmp_path / "below" / "copy.toml").write_text(resolved_text(tmp_path / "below" / "child.toml"))
+    assert load(tmp_path / "below" / "copy.toml").hash == reference.hash
+    assert "home" not in resolved_text(own(tmp_path, 'parent = "emt"\n', "plain"))
     module = tmp_path / "beside_its_toml.py"
     module.write_text(module.read_text() + "# changed\n")
     assert load(tmp_path / "mine.toml").hash != reference.hash

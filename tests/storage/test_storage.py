@@ -155,6 +155,37 @@ def test_a_damaged_line_inside_is_refused_with_its_number(tmp_path: Path) -> Non
         journal.read(path)
 
 
+def test_events_are_read_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as log:
+        for k in range(3):
+            log.append("count", k=k)
+    path.write_bytes(path.read_bytes().replace(b'"k":2', b'"k":3'))
+    stream = journal.events(path)
+    assert [next(stream)["k"], next(stream)["k"]] == [0, 1]
+    with pytest.raises(StateError, match="line 3"):
+        next(stream)
+    assert list(journal.events(tmp_path / "none")) == []
+
+
+def test_a_long_torn_tail_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as log:
+        log.append("first")
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(200_000))
+    with Journal(path):
+        assert path.read_bytes() == whole
+
+
+def test_a_journal_that_is_a_link_is_refused_and_its_target_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "j.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(StateError, match="symbolic link"):
+        Journal(tmp_path / "j.jsonl")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_json_with_a_changed_value_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"a": 1.0})

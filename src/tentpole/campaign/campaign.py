@@ -25,7 +25,7 @@ from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
 from tentpole.records import Label
 from tentpole.storage.atomic import read_json
-from tentpole.storage.labels import quarantine, read_label, write_label
+from tentpole.storage.labels import carry_labels, quarantine, read_label, write_label
 
 if TYPE_CHECKING:
     from tentpole.labeling import Outcome
@@ -142,6 +142,16 @@ class Campaign:
         for path in (paths.label(name), paths.failure(name)):
             path.unlink(missing_ok=True)
         self._context.ledger.retracted(name)
+
+    def carry_labels(self, other: Path | str) -> tuple[int, int]:
+        """Take over the labels of another campaign's folder that are of this reference; none of them is computed again.
+
+        Returns how many those are, and how many are of other references.
+        """
+        self._check_open()
+        counts = carry_labels(Path(other), self.folder, self._context.state.method.reference)
+        self._context.journal.append("labels carried", source=str(other), number=counts[0])
+        return counts
 
     def run(self) -> Verdict:
         """Label with the campaign's own reference and workers until there is a verdict."""

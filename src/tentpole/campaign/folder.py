@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
-from tentpole.config.loading import as_first_meant, dump, load, starting_structures
-from tentpole.config.schema import FORMAT_VERSION, CampaignConfig
+from tentpole.config.loading import as_first_meant, dump, load, own_frames, starting_structures
+from tentpole.config.schema import FORMAT_VERSION, CampaignConfig, LabelledSection
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
 from tentpole.labeling.reference_files import resolved_text
@@ -220,7 +220,7 @@ def _was_beginning(root: Path) -> bool:
     names = {p.name for p in root.iterdir() if not (p.name.startswith(".") and p.name.endswith(".part"))}
     if CAMPAIGN_FILE in names:
         return True  # there since a moment ago: another driver begins
-    return names <= ({LOCK_FILE, "structures"} if LOCK_FILE in names else set())
+    return names <= {LOCK_FILE, "structures"}
 
 
 def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig:
@@ -235,9 +235,12 @@ def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig
     update: dict[str, Any] = {"structures": tuple(structures)}
     for table in ("initial", "validation"):
         section = getattr(config, table)
-        if section.kind == "frames":
+        if hasattr(section, "file"):
             where = f"{table}.file"
-            frames = read_structures(Path(section.file), section.index, where)
+            if isinstance(section, LabelledSection):
+                frames = own_frames(section, where)
+            else:
+                frames = read_structures(Path(section.file), section.index, where)
             copy = home / f"{table}-frames.extxyz"
             write_frames(copy, frames)
             update[table] = section.model_copy(update={"file": str(copy), "index": ":"})
@@ -257,7 +260,7 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
     update: dict[str, Any] = {"structures": tuple(relative(s) for s in config.structures)}
     update["reference"] = inside(config.reference)
     for table in ("initial", "validation"):
-        if getattr(config, table).kind == "frames":
+        if hasattr(getattr(config, table), "file"):
             update[table] = relative(getattr(config, table))
     return config.model_copy(update=update)
 

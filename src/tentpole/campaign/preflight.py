@@ -5,50 +5,56 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
 from tentpole.campaign.folder import open_config
+from tentpole.campaign.paths import CAMPAIGN_FILE
+from tentpole.campaign.plan import Line, duration, plan_lines
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
-from tentpole.config.loading import starting_structures
-from tentpole.config.schema import CampaignConfig, LocalSection
+from tentpole.config.loading import given_frames, starting_structures
+from tentpole.config.schema import (
+    CampaignConfig,
+    LabelPlaces,
+    LocalSection,
+    ParslTrainingSection,
+    QueueSection,
+    TrainingPlaces,
+    TrainingQueueSection,
+)
 from tentpole.errors import InputError, TentpoleError
+from tentpole.labeling.trial import Trial
 
 ENOUGH_GB = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One thing that was tried, and what was found. `doubtful` is good enough to run, and to be thought over."""
-
-    what: str
-    good: bool
-    found: str
-    doubtful: bool = False
-
-
 def check_campaign(source: Path) -> Iterator[Line]:
-    """Try everything that a campaign needs. Raises InputError where the file itself cannot be used."""
+    """Try everything that a campaign needs, and say what it will do.
+
+    Raises InputError where the file itself cannot be used.
+    """
     config = open_config(source)
-    starts = starting_structures(config, source)
+    place = source / CAMPAIGN_FILE if source.is_dir() else source
+    starts, frames = starting_structures(config, place), given_frames(config, place)
     names = ", ".join(f"{name} ({atoms.get_chemical_formula()})" for name, atoms in starts.items())
     yield Line("campaign file", True, f"{config.name}: {names}")
     yield _disk(source)
     yield from _magnetism(config, starts.values())
-    yield _reference(config, source)
+    found = _try_reference(config, starts)
+    yield from _reference(config, found)
     yield _workers(config)
-    for name in ("executor", "training_executor"):
-        if getattr(config, name).kind != "local":
-            yield _queue(name, getattr(config, name), source)
-    yield _models(config)
+    for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
+        if section.kind != "local":
+            yield _queue(name, section, source)
+    yield _models()
     for name in config.committee.foundations:
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
+    seconds = found.seconds if isinstance(found, Trial) and found.ok else None
+    yield from plan_lines(config, starts, frames, seconds, _places(config))
 
 
 def _disk(source: Path) -> Line:
@@ -67,41 +73,60 @@ def _magnetism(config: CampaignConfig, structures: Iterable[Atoms]) -> Iterator[
         yield Line("magnetism", True, doubt, doubtful=True)
 
 
-def _reference(config: CampaignConfig, source: Path) -> Line:
-    """One label of the first structure, rattled as the initial ones are, in a fresh worker."""
+def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Trial | TentpoleError:
+    """One label of the first structure, rattled as the initial ones are, in a fresh worker, and some around it."""
     import numpy as np
 
     from tentpole.exploration.initial import rattled
     from tentpole.labeling import references
     from tentpole.labeling.trial import trial
 
-    starts = starting_structures(config, source)
-    _, atoms = rattled(starts, 1, [0.02], np.random.default_rng(0))[0]
     elements = [symbol for start in starts.values() for symbol in start.get_chemical_symbols()]
-    what = f'reference "{config.reference}"'
     try:
-        reference = references.load(config.reference, elements)
-        found = trial(
-            reference,
+        _, atoms = rattled(dict(starts), 1, [0.02], np.random.default_rng(0))[0]
+        return trial(
+            references.load(config.reference, elements),
             atoms,
             config.charge,
             config.multiplicity,
             time_limit_s=config.executor.label_time_limit_s,
+            prove=True,
         )
     except TentpoleError as error:
-        return Line(what, False, str(error))
+        return error
+
+
+def _reference(config: CampaignConfig, found: Trial | TentpoleError) -> Iterator[Line]:
+    what = f'reference "{config.reference}"'
+    if isinstance(found, TentpoleError):
+        yield Line(what, False, str(found))
+        return
     if not found.ok:
+        words = found.message if found.reason == "not_configured" else f"{found.reason}: {found.message}"
         add, advice = found.configuration.add, found.configuration.advice
         lines = f"\nAdd to ASE's config:\n{add}" if add else f"\n{advice}" if advice else ""
-        return Line(what, False, f"{found.reason}: {found.message}{lines}")
+        yield Line(what, False, words + lines)
+        return
     words = (
-        f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å; {found.seconds:.3g} s a label, "
-        f"{found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"
+        f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å (first structure, rattled by "
+        f"0.02 Å); {found.seconds:.3g} s a label, {found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"
     )
     if config.stop.labels is not None:
-        hours = found.projected_hours(config.stop.labels, 1)
-        words += f"; {config.stop.labels} labels would take about {_duration(3600 * hours)} on one worker"
-    return Line(what, True, words)
+        seconds = 3600 * found.projected_hours(config.stop.labels, 1)
+        words += f"; {config.stop.labels} labels would take about {duration(seconds)} on one worker"
+    yield Line(what, True, words)
+    for finding in found.findings:
+        yield Line(f"its {finding.what}", finding.good, finding.words, finding.doubtful)
+
+
+def _places(config: CampaignConfig) -> int:
+    """How many labels are computed at the same time."""
+    section = config.executor
+    if isinstance(section, LocalSection):
+        return section.workers or len(os.sched_getaffinity(0))
+    if isinstance(section, QueueSection):
+        return section.jobs * section.nodes * section.workers
+    return 1
 
 
 def _workers(config: CampaignConfig) -> Line:
@@ -121,14 +146,15 @@ def _workers(config: CampaignConfig) -> Line:
         workers.close()
 
 
-def _queue(name: str, section: Any, source: Path) -> Line:
+def _queue(name: str, section: LabelPlaces | TrainingPlaces, source: Path) -> Line:
     """Parsl's configuration can be made, and the program that takes jobs is there."""
     from tentpole.execution import queues
 
     try:
-        if section.kind == "parsl":
+        if isinstance(section, ParslTrainingSection):
             made = queues.load_config(section.config)
         else:
+            assert isinstance(section, TrainingQueueSection)
             made = queues.parsl_config({name: section.build()}, source.resolve().parent)
     except TentpoleError as error:
         return Line(f"[{name}]", False, str(error))
@@ -139,7 +165,7 @@ def _queue(name: str, section: Any, source: Path) -> Line:
     return Line(f"[{name}]", True, f"{section.kind}: {labels if section.kind == 'parsl' else program or 'Parsl'}")
 
 
-def _models(config: CampaignConfig) -> Line:
+def _models() -> Line:
     began = time.perf_counter()
     try:
         import torch
@@ -160,10 +186,3 @@ def _foundation(name: str, numbers: Sequence[int]) -> Line:
     except InputError as error:
         return Line(f'foundation model "{name}"', False, str(error))
     return Line(f'foundation model "{name}"', True, f"loaded in {time.perf_counter() - began:.1f} s")
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

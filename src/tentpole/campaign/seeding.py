@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
-from tentpole.config.loading import given_frames
-from tentpole.config.schema import FramesSection, RattleSection, ReferenceMDSection
+from tentpole.config.loading import given_frames, label_of
+from tentpole.config.schema import FramesSection, LabelledSection, RattleSection, ReferenceMDSection
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
 from tentpole.exploration.random_numbers import generator
+from tentpole.records import Label, bare
+from tentpole.storage.labels import find_label, write_label
 
 
 def initial_requests(context: Context) -> list[Request]:
@@ -25,6 +28,7 @@ def initial_requests(context: Context) -> list[Request]:
         frames = rattled(context.starts, section.count, section.stdev_A, rng)
         reason = "initial: a rattled starting structure"
     else:
+        _keep_own_labels(context, "initial")
         frames = _given(context, "initial")
         reason = "initial: a frame of the given file"
     return [_request(context, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
@@ -33,7 +37,8 @@ def initial_requests(context: Context) -> list[Request]:
 def validation_requests(context: Context) -> list[Request]:
     """The structures of the fixed validation set. They never enter the pool."""
     config, section = context.config, context.config.validation
-    if isinstance(section, FramesSection):
+    if isinstance(section, FramesSection | LabelledSection):
+        _keep_own_labels(context, "validation")
         found = [atoms for _, atoms in _given(context, "validation")]
     else:
         assert isinstance(section, ReferenceMDSection)
@@ -70,7 +75,28 @@ def validation_requests(context: Context) -> list[Request]:
 
 def _given(context: Context, table: str) -> list[tuple[str, Atoms]]:
     stem = Path(getattr(context.config, table).file).stem
-    return [(stem, atoms) for atoms in given_frames(context.config, context.paths.campaign_file)[table]]
+    return [(stem, bare(atoms)) for atoms in given_frames(context.config, context.paths.campaign_file)[table]]
+
+
+def own_labels(context: Context, table: str) -> list[Label]:
+    """Labels of the user's own, from the frames of [initial] or [validation]; [] where those are to be computed."""
+    config, section = context.config, getattr(context.config, table)
+    if not isinstance(section, LabelledSection):
+        return []
+    labels = []
+    for number, atoms in enumerate(given_frames(config, context.paths.campaign_file)[table]):
+        energy, forces, stress = label_of(atoms)
+        request = _request(context, f"{table}-{number:04d}", bare(atoms), "")
+        details: dict[str, Any] = {"origin": f"[{table}], frame {number}", "seconds": 0.0, "core_s": 0.0}
+        labels.append(request.label(energy, forces, stress, **details))
+    return labels
+
+
+def _keep_own_labels(context: Context, table: str) -> None:
+    """Write them where the workers would, so that none is computed again."""
+    for label in own_labels(context, table):
+        if find_label(context.root, label.structure, label.reference) is None:
+            write_label(context.root, label)
 
 
 def _request(context: Context, identifier: str, atoms: Atoms, reason: str) -> Request:

@@ -1,5 +1,8 @@
-"""The command `tentpole`. Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict,
-130 Ctrl-C, with everything saved."""
+"""The command `tentpole`.
+
+Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict or with structures that failed, 130
+Ctrl-C, with everything saved.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
+from tentpole.cli.printing import PlainConsole, marked
 from tentpole.cli.status import in_meV
 from tentpole.errors import InputError, StateError, TentpoleError
 
@@ -42,8 +44,8 @@ models_app = typer.Typer(
 app.add_typer(models_app, name="models", rich_help_panel=STEPS)
 app.add_typer(pool_app, name="pool", context_settings=HELP, rich_help_panel=STUDIES)
 
-out = Console()
-err = Console(stderr=True)
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 Dir = Annotated[Path | None, typer.Option("--dir", help="The campaign's folder. Default: runs/<name>.")]
 CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a campaign folder to go on with.")]
@@ -101,12 +103,12 @@ def main() -> None:
     sys.exit(status or 0)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
 def _say(error: Exception) -> None:
-    err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    err.print(marked("error:", "bold red", f" {error}"), soft_wrap=True)
 
 
 def _say_usage(error: Exception) -> None:
@@ -120,7 +122,7 @@ def _say_usage(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tentpole"
-    err.print(f"[bold red]error:[/] {escape(words)} See: {command} --help", highlight=False, soft_wrap=True)
+    err.print(marked("error:", "bold red", f" {words} See: {command} --help"), soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -139,32 +141,81 @@ def options(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
+def init(
+    structures: Annotated[list[Path], typer.Argument(help="Files with starting structures, as ASE reads them.")],
+    reference: Annotated[
+        str | None, typer.Option(help="The method that labels: a name from `tentpole references`, or a TOML file.")
+    ] = None,
+    charge: Annotated[int | None, typer.Option(help="Total charge of a structure, in e.")] = None,
+    multiplicity: Annotated[int | None, typer.Option(min=1, help="Spin multiplicity of a structure, 2S + 1.")] = None,
+    out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
+) -> None:
+    """Write a commented campaign file to start from, its sizes proposed from the structures."""
+    from tentpole.config.proposal import missing_physics, propose
+    from tentpole.storage.atomic import atomic_write
+
+    if out_file.exists():
+        raise InputError(f"{out_file}: is there already: name another file with --out")
+    stated = {"charge": charge, "multiplicity": multiplicity}
+    for word in missing_physics(structures, reference):
+        if stated[word] is None and not sys.stdin.isatty():
+            raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
+        if stated[word] is None:
+            stated[word] = typer.prompt(f"{word} ({_ASK[word][0]})", type=int)
+    atomic_write(out_file, propose(structures, out_file, reference, stated["charge"], stated["multiplicity"]).encode())
+    out.print(f"{out_file}: read it, then: tentpole check {out_file}", soft_wrap=True)
+
+
+_ASK = {
+    "charge": ("the total charge in e, 0 for a neutral structure", "0 for a neutral structure"),
+    "multiplicity": ("2S + 1, 1 for a closed shell", "1 for a closed shell"),
+}
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def check(campaign: CampaignFile) -> None:
     """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
     from tentpole.campaign.preflight import check_campaign
 
-    good = True
-    for line in check_campaign(campaign):
-        good &= line.good
-        mark = "[yellow]look[/]" if line.doubtful else "[green]ok  [/]" if line.good else "[red]FAIL[/]"
-        out.print(f"{mark} {line.what}: {escape(line.found)}", highlight=False, soft_wrap=True)
+    good, doubts = True, 0
+    with out.status("reading the campaign, then labelling its first structure"):
+        for line in check_campaign(campaign):
+            good &= line.good
+            doubts += line.good and line.doubtful
+            mark = ("FAIL", "red") if not line.good else ("warn", "yellow") if line.doubtful else ("ok  ", "green")
+            out.print(marked(*mark, f" {line.what}: {line.found}"), soft_wrap=True)
     if not good:
         raise typer.Exit(2)
+    warned = "" if not doubts else "1 warning. " if doubts == 1 else f"{doubts} warnings. "
+    out.print(f"{warned}It can run: tentpole run {campaign}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def run(campaign: CampaignFile, dir: Dir = None) -> None:
+def run(
+    campaign: CampaignFile,
+    place: Dir = None,
+    labels_from: Annotated[
+        Path | None,
+        typer.Option("--labels-from", help="Folder of another campaign whose labels, of the same reference, are kept."),
+    ] = None,
+) -> None:
     """Start a campaign, or go on with it, until there is a verdict."""
     from tentpole.campaign import Campaign, CampaignRecord
     from tentpole.cli.progress_bars import Screen
     from tentpole.cli.status import print_status
 
-    again = f"tentpole run {campaign}" + (f" --dir {dir}" if dir else "")
-    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, dir, progress=screen) as live:
+    again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
+    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, place, progress=screen) as live:
         folder = live.folder
+        if labels_from is not None:
+            kept, others = live.carry_labels(labels_from)
+            words = (
+                f"{labels_from}: {kept} labels of this reference taken over; what is among them is not computed again"
+            )
+            out.print(words + (f"; {others} of other references left" if others else ""))
         live.run()
     print_status(out, CampaignRecord.read(folder))
-    out.print(f"A page to look at: tentpole report {escape(str(folder))}", highlight=False)
+    out.print(f"A page to look at: tentpole report {folder}")
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -183,13 +234,31 @@ def status(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
+def retry(
+    folder: Folder,
+    reason: Annotated[
+        str | None, typer.Option(help="Only those with this reason, such as crashed. Default: all.")
+    ] = None,
+) -> None:
+    """Take structures out of quarantine, so that `tentpole run` labels them again. Only in rounds that are open."""
+    from tentpole.campaign.retry import retry_failed
+
+    retried, too_late = retry_failed(folder, reason)
+    for name, words in too_late:
+        out.print(f"{name}: {words}", soft_wrap=True)
+    out.print(f"{len(retried)} structures are to be labelled again, {len(too_late)} are not.")
+    if retried:
+        out.print(f"To go on: tentpole run {folder}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
 def report(
     folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None
 ) -> None:
     """One self-contained HTML page, and its figures as PNG beside it."""
     from tentpole.report import write_report
 
-    out.print(escape(f"{write_report(folder, out_dir)}"), highlight=False, soft_wrap=True)
+    out.print(f"{write_report(folder, out_dir)}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -197,7 +266,7 @@ def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="Its id
     """Say why a frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
-    out.print(escape(explain_snapshot(folder, snapshot)), highlight=False, soft_wrap=True)
+    out.print(explain_snapshot(folder, snapshot), soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -208,8 +277,8 @@ def score(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
     ] = None,
-    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
     from tentpole.cli.files import score_file
@@ -226,13 +295,13 @@ def select(
     rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
         "two_key"
     ),
-    count: Annotated[int, typer.Option(help="Largest number of frames to select.")] = 20,
+    count: Annotated[int, typer.Option(min=1, help="Largest number of frames to select.")] = 20,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers that the rule draws.")] = 0,
-    cutoff: Annotated[float, typer.Option(help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(help="ε of the fingerprint covariance.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers that the rule draws.")] = 0,
+    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
+    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
     from tentpole.cli.files import select_file, settings_of
@@ -243,7 +312,7 @@ def select(
     )
     _print_counts("selected", counts, out_file)
     if not counts.done:
-        out.print("No frame is worth a label by this rule; nothing was written.")
+        out.print("No frame is worth a label by this rule; no file was written.")
 
 
 @app.command(rich_help_panel=STEPS)
@@ -252,14 +321,16 @@ def label(
     reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
     charge: Annotated[int | None, typer.Option(help="Total charge of every structure, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(help="Spin multiplicity of every structure, 2S + 1.")] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option(min=1, help="Spin multiplicity of every structure, 2S + 1.")
+    ] = None,
     moments: Annotated[
         str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Labels computed at the same time. Default: one per core.")
+        int | None, typer.Option(min=1, help="Labels computed at the same time. Default: one per core.")
     ] = None,
-    dir: Annotated[
+    place: Annotated[
         Path | None, typer.Option("--dir", help="Folder that keeps the labels. Default: <out>-labels.")
     ] = None,
 ) -> None:
@@ -267,7 +338,7 @@ def label(
     from tentpole.cli.files import label_file
     from tentpole.cli.progress_bars import Screen
 
-    folder = dir or out_file.with_name(f"{out_file.stem}-labels")
+    folder = place or out_file.with_name(f"{out_file.stem}-labels")
     with Screen(out) as screen, _on_interrupt("the same command"):
         counts = label_file(
             structures,
@@ -282,7 +353,8 @@ def label(
         )
     _print_counts("labelled", counts, out_file)
     if counts.failed:
-        out.print(f"The codes' own output: {folder / 'quarantine'}", highlight=False, soft_wrap=True)
+        out.print(f"The codes' own output: {folder / 'quarantine'}", soft_wrap=True)
+        raise typer.Exit(3)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -292,7 +364,7 @@ def train(
     valid: Annotated[
         Path | None, typer.Option(help="Labelled frames to validate on. Default: every tenth of FRAMES.")
     ] = None,
-    members: Annotated[int, typer.Option(help="Number of members, 2 or more.")] = 4,
+    members: Annotated[int, typer.Option(min=2, max=64, help="Number of members, 2 or more.")] = 4,
     shallow: Annotated[bool, typer.Option("--shallow", help="Train one network with that many readout heads.")] = False,
     warm_start: Annotated[
         Path | None, typer.Option("--from", help="Folder of a committee whose weights to start from.")
@@ -300,9 +372,9 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the training: --set updates=600")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of initial weights and of batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initial weights and of batches.")] = 0,
     workers: Annotated[
-        int | None, typer.Option(help="Members trained at the same time. Default: one per core.")
+        int | None, typer.Option(min=1, help="Members trained at the same time. Default: one per core.")
     ] = None,
 ) -> None:
     """Train a committee on labelled frames. Resumable: members that are finished are kept."""
@@ -324,8 +396,8 @@ def train(
         )
     for report in reports:
         errors = f"{in_meV(report.force_rmse)} meV/Å, {in_meV(report.energy_rmse)} meV/atom"
-        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s", highlight=False)
-    out.print(f"{out_dir}", highlight=False, soft_wrap=True)
+        out.print(f"member {report.member}: {errors} on the frames held back, {report.seconds:.0f} s")
+    out.print(f"{out_dir}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -334,7 +406,9 @@ def references(name: Annotated[str | None, typer.Argument(help="Print the file o
     from tentpole.labeling import references as known
 
     if name is not None:
-        typer.echo(Path(known.load(name).source).read_text(), nl=False)  # as it is: `> my.toml` is a file to edit
+        typer.echo(
+            Path(known.load(name).source).read_text(encoding="utf-8"), nl=False
+        )  # as it is: `> my.toml` is a file to edit
         return
     table = Table("name", "what", "requires")
     for key in known.available():
@@ -349,16 +423,18 @@ def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="
     from tentpole.campaign.export import export_campaign
 
     for path in export_campaign(folder, out_dir):
-        out.print(str(path), highlight=False, soft_wrap=True)
+        out.print(str(path), soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES)
 def qbc(
     study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
-    dir: Annotated[
+    place: Annotated[
         Path | None, typer.Option("--dir", help="Folder of the study. Default: runs/<name of the file>.")
     ] = None,
-    parallel: Annotated[int | None, typer.Option(help="Runs at the same time. Default: one per two cores.")] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per two cores.")
+    ] = None,
 ) -> None:
     """Query by committee over a labelled set: rules against random, with learning curves. Resumable."""
     from tentpole.benchmarks.qbc import run
@@ -368,10 +444,10 @@ def qbc(
     from tentpole.cli.progress_bars import Screen
     from tentpole.storage.atomic import write_json
 
-    settings, folder = read_study(study), dir or Path("runs") / study.stem
+    settings, folder = read_study(study), place or Path("runs") / study.stem
     rounds = -(-(settings.maximum - settings.initial) // settings.batch) + 1
     total, done = rounds * len(settings.rules) * len(settings.seeds), 0
-    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {dir}" if dir else "")):
+    with Screen(out) as screen, _on_interrupt(f"tentpole qbc {study}" + (f" --dir {place}" if place else "")):
 
         def told(name: str, seed: int, measures: dict[str, Any]) -> None:
             nonlocal done
@@ -384,7 +460,7 @@ def qbc(
     write_json(folder / "summary.json", facts)
     _print_study(facts)
     for path in (draw(folder, folder / "curves.png"), folder / "summary.json"):
-        out.print(f"{path}", highlight=False, soft_wrap=True)
+        out.print(f"{path}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -416,7 +492,7 @@ def import_model(
     """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
     from tentpole.committee import import_model as convert
 
-    out.print(f"{convert(file, out_stem, trust=trust)}", highlight=False, soft_wrap=True)
+    out.print(f"{convert(file, out_stem, trust=trust)}", soft_wrap=True)
 
 
 @contextmanager
@@ -425,14 +501,14 @@ def _on_interrupt(command: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped):
-        out.print(f"\nTo go on: {command}", highlight=False, soft_wrap=True)
+        out.print(f"\nTo go on: {command}", soft_wrap=True)
         raise
 
 
 def _print_counts(done: str, counts: Counts, file: Path) -> None:
-    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", highlight=False, soft_wrap=True)
+    out.print(f"{counts.done} frames {done}, {counts.failed} failed: {file}", soft_wrap=True)
     for reason, number in counts.reasons.items():
-        out.print(f"  {number} x {escape(reason)}", highlight=False, soft_wrap=True)
+        out.print(f"  {number} x {reason}", soft_wrap=True)
 
 
 def _print_study(facts: dict[str, Any]) -> None:
@@ -451,10 +527,10 @@ def _print_study(facts: dict[str, Any]) -> None:
     for r in facts["ratios"]:
         bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
-        out.print(words, highlight=False)
+        out.print(words)
     for name, sizes in facts["stop"].items():
         found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
-        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames", highlight=False)
+        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames")
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
 

@@ -52,23 +52,46 @@ def settings_of(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def check_out(out: Path, *inputs: Path | None) -> None:
+    """Raises InputError for a file to write that would not be what its name says, or that is read from."""
+    if out.suffix in (".gz", ".bz2", ".xz", ".zip"):
+        raise InputError(f"--out {out}: extended XYZ is written as plain text: leave {out.suffix} out of the name")
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder: name a file")
+    for file in inputs:
+        if file is not None and file.resolve() == out.resolve():
+            raise InputError(f"--out {out}: is read from: name another file")
+
+
+def write_or_remove(out: Path, frames: Sequence[Atoms]) -> None:
+    """Write `frames`; where there are none, leave no file of an earlier command that would pass for this one's."""
+    if frames:
+        write_frames(out, frames)
+    else:
+        out.unlink(missing_ok=True)
+
+
 def score_file(
     structures: Path, models: Sequence[Path], dataset: Path | None, out: Path, cutoff: float, eps: float
 ) -> Counts:
-    """Write `structures` to `out` as extended XYZ with energy_std (eV), energy_std_per_atom (eV/atom),
-    force_std and max_force_std (eV/Å) and gain in info; a frame that cannot be scored has failed = reason.
+    """Write `structures` to `out` as extended XYZ with their scores.
 
-    Non-finite coordinates cannot be written as numbers that others read: such a frame keeps them.
+    Each frame's info has energy_std (eV), energy_std_per_atom (eV/atom), force_std and max_force_std (eV/Å) and gain; a
+    frame that cannot be scored has failed = reason. Non-finite coordinates cannot be written as numbers that others
+    read: such a frame keeps them.
     """
     from tentpole.committee import Committee
     from tentpole.entropy import GOM, Covariance
     from tentpole.exploration.scoring import score
 
+    check_out(out, structures, dataset)
     frames = read_structures(structures, ":", "STRUCTURES", finite=False)
     fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
     for known in read_structures(dataset, ":", "--dataset") if dataset is not None else []:
         covariance.add(fingerprint.fingerprints(known))
     committee = Committee.load([str(path) for path in models])
+    if sum(voter.votes for voter in committee.voters) < 2:
+        raise InputError("--models: one member has nobody to disagree with: name the members of a committee")
     results = score(frames, committee, fingerprint, covariance)
     written = []
     for atoms, scores in zip(frames, results, strict=True):
@@ -94,16 +117,17 @@ def select_file(
     cutoff: float = 5.0,
     eps: float = 1e-3,
 ) -> Counts:
-    """Write the frames of `structures` that are worth a label to `out`, in the order they were picked, each with its
-    `frame` (its number in the file), scores and `reason`.
+    """Write the frames of `structures` that are worth a label to `out`, in the order they were picked.
 
-    σ is the frame's `force_std`, as `score_file` writes it; frames with `failed` are left out and counted. The gain is
-    that over `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
+    Each has its `frame` (its number in the file), scores and `reason`; where there is none, no file is left. σ is the
+    frame's `force_std`, as `score_file` writes it; frames with `failed` are left out and counted. The gain is that over
+    `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
     """
     from tentpole.entropy import GOM, Covariance
     from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled
 
     chooser = checked_rule(rule, settings or {}, "--set")
+    check_out(out, structures, dataset)
     if count < 1:
         raise InputError(f"--count {count}: 1 or more")
     frames = read_structures(structures, ":", "STRUCTURES", finite=False)
@@ -150,8 +174,7 @@ def select_file(
         atoms, kept = bare(frame), {name: frame.info[name] for name in SCORES if name in frame.info}
         atoms.info |= {"frame": numbers[pick.index], **kept, **pick.scores, "reason": pick.reason}
         written.append(atoms)
-    if written:
-        write_frames(out, written)
+    write_or_remove(out, written)
     return Counts(len(written), len(failed), dict(Counter(failed).most_common()))
 
 
@@ -167,18 +190,18 @@ def label_file(
     workers: int | None = None,
     progress: ProgressListener | None = None,
 ) -> Counts:
-    """Label `structures` on this machine and write those that have a label to `out`, in their order, with REF_energy
-    (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³).
+    """Label `structures` on this machine and write those that have a label to `out`, in their order.
 
-    `moments`, as in "Fe=2.5" (µB) or "from structure", are those that the SCF starts from; without them the frames'
-    own are left out. Labels are kept in `folder` as they come: after an interruption the same call goes on. Raises as
-    `label_all`.
+    They carry REF_energy (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³). `moments`, as
+    in "Fe=2.5" (µB) or "from structure", are those that the SCF starts from; without them the frames' own are left out.
+    Labels are kept in `folder` as they come: after an interruption the same call goes on. Raises as `label_all`.
     """
     from tentpole.execution.local import local
     from tentpole.labeling import Task, label_all, load
     from tentpole.labeling.magnetism import check_magnetism, read_moments, started
     from tentpole.storage.lock import Lock
 
+    check_out(out, structures)
     given = read_structures(structures, ":", "STRUCTURES")
     magnetism = None if moments is None else read_moments(moments)
     frames = [bare(started(magnetism, atoms, f"{structures}: frame {k}")) for k, atoms in enumerate(given)]
@@ -194,8 +217,7 @@ def label_file(
             if not outcome.ok:
                 failed[outcome.name] = outcome.message
     labels = [read_label(label_path(folder, task.structure, method.hash)) for task in tasks if task.name not in failed]
-    if labels:
-        write_frames(out, [labelled_atoms(label) for label in labels])
+    write_or_remove(out, [labelled_atoms(label) for label in labels])
     return _counts(len(tasks), [failed[task.name] for task in tasks if task.name in failed])
 
 

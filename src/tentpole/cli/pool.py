@@ -12,6 +12,7 @@ import typer
 
 from tentpole.benchmarks.pool.filters import ENERGY
 from tentpole.benchmarks.pool.table import Pool
+from tentpole.cli.printing import PlainConsole
 from tentpole.errors import InputError
 
 pool_app = typer.Typer(
@@ -179,10 +180,9 @@ def report(
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr with the time left; gives the function that moves it: show(done, total)."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=PlainConsole(stderr=True), transient=True) as bar:
         line = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(line, completed=done, total=total)

@@ -6,6 +6,9 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tentpole.cli.printing import printable
 
 QUIET_SECONDS = 15.0
 """Between two lines about one phase where output goes to a file."""
@@ -17,7 +20,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = Progress(
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<24}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -35,16 +38,16 @@ class Screen:
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._began, self._said = phase, now, now
-            self._bars.reset(self._task, description=phase, total=total, visible=True)
+            self._bars.reset(self._task, description=printable(phase), total=total, visible=True)
         self._bars.update(self._task, completed=done, total=total)
         if not self._console.is_terminal and now - self._said > QUIET_SECONDS and 0 < done < total:
             left = (now - self._began) * (total - done) / done
-            self._console.print(f"  {phase}: {done / total:.0%}, about {left:.0f} s left")
+            self._console.print(Text(printable(f"  {phase}: {done / total:.0%}, about {left:.0f} s left")))
             self._said = now
 
     def note(self, text: str) -> None:
         """See ProgressListener."""
-        self._console.print(text, highlight=False)
+        self._console.print(Text(printable(text)))
 
     def __enter__(self) -> Screen:
         if self._console.is_terminal:

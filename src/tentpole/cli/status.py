@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from tentpole.cli.printing import marked
 
 if TYPE_CHECKING:
     from tentpole.campaign.record import CampaignRecord, Spread, Verdict
@@ -17,9 +18,9 @@ def print_status(out: Console, record: CampaignRecord) -> None:
     out.print(_rounds(record))
     out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
     for line in [*_calibration(record), *_costs(record), *_progress(record)]:
-        out.print(escape(line), highlight=False)
+        out.print(line)
     if record.verdict is None:
-        out.print(f"No verdict yet. To go on: tentpole run {escape(str(record.folder))}", highlight=False)
+        out.print(f"No verdict yet. To go on: tentpole run {record.folder!s}")
     else:
         _print_verdict(out, record.verdict)
 
@@ -31,7 +32,7 @@ def in_meV(value: float | None) -> str:
 
 def _rounds(record: CampaignRecord) -> Table:
     title = f"{record.config.name}: {record.labels} labels by {record.config.reference}"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
         table.add_column(heading, justify="right")
     for r in record.rounds:
@@ -85,10 +86,10 @@ def _progress(record: CampaignRecord) -> list[str]:
 
 
 def _print_verdict(out: Console, verdict: Verdict) -> None:
-    out.print(f"[bold]{verdict.kind}[/]: {escape(verdict.reason)}", highlight=False)
-    marks = {True: "[green]holds [/]", False: "[red]fails [/]", None: "[yellow]open  [/]"}
+    out.print(marked(verdict.kind, "bold", f": {verdict.reason}"))
+    marks = {True: ("  holds", "green"), False: ("  fails", "red"), None: ("  open ", "yellow")}
     for test in verdict.evidence:
         value = "-" if test.value is None else f"{test.value:.4g}"
         bound = "-" if test.bound is None else f"{test.bound:.4g}"
-        note = f" ({escape(test.note)})" if test.note else ""
-        out.print(f"  {marks[test.holds]} {escape(test.test)}: {value}, bound {bound}{note}", highlight=False)
+        note = f" ({test.note})" if test.note else ""
+        out.print(marked(*marks[test.holds], f"  {test.test}: {value}, bound {bound}{note}"))

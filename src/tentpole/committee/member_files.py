@@ -94,7 +94,7 @@ def read_description(stem: Path) -> dict[str, Any]:
     refuse_pickle(stem)
     path = description_file(stem)
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no model at {path}: a member is NAME.safetensors and NAME.json") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from tentpole.config.schema import CampaignConfig, FramesSection, RattleSection, ReferenceMDSection
+from tentpole.config.schema import CampaignConfig, LabelledSection, RattleSection, ReferenceMDSection
 from tentpole.exploration.health import HealthLimits, geometry
 from tentpole.records import structure_hash
 
@@ -39,8 +39,11 @@ def contradictions(
     return [
         *_too_few_labels(config, frames),
         *_unusable_structures(starts),
+        *_fixed_cells(config, starts),
         *_energies_lacking(config, starts, frames),
         *_leaks(config, frames),
+        *_other_reference(config),
+        *_twice(config, frames),
     ]
 
 
@@ -94,6 +97,16 @@ def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
             yield f"{where}: {bad.message}"
 
 
+def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    """A barostat moves the cell, and needs one."""
+    for name, atoms in starts.items():
+        if config.explore.ensemble.kind == "npt" and not atoms.pbc.all():
+            yield (
+                f'explore.ensemble: kind = "npt" moves the cell: structure "{name}" must be periodic in all three '
+                f'directions, its pbc is {atoms.pbc.tolist()}. Use kind = "langevin" for it'
+            )
+
+
 def _energies_lacking(
     config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
 ) -> Iterator[str]:
@@ -112,7 +125,7 @@ def _energies_lacking(
 
 def _leaks(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
     initial, validation = config.initial, config.validation
-    if not (isinstance(validation, FramesSection) and hasattr(initial, "file")):
+    if not (hasattr(validation, "file") and hasattr(initial, "file")):
         return
     if Path(initial.file).resolve() != Path(validation.file).resolve():
         return
@@ -122,3 +135,24 @@ def _leaks(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Ite
             f"{shared} frames of {validation.file} are in [initial] and in [validation]: what is trained on cannot "
             'judge. Give each its own, as in index = ":50" and index = "50:"'
         )
+
+
+def _other_reference(config: CampaignConfig) -> Iterator[str]:
+    for table in ("initial", "validation"):
+        section = getattr(config, table)
+        if isinstance(section, LabelledSection) and Path(section.reference).name != Path(config.reference).name:
+            yield (
+                f'{table}.reference = "{section.reference}", and the campaign\'s is "{config.reference}": labels of '
+                'different methods never train one model. Have the frames labelled anew: kind = "frames"'
+            )
+
+
+def _twice(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
+    for table in ("initial", "validation"):
+        if not isinstance(getattr(config, table), LabelledSection):
+            continue
+        first: dict[str, int] = {}
+        for number, atoms in enumerate(frames[table]):
+            before = first.setdefault(structure_hash(atoms), number)
+            if before != number:
+                yield f"{table}.file: frames {before} and {number} are one structure: leave one of them out"

@@ -7,15 +7,19 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole.config.checks import contradictions
-from tentpole.config.schema import FORMAT_VERSION, USUAL_KINDS, CampaignConfig, ParslTrainingSection
+from tentpole.config.schema import FORMAT_VERSION, USUAL_KINDS, CampaignConfig, LabelledSection, ParslTrainingSection
 from tentpole.config.sections import read_as
-from tentpole.errors import InputError, StateError
+from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
+from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
+from tentpole.storage.labelled import STRESS_KEYS, read_labelled
 from tentpole.storage.structures import read_structures
 
 LARGEST_FILE = 1_000_000
@@ -55,7 +59,7 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     config = _anchored(read_as(CampaignConfig, _with_kinds(content), path), path)
     starts = starting_structures(config, path)
     frames = given_frames(config, path)
-    _check_reference(config, starts, path)
+    _check_reference(config, starts, frames, path)
     if wrong := contradictions(config, starts, frames):
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config
@@ -91,6 +95,8 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
         section = getattr(config, table)
         if hasattr(section, "file"):
             update[table] = section.model_copy(update={"file": anchored(section.file)})
+        if isinstance(section, LabelledSection) and section.reference.endswith(".toml"):
+            update[table] = update[table].model_copy(update={"reference": anchored(section.reference)})
     if config.reference.endswith(".toml"):
         update["reference"] = anchored(config.reference)
     for table in ("executor", "training_executor"):
@@ -134,10 +140,22 @@ def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
         section = getattr(config, table)
         if hasattr(section, "file"):
             where = f"{path}: {table}.file"
-            frames = read_structures(Path(section.file), section.index, where)
+            if isinstance(section, LabelledSection):
+                frames = own_frames(section, where)
+            else:
+                frames = read_structures(Path(section.file), section.index, where)
             moments = config.magnetism
             found[table] = [started(moments, atoms, f"{where}: frame {k}") for k, atoms in enumerate(frames)]
     return found
+
+
+def own_frames(section: LabelledSection, where: str) -> list[Atoms]:
+    """The user's own labelled frames, with REF_energy, REF_forces and, where they have one, REF_stress."""
+    read_structures(Path(section.file), section.index, where)  # is there, and finite
+    try:
+        return read_labelled(Path(section.file), index=section.index, stress_keys=STRESS_KEYS).frames
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def dump(config: CampaignConfig) -> str:
@@ -145,8 +163,10 @@ def dump(config: CampaignConfig) -> str:
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
-def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Path) -> None:
-    """The reference exists and has all that it requires, for every starting structure."""
+def _check_reference(
+    config: CampaignConfig, starts: dict[str, Atoms], frames: dict[str, list[Atoms]], path: Path
+) -> None:
+    """Try the reference on every starting structure and on the labels of the user's own; raises InputError."""
     from tentpole.labeling import references
 
     try:
@@ -167,3 +187,18 @@ def _check_reference(config: CampaignConfig, starts: dict[str, Atoms], path: Pat
         check_magnetism(config.magnetism, reference, list(starts.values()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    for table in ("initial", "validation"):
+        if isinstance(getattr(config, table), LabelledSection):
+            for number, atoms in enumerate(frames[table]):
+                try:
+                    reference.accept.label(*label_of(atoms), atoms)
+                except LabelError as error:
+                    raise InputError(f"{path}: {table}.file: frame {number}: {error}") from None
+
+
+def label_of(atoms: Atoms) -> tuple[float, FloatArray, FloatArray | None]:
+    """Energy (eV), forces (eV/Å) and, where there is one, stress (six numbers, eV/Å³) of a labelled frame."""
+    stress = atoms.info.get("REF_stress")
+    if stress is not None and np.size(stress) == 9:
+        stress = full_3x3_to_voigt_6_stress(np.reshape(stress, (3, 3)))
+    return float(atoms.info["REF_energy"]), np.asarray(atoms.arrays["REF_forces"]), stress

@@ -154,6 +154,22 @@ class FramesSection(Section):
     index: str = ":"
 
 
+class LabelledSection(Section):
+    """Frames that carry energies and forces of the campaign's own reference: they are labels, and nothing is computed.
+
+    kind : "labelled".
+    file : any file that ASE reads, relative to the campaign file; energies in eV, forces in eV/Å and, where there are
+        any, stresses in eV/Å³, under the usual keys (energy, REF_energy, forces, ...).
+    index : which frames, as ASE takes it: ":" is all, ":50" the first fifty.
+    reference : the method that gave these labels: it must be the campaign's, and stating it is your word for it.
+    """
+
+    kind: Literal["labelled"] = "labelled"
+    file: str
+    index: str = ":"
+    reference: str
+
+
 class ReferenceMDSection(Section):
     """A fixed validation set from MD driven by the reference itself. For references that are cheap.
 
@@ -202,6 +218,7 @@ class FingerprintSection(FingerprintSettings):
         check_bounds(self, self.BOUNDS)
 
     def build(self) -> FingerprintSettings:
+        """Make the settings as the physics takes them."""
         return plain(FingerprintSettings, self)
 
 
@@ -221,6 +238,7 @@ class LangevinSection(Langevin):
         check_bounds(self, self.BOUNDS)
 
     def build(self) -> Langevin:
+        """Make the settings as the physics takes them."""
         return plain(Langevin, self)
 
 
@@ -243,6 +261,7 @@ class NPTSection(NPT):
         check_bounds(self, self.BOUNDS)
 
     def build(self) -> NPT:
+        """Make the settings as the physics takes them."""
         return plain(NPT, self)
 
 
@@ -274,6 +293,7 @@ class HealthSection(HealthLimits):
         check_bounds(self, self.BOUNDS)
 
     def build(self) -> HealthLimits:
+        """Make the settings as the physics takes them."""
         return plain(HealthLimits, self)
 
 
@@ -428,6 +448,7 @@ class MACESection(MACESettings):
             raise InputError(f'device = "{self.device}": "auto", "cpu", "cuda", "cuda:1" or "mps" is legal')
 
     def build(self) -> MACESettings:
+        """Make the settings as the physics takes them."""
         return plain(MACESettings, self)
 
 
@@ -559,6 +580,7 @@ class TrainingQueueSection(Queue):
             raise InputError(f'walltime = "{self.walltime}": hours:minutes:seconds is wanted, as in "24:00:00"')
 
     def build(self) -> Queue:
+        """Make the settings as the physics takes them."""
         return plain(Queue, self)
 
 
@@ -567,8 +589,8 @@ class QueueSection(TrainingQueueSection, LabelLimits):
     """Labels in the jobs of a queueing system, through Parsl."""
 
 
-Initial = RattleSection | FramesSection
-Validation = ReferenceMDSection | FramesSection | NoValidationSection
+Initial = RattleSection | FramesSection | LabelledSection
+Validation = ReferenceMDSection | FramesSection | LabelledSection | NoValidationSection
 LabelPlaces = LocalSection | ParslSection | QueueSection
 TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
 USUAL_KINDS = {

@@ -140,7 +140,9 @@ def _wanted(problem: ErrorDetails, kind: type) -> str:
     """What would be legal, as a noun."""
     context = problem.get("ctx", {})
     if problem["type"] in _WANTED:
-        return _WANTED[problem["type"]](context)
+        return _WANTED[problem["type"]]
+    if problem["type"] in _BOUNDED:
+        return _BOUNDED[problem["type"]](context)
     if problem["type"] == "union_tag_not_found":
         return "one of " + ", ".join(f'"{name}"' for name in kinds_of(type_at(kind, problem["loc"])))
     if problem["type"] == "tuple_type":
@@ -168,17 +170,19 @@ def _quoted(words: Any) -> str:
     return str(words).replace("'", '"')
 
 
-_WANTED: dict[str, Callable[[dict[str, Any]], str]] = {
-    "int_type": lambda context: "a whole number",
-    "int_from_float": lambda context: "a whole number",
-    "float_type": lambda context: "a number",
-    "finite_number": lambda context: "a finite number",
-    "bool_type": lambda context: "true or false",
-    "string_type": lambda context: "text in quotes",
-    "none_required": lambda context: "nothing",
-    "dict_type": lambda context: "a table",
-    "model_type": lambda context: "a table",
-    "dataclass_type": lambda context: "a table",
+_WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text in quotes",
+    "none_required": "nothing",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "dataclass_type": "a table",
+}
+_BOUNDED: dict[str, Callable[[dict[str, Any]], str]] = {
     "greater_than_equal": lambda context: f"{_number(context['ge'])} or more",
     "greater_than": lambda context: f"more than {_number(context['gt'])}",
     "less_than_equal": lambda context: f"{_number(context['le'])} or less",

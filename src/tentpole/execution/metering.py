@@ -56,7 +56,7 @@ def metered(root: Path, phase: str, cores: int = 1) -> Iterator[Meter]:
     def note() -> None:
         with suppress(OSError):
             beside = path.with_name(f".{path.name}.part")
-            beside.write_text(json.dumps(meter.reading()))
+            beside.write_text(json.dumps(meter.reading()), encoding="utf-8")
             beside.replace(path)
 
     def beat() -> None:
@@ -91,5 +91,7 @@ def readings(root: Path, *, ended: bool) -> dict[str, dict[str, float]]:
         over = path.name.startswith("done-") or not lives(path)
         if over == ended:
             with suppress(OSError, ValueError):  # taken by the driver meanwhile, or torn by a power cut
-                found[path.name] = {phase: float(value) for phase, value in json.loads(path.read_text()).items()}
+                found[path.name] = {
+                    phase: float(value) for phase, value in json.loads(path.read_text(encoding="utf-8")).items()
+                }
     return found

@@ -18,15 +18,15 @@ def own_folder(place: Path, name: str, pid: int | None = None) -> Path:
     Its name tells the host, when the process began, and its pid: a pid alone is given to another sooner or later.
     """
     pid = pid or os.getpid()
-    return place / f"tmp-{name}-{_host()}.{_birth(pid)}-{pid}"
+    return place / f"tmp-{name}-{_host()}.{birth(pid)}-{pid}"
 
 
 def lives(folder: Path) -> bool:
     """Whether the process that made this folder in work/ is still at it: here by pid, elsewhere by its beat."""
     _, place, pid = folder.name.rsplit("-", 2)
-    host, _, birth = place.rpartition(".")
+    host, _, born = place.rpartition(".")
     if host == _host():
-        return _runs(int(pid)) and _birth(int(pid)) == birth
+        return runs(int(pid), born)
     for sign in (folder / "alive", folder):
         with contextlib.suppress(OSError):
             return time.time() - sign.stat().st_mtime < SILENT_S
@@ -36,25 +36,26 @@ def lives(folder: Path) -> bool:
 def used(folder: Path) -> float:
     """Core-seconds of the attempt in this folder as its worker last told them; 0 where it told none."""
     try:
-        return float((folder / "alive").read_text())
+        return float((folder / "alive").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0.0
 
 
-def _runs(pid: int) -> bool:
+def runs(pid: int, born: str) -> bool:
+    """Whether process `pid` of this host runs and began at `born`, as `birth` tells it."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
     except PermissionError:
-        return True
-    return True
+        pass
+    except (ProcessLookupError, OverflowError):
+        return False
+    return birth(pid) == born
 
 
-def _birth(pid: int) -> str:
+def birth(pid: int) -> str:
     """When a process began, in clock ticks since the machine did; "0" where there is no /proc."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except OSError:
         return "0"
 

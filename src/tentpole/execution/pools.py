@@ -9,7 +9,12 @@ from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tentpole.execution.local import LocalExecutor, local
+from tentpole.execution.worker import watched
+
 T = TypeVar("T")
+ATTEMPTS = 3
+"""At MD, a scoring or an evaluation whose worker dies."""
 
 
 class Workers:
@@ -23,7 +28,7 @@ class Workers:
         train_elsewhere: Callable[[], Executor] | None = None,
     ) -> None:
         self.processes = processes or len(os.sched_getaffinity(0))
-        self._executor: Executor | None = None
+        self._executor: LocalExecutor | None = None
         self._label_elsewhere, self._train_elsewhere = label_elsewhere, train_elsewhere
         self._labels: Executor | None = None
         self._training: Executor | None = None
@@ -45,21 +50,19 @@ class Workers:
         return self._training
 
     @property
-    def executor(self) -> Executor:
+    def executor(self) -> LocalExecutor:
         """Started where it was not."""
         if self._executor is None:
-            from tentpole.execution import local as executors
-
-            self._executor = executors.local(self.processes)
+            self._executor = local(self.processes)
         return self._executor
 
     def submit(self, function: Callable[[Any], T], jobs: Sequence[Any], root: Path) -> list[Future[T]]:
-        """One call per job, at most `processes` at a time."""
-        return [self.executor.submit(guarded, root, function, job) for job in jobs]
+        """One call per job, at most `processes` at a time; begun again where its worker dies, ATTEMPTS times in all."""
+        return [self.executor.submit_lasting(ATTEMPTS, guarded, root, function, job) for job in jobs]
 
     def run(self, function: Callable[..., T], *arguments: Any, root: Path) -> T:
         """One call, awaited."""
-        return self.executor.submit(guarded, root, function, *arguments).result()
+        return self.executor.submit_lasting(ATTEMPTS, guarded, root, function, *arguments).result()
 
     @staticmethod
     def wait(futures: Sequence[Future[Any]], seconds: float) -> bool:
@@ -76,7 +79,5 @@ class Workers:
 
 def guarded(root: Path, function: Callable[..., T], *arguments: Any) -> T:
     """The call, in a worker that ends itself when its driver is gone: no orphan works on a folder."""
-    from tentpole.execution.worker import watched
-
     with watched(root, None, None):
         return function(*arguments)

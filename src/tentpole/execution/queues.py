@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from tentpole.errors import InputError, unknown
+from tentpole.execution.worker import SAFE_PATH, python_module
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,7 +93,7 @@ def load_config(path: str) -> Any:
     try:
         if place.endswith(".py"):
             namespace: dict[str, Any] = {}
-            exec(compile(Path(place).read_text(), place, "exec"), namespace)
+            exec(compile(Path(place).read_text(encoding="utf-8"), place, "exec"), namespace)
             found = namespace[name]
         else:
             found = getattr(import_module(place), name)
@@ -145,7 +146,8 @@ def _high_throughput(label: str, queue: Queue, folder: Path) -> Any:
         max_workers_per_node=queue.workers,
         cores_per_worker=queue.threads,
         working_dir=str(folder / "parsl"),
-        interchange_launch_cmd=[sys.executable, "-m", "tentpole.execution.parent_death", INTERCHANGE],
+        encrypted=True,  # else whoever reaches the driver's ports can have the workers run anything
+        interchange_launch_cmd=[*python_module("tentpole.execution.parent_death"), INTERCHANGE],
         heartbeat_period=max(1, queue.lost_after_s // 4),
         heartbeat_threshold=queue.lost_after_s,
     )
@@ -216,6 +218,7 @@ def worker_init(queue: Queue) -> str:
         lines.append(f'export PATH="{Path(sys.executable).parent}:$PATH"')
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     lines += [f"export {name}={queue.threads}" for name in names]
+    lines.append(f"export {SAFE_PATH}=1")  # jobs start in the user's folder: Python imports nothing from there
     return "\n".join([*lines, *queue.setup])
 
 

@@ -6,21 +6,67 @@ Standard library only, so that the number of threads is set before NumPy is impo
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
 BEAT_S = 5.0
+SAFE_PATH = "PYTHONSAFEPATH"
+"""The variable that keeps Python from importing what lies in the current folder."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _driver = 0  # pid of the driver that started this worker; 0 in a process that `start` has not run in
 
 
-def start(threads: int) -> None:
+def python_module(name: str) -> list[str]:
+    """The command that runs a module of ours in a process of its own. What lies in the current folder is not imported,
+    as it would be without -P: a file named ase.py there may be anybody's."""
+    return [sys.executable, "-P", "-W", "ignore", "-m", name]
+
+
+def serve(connection: Connection, threads: int, keep_safe_path: bool) -> None:
+    """What a worker process does: say that it is ready, then compute what it is sent until nobody sends any more."""
+    start(threads, keep_safe_path)
+    connection.send("ready")
+    while True:
+        try:
+            payload = connection.recv_bytes()
+        except EOFError:  # the driver has closed it, or is no more
+            return
+        connection.send("begun")  # if this process dies from here on, it may be the task's doing
+        connection.send_bytes(_answer(payload))
+
+
+def _answer(payload: bytes) -> bytes:
+    """The pickled pair (True, result) or (False, error) of a pickled (function, arguments, keywords)."""
+    try:
+        function, arguments, keywords = pickle.loads(payload)
+        return pickle.dumps((True, function(*arguments, **keywords)))
+    except BaseException as error:
+        if not isinstance(error, Exception):  # sys.exit() in somebody's code ends neither worker nor driver
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        error.add_note(traceback.format_exc())
+        return _pickled(error)
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        data = pickle.dumps((False, error))
+        pickle.loads(data)  # one that takes other arguments than it keeps is found out here, not in the driver
+        return data
+    except Exception:
+        return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def start(threads: int, keep_safe_path: bool = True) -> None:
     """Make this process a worker: `threads` per program, and a session of its own with all it starts.
 
     Programs that a label runs belong to the session, so that one signal ends them with their worker.
@@ -28,6 +74,8 @@ def start(threads: int) -> None:
     global _driver
     for name in _THREADS:
         os.environ[name] = str(threads)
+    if not keep_safe_path:  # it was for this interpreter's own start, not for the programs that it runs
+        os.environ.pop(SAFE_PATH, None)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ase")  # to its developers, not to users
     _driver = os.getppid()
     os.setsid()
@@ -38,11 +86,16 @@ def start(threads: int) -> None:
 
 def end_session() -> NoReturn:
     """Kill this worker and everything it started, at once. Labels are whole files or none."""
-    for pid in _descendants(os.getpid()):  # also those that made a session of their own, as MPI launchers do
-        _kill(pid)
+    kill_all(os.getpid(), itself=False)
     if os.getsid(0) == os.getpid():
         os.killpg(os.getpgid(0), signal.SIGKILL)
     os._exit(70)
+
+
+def kill_all(pid: int, itself: bool = True) -> None:
+    """Kill all that process `pid` has started, also what made a session of its own as MPI launchers do, and `pid`."""
+    for below in (*_descendants(pid), *([pid] if itself else [])):
+        _kill(below)
 
 
 @contextmanager
@@ -104,11 +157,11 @@ def cpu_seconds() -> float:
 
 def _tell(folder: Path, began: float) -> None:
     with suppress(OSError):  # a full disk is for the label to tell of
-        (folder / "alive").write_text(f"{cores() * (time.monotonic() - began):.3f}")
+        (folder / "alive").write_text(f"{cores() * (time.monotonic() - began):.3f}", encoding="utf-8")
 
 
 def _give_up(folder: Path, reason: str, message: str) -> None:
-    (folder / "killed").write_text(f"{reason}\n{message}")
+    (folder / "killed").write_text(f"{reason}\n{message}", encoding="utf-8")
     end_session()
 
 
@@ -118,7 +171,7 @@ def resident_GB() -> float:
     total = 0
     for pid in (os.getpid(), *_descendants(os.getpid())):
         try:
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
+            total += int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * page
         except (OSError, IndexError):
             continue  # it ended meanwhile
     return total / 1e9
@@ -128,7 +181,7 @@ def _descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after_name = path.read_text().rpartition(")")[2].split()
+            after_name = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             continue
         children.setdefault(int(after_name[1]), []).append(int(path.parent.name))

@@ -116,7 +116,7 @@ class WalkerJob:
     def steps_done(self) -> int:
         """For progress on screen."""
         try:
-            return self.settings.steps if self.shard.exists() else int(self.progress.read_text())
+            return self.settings.steps if self.shard.exists() else int(self.progress.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return 0
 
@@ -241,7 +241,7 @@ def _checkpoints(job: WalkerJob, meter: Meter) -> Callable[[Exploration], None]:
 
     def save(state: Exploration) -> None:
         nonlocal last
-        job.progress.write_text(str(state.done))
+        job.progress.write_text(str(state.done), encoding="utf-8")
         meter.divide(md=state.md_seconds, scoring=state.scoring_seconds)
         if time.monotonic() - last >= job.checkpoint_seconds and state.done < job.settings.steps:
             write_exploration(job.checkpoint, state)

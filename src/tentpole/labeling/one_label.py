@@ -10,8 +10,8 @@ from pathlib import Path
 from tentpole.errors import LabelError, StateError
 from tentpole.execution.ownership import lives
 from tentpole.execution.worker import core_seconds, cores, cpu_seconds, watched
-from tentpole.labeling.single_point import single_point
-from tentpole.labeling.tasks import Outcome, Task
+from tentpole.labeling.single_point import NOT_STARTED, single_point
+from tentpole.labeling.tasks import AGAIN, Outcome, Task
 from tentpole.labeling.work_folders import clear, fail, work_folder
 from tentpole.records import Label
 from tentpole.storage.labels import find_label, write_label
@@ -40,7 +40,8 @@ def compute(task: Task) -> Outcome:
             write_label(task.root, label)
         except LabelError as error:
             seconds = time.monotonic() - began
-            fail(task, error.reason, str(error))
+            if error.reason != NOT_STARTED:
+                fail(replace(task, last=task.last or error.reason not in AGAIN), error.reason, str(error))
             return Outcome(task.name, False, error.reason, str(error), seconds, core_seconds(began, cpu))
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,9 +12,10 @@ import tomli_w
 
 from tentpole.errors import InputError, unknown
 from tentpole.labeling.acceptance import Accept
+from tentpole.labeling.codes.modules import own_file
 
 _LISTS = ("properties", "requires", "requires_for_molecules", "remove", "allow")
-_TEXTS = ("parent", "description", "calculator", "code_version")
+_TEXTS = ("parent", "description", "calculator", "home", "code_version")
 _TABLES = ("parameters", "accept")
 _KEYS = (*_TEXTS, *_LISTS, *_TABLES, "retry")
 _PROPERTIES = ("energy", "forces", "stress")
@@ -86,8 +87,11 @@ def read(name_or_path: str | Path) -> dict[str, Any]:
 
 
 def resolved_text(path: Path) -> str:
-    """The reference file at `path` as TOML, its parents merged in: the same reference without any other file."""
+    """The reference file at `path` as TOML, its parents merged in: the same reference without any other file, but for
+    a module of the user's own, whose folder it names."""
     content = _resolve(path, ())
+    if "home" in content and own_file(content["calculator"].partition(":")[0], content["home"]) is None:
+        del content["home"]
     if "retry" in content:
         content["retry"] = [{"name": retry.name, **retry.parameters} for retry in content["retry"]]
     return tomli_w.dumps(content)
@@ -133,7 +137,7 @@ def _resolve(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}.") from None
     for key, value in content.items():
@@ -145,8 +149,8 @@ def _parse(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: {key} = {value!r} must be a list of words.")
         if key in _TABLES and not isinstance(value, dict):
             raise InputError(f"{path}: {key} must be a table, [{key}].")
-    if "calculator" in content:
-        content["home"] = str(path.resolve().parent)
+    if "calculator" in content or "home" in content:  # where a module of the user's own is: here, if not said
+        content["home"] = str((path.parent / content.get("home", "")).resolve())
     if "retry" in content:
         content["retry"] = [_retry(table, path) for table in content["retry"]]
     return content

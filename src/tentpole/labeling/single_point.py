@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from tentpole.labeling.codes.moments import final
 from tentpole.labeling.references import Reference
 from tentpole.records import FloatArray, moments_of
 
+NOT_STARTED = "not_started"
+"""The reason code of a label whose program could not be started: the machine's fault, never the structure's."""
+
 
 def single_point(
     reference: Reference,
@@ -31,7 +36,8 @@ def single_point(
     """Energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³) or None, and facts about the calculation.
 
     The energy is the one that the forces are derivatives of: with smeared occupations the free energy.
-    Raises LabelError with a reason code; convergence is read from the program's own output.
+    Raises LabelError with a reason code; convergence is read from the program's own output, and NOT_STARTED says
+    that there was no program to run.
     """
     directory.mkdir(parents=True, exist_ok=True)
     setup = reference.setup(atoms, charge, multiplicity, directory)
@@ -46,6 +52,8 @@ def single_point(
     except (LabelError, InputError):
         raise
     except Exception as error:  # a program may fail in any way; its own output knows best which
+        if why := _never_started(error):
+            raise LabelError(NOT_STARTED, f"{reference.name}: {why}") from None
         said = " ".join(f"{type(error).__name__}: {error}".split())[:2000]
         try:
             reference.code.verify(directory)
@@ -70,6 +78,30 @@ def _moments(atoms: Atoms, results: dict[str, Any]) -> dict[str, Any]:
         return {}
     sites = results.get("magmoms")
     return final(float(results["magmom"]), sites=None if sites is None else np.asarray(sites, dtype=float).tolist())
+
+
+def _never_started(error: BaseException) -> str:
+    """Why the program did not even start, from the error that ASE raised; "" where it may have run."""
+    cause: BaseException | None = error
+    while cause is not None:
+        status = getattr(cause, "returncode", None)
+        found = _STATUS.search(str(cause))
+        if status in (126, 127) or found:
+            code = found[1] if found else status
+            return f"its command could not be run (exit status {code}): {' '.join(str(error).split())}"
+        if isinstance(cause, (FileNotFoundError, PermissionError)) and _in_subprocess(cause):
+            return f"its command could not be run: {cause}"
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+_STATUS = re.compile(r"(?:error code|exit status|returned an error:)\s*(12[67])\b")  # what a shell says of no command
+
+
+def _in_subprocess(error: BaseException) -> bool:
+    """Whether it was raised where programs are started: a missing output file is another matter."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).name == "subprocess.py"
 
 
 def _voigt(stress: Any) -> FloatArray:

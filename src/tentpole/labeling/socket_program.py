@@ -97,7 +97,7 @@ def calculate(
             shutil.copy(running.output, directory)
         end()
         raise
-    (directory / running.output.name).write_text(text)
+    (directory / running.output.name).write_text(text, encoding="utf-8")
     return results, {**facts, "persistent": True}
 
 

@@ -10,14 +10,19 @@ from ase import Atoms
 from tentpole.labeling.references import Reference
 from tentpole.records import structure_hash
 
+CRASHES = ("crashed", "died")
+"""Reasons that a broken machine gives to every label alike."""
+AGAIN = (*CRASHES, "truncated", "timeout", "memory")
+"""Reasons for which a label is tried again: the machine may have been at fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One label to compute, all that a worker anywhere needs. Limits are per label; None is no limit.
 
     persistent: the program stays and serves the worker's next labels too, where ASE can talk to it (Quantum
-    ESPRESSO, FHI-aims). `last` is False where a failure is to be tried again: it then stays in work/ instead
-    of quarantine/.
+    ESPRESSO, FHI-aims). `last` is False where a failure of those AGAIN names may be tried again: it then
+    stays in work/ instead of quarantine/.
     """
 
     root: Path

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from ase import Atoms
 
+from tentpole.errors import MachineError
 from tentpole.execution.local import local
 from tentpole.labeling.codes import Configuration
+from tentpole.labeling.consistency import Finding, findings
 from tentpole.labeling.many_labels import label_all
 from tentpole.labeling.one_label import compute
 from tentpole.labeling.references import Reference
 from tentpole.labeling.tasks import Task
-from tentpole.storage.labels import label_files, read_label
+from tentpole.records import Label
+from tentpole.storage.labels import label_files, label_path, read_label
 
 BRIEF_S = 120.0  # below this, a second label tells the price of one from that of starting up
 
@@ -39,6 +42,7 @@ class Trial:
     peak_memory_GB: float = 0.0
     energy_eV: float = 0.0
     max_force_eV_per_A: float = 0.0
+    findings: tuple[Finding, ...] = ()
 
     def projected_hours(self, labels: int, workers: int) -> float:
         """Wall time in hours of `labels` labels like this one on `workers` workers."""
@@ -52,8 +56,11 @@ def trial(
     multiplicity: int | None = None,
     *,
     time_limit_s: float | None = None,
+    prove: bool = False,
 ) -> Trial:
     """Label `atoms` once in a fresh worker and in a folder that is removed afterwards.
+
+    With `prove` up to four more labels say whether energy, forces and stress belong together.
 
     Raises InputError for what can never run: unknown elements, a missing charge, a program that is not there.
     """
@@ -65,7 +72,10 @@ def trial(
         root = Path(name)
         task = Task(root, reference, atoms, charge, multiplicity)
         with local(1, time_limit_s=time_limit_s) as executor:
-            (outcome,) = label_all([task], executor, attempts=1)
+            try:
+                (outcome,) = label_all([task], executor, attempts=1)
+            except MachineError as error:
+                return Trial(reference.name, configuration, False, "machine", str(error))
             if not outcome.ok:
                 reason, message = outcome.reason, outcome.message
                 return Trial(reference.name, configuration, False, reason, message, outcome.seconds)
@@ -73,7 +83,14 @@ def trial(
             if first < BRIEF_S:
                 seconds = executor.submit(compute, _elsewhere(task)).result().seconds
             memory = executor.submit(peak_memory_GB).result()
-        label = read_label(next(label_files(root)))
+            label = read_label(next(label_files(root)))
+            again = next(map(read_label, label_files(root / "again")), None)
+
+            def elsewhere(moved: Atoms) -> Label | None:
+                done = executor.submit(compute, replace(task, atoms=moved)).result()
+                return read_label(label_path(root, *done.name.split("-"))) if done.ok else None
+
+            found = tuple(findings(label, again, elsewhere)) if prove else ()
     return Trial(
         reference.name,
         configuration,
@@ -83,6 +100,7 @@ def trial(
         peak_memory_GB=memory,
         energy_eV=label.energy,
         max_force_eV_per_A=float((label.forces**2).sum(axis=1).max() ** 0.5),
+        findings=found,
     )
 
 

@@ -70,7 +70,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The content written by `write_json`. Raises StateError, naming the file, where it is not that."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StateError(f"{path}: cannot be read ({error}). {_MEND}") from None
     stored = content.pop("checksum", None) if isinstance(content, dict) else None

@@ -11,33 +11,45 @@ import json
 import os
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from tentpole.errors import StateError
 
 VERSION = 1
 ECHO_S = 0.1
-"""How long the line of a fact that a file of its own keeps too may stay unsynced, while others follow."""
+"""How long a line may stay unsynced whose fact is in a file of its own as well, while more are written."""
+
+
+def events(path: Path) -> Iterator[dict[str, Any]]:
+    """All events, oldest first, one at a time; none where there is no journal.
+
+    Raises
+    ------
+    StateError
+        For a damaged line, with its number, when it is reached.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for number, line in enumerate(file, start=1):
+            event = _parse(line.removesuffix(b"\n"))
+            if event is not None:
+                yield event
+            elif line.endswith(b"\n") and line != b"\n":  # a whole line, and not what was written
+                raise StateError(
+                    f"{path}, line {number}: damaged. Restore the journal from a copy, or delete this line: "
+                    "labels, snapshots and models are files of their own and are not lost."
+                )
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All events, oldest first; [] where there is no journal. Raises StateError for a damaged line."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    events = []
-    for number, line in enumerate(lines, start=1):
-        event = _parse(line)
-        if event is not None:
-            events.append(event)
-        elif line and number < len(lines):  # a whole line, ended by a newline, and not what was written
-            raise StateError(
-                f"{path}, line {number}: damaged. Restore the journal from a copy, or delete this line: "
-                "labels, snapshots and models are files of their own and are not lost."
-            )
-    return events
+    """All events, oldest first, in a list: see `events`, which keeps none of them in memory."""
+    return list(events(path))
 
 
 class Journal:
@@ -47,15 +59,20 @@ class Journal:
         self._path = path
         self._start = self._synced = time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            raise StateError(
+                f"{path}: is a symbolic link, which no Tentpole has made. Is this folder yours? Then put the journal "
+                "itself there, and start again."
+            )
         _mend_tail(path)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
     def append(self, event: str, *, echo: bool = False, **facts: Any) -> None:
         """Write one event and make it durable before returning. Raises OSError, the journal as it was before,
         where the disk does not take it.
 
-        echo : of a fact that a synced file of its own keeps too, as a label's does: lines that come thick and fast
-        are then synced together, and a power cut (no kill) can cost those of the last `ECHO_S`.
+        echo : the fact is in a synced file of its own as well, as a label is. Such lines may be synced together: a
+        power cut (no kill) can cost those of the last `ECHO_S`.
         """
         content = {
             "v": VERSION,
@@ -108,15 +125,28 @@ def _mend_tail(path: Path) -> None:
     """End a last line that lacks only its newline; remove one that is torn. The next append starts clean."""
     if not path.exists():
         return
-    data = path.read_bytes()
-    if not data or data.endswith(b"\n"):
-        return
-    start = data.rfind(b"\n") + 1
     with path.open("r+b") as file:
-        if _parse(data[start:]) is None:
+        start = _last_line(file)
+        file.seek(start)
+        line = file.read()
+        if not line:
+            return
+        if _parse(line) is None:
             file.truncate(start)
         else:
-            file.seek(len(data))
             file.write(b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _last_line(file: BinaryIO) -> int:
+    """Where the bytes after the last newline begin."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        begin = max(0, end - 65536)
+        file.seek(begin)
+        newline = file.read(end - begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return 0

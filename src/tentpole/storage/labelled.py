@@ -13,8 +13,10 @@ from ase.io import read
 from numpy.typing import NDArray
 
 from tentpole.errors import InputError
+from tentpole.records import bare
 
 ENERGY_KEYS = ("REF_energy", "energy", "dft_energy", "DFT_energy", "Energy", "TotEnergy", "free_energy")
+STRESS_KEYS = ("REF_stress", "stress", "dft_stress", "DFT_stress")
 FORCES_KEYS = ("REF_forces", "forces", "dft_forces", "DFT_forces", "Forces", "force")
 
 
@@ -36,14 +38,18 @@ def read_labelled(
     energy_key: str | None = None,
     forces_key: str | None = None,
     missing: Literal["refuse", "skip"] = "refuse",
+    index: str = ":",
+    stress_keys: Sequence[str] = ("REF_stress",),
 ) -> LabelledSet:
-    """Read any labelled extended XYZ. Keys are named, or found among those in use; REF_stress is kept.
+    """Read any labelled extended XYZ. Keys are named, or found among those in use.
+
+    A stress (eV/Å³, six numbers or nine) is kept as REF_stress where a frame has one under one of `stress_keys`.
 
     Raises InputError where a key is not there, or where frames lack one of them and `missing` is "refuse".
     """
     if not Path(path).is_file():
         raise InputError(f"no file {path}")
-    frames: list[Atoms] = read(path, index=":")
+    frames: list[Atoms] = read(path, index=index, do_not_split_by_at_sign=True)
     if not frames:
         raise InputError(f"{path} holds no structure")
     energy = energy_key or _found(frames, ENERGY_KEYS, _energy, "energy", path)
@@ -54,11 +60,13 @@ def read_labelled(
         e, f = _energy(atoms, energy), _forces(atoms, forces)
         if e is None or f is None or not (np.isfinite(e) and np.isfinite(f).all()):
             continue
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        bare.info["REF_energy"], bare.arrays["REF_forces"] = e, f
-        if "REF_stress" in atoms.info:
-            bare.info["REF_stress"] = atoms.info["REF_stress"]
-        kept.append(bare)
+        known = bare(atoms)
+        known.info["REF_energy"], known.arrays["REF_forces"] = e, f
+        for key in stress_keys:
+            if (stress := _stress(atoms, key)) is not None:
+                known.info["REF_stress"] = stress
+                break
+        kept.append(known)
         indices.append(k)
     lost = len(frames) - len(kept)
     report = f"{len(kept)} of {len(frames)} frames of {path} with energy {energy!r} and forces {forces!r}"
@@ -81,6 +89,12 @@ def _forces(atoms: Atoms, key: str) -> NDArray[np.float64] | None:
     stored = atoms.calc.results if atoms.calc is not None else {}
     value = atoms.arrays.get(key, stored.get(key))
     return None if value is None or np.shape(value) != (len(atoms), 3) else np.array(value, dtype=np.float64)
+
+
+def _stress(atoms: Atoms, key: str) -> NDArray[np.float64] | None:
+    stored = atoms.calc.results if atoms.calc is not None else {}
+    value = atoms.info.get(key, stored.get(key))
+    return None if value is None else np.array(value, dtype=np.float64)
 
 
 def _found(frames: Sequence[Atoms], keys: Sequence[str], get: object, what: str, path: Path) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from tentpole.errors import StateError
+from tentpole.errors import InputError, StateError
 from tentpole.records import FloatArray, Label, bare
 from tentpole.storage.atomic import atomic_write, read_json, write_json
 from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
@@ -76,6 +78,48 @@ def label_files(root: Path) -> Iterator[Path]:
     return iter(sorted((root / "labels").glob("[0-9a-f][0-9a-f]/*.json")))
 
 
+def carry_labels(source: Path, root: Path, reference: str) -> tuple[int, int]:
+    """Copy the labels of one reference from another campaign's folder, as labels that cost nothing here.
+
+    Parameters
+    ----------
+    source, root
+        The folder they are in, and the one they go to; what is there already stays.
+    reference
+        Hash of the reference: labels of others are left where they are.
+
+    Returns
+    -------
+    tuple of int
+        How many labels of that reference `source` has, and how many of others.
+
+    Raises
+    ------
+    InputError
+        Where `source` has no labels, or none of that reference.
+    StateError
+        Where one of them is damaged.
+    """
+    paths = list(label_files(source))
+    if not paths:
+        raise InputError(f"{source}: holds no labels. Name the folder of a campaign that has some.")
+    wanted = [path for path in paths if path.stem.rpartition("-")[2] == reference]
+    if not wanted:
+        others = ", ".join(sorted({path.stem.rpartition("-")[2] for path in paths}))
+        raise InputError(
+            f"{source}: its {len(paths)} labels are of reference {others}, this campaign's is {reference}: labels of "
+            "different methods never train one model."
+        )
+    for path in wanted:
+        label = read_label(path)
+        if find_label(root, label.structure, label.reference) is None:
+            spent: dict[str, Any] = {key: label.details[key] for key in ("seconds", "core_s") if key in label.details}
+            carried: dict[str, Any] = {"from": str(source), **spent}
+            details = label.details | {"seconds": 0.0, "core_s": 0.0, "carried": carried}
+            write_label(root, replace(label, details=details))
+    return len(wanted), len(paths) - len(wanted)
+
+
 def quarantine(
     root: Path, name: str, reason: str, message: str, atoms: Atoms, output: dict[str, bytes] | None = None
 ) -> Path:
@@ -86,6 +130,19 @@ def quarantine(
     write_frames(folder / "structure.xyz", bare(atoms))
     write_json(folder / "reason.json", {"version": 1, "name": name, "reason": reason, "message": message})
     return folder
+
+
+def quarantined(root: Path) -> Iterator[tuple[str, str]]:
+    """Name and reason of everything in quarantine, in the order of names."""
+    for path in sorted((root / "quarantine").glob("*/reason.json")):
+        yield path.parent.name, str(read_json(path)["reason"])
+
+
+def release(root: Path, name: str) -> None:
+    """Take a label out of quarantine: it has not been tried then."""
+    folder = root / "quarantine" / name
+    (folder / "reason.json").unlink(missing_ok=True)  # first: without it the rest says nothing
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _array(values: Any) -> FloatArray:

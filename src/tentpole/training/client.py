@@ -11,9 +11,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tentpole.execution.worker import python_module
 from tentpole.training.jobs import TrainingError
 
 _server: Server | None = None
+
+
+class ServerLost(TrainingError):
+    """The training process ended by itself, or was killed."""
 
 
 class Server:
@@ -24,7 +29,7 @@ class Server:
         paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tentpole.training.server"],
+            python_module("tentpole.training.server"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -60,8 +65,8 @@ class Server:
                 raise self._gone()
             time.sleep(0.02)
 
-    def _gone(self) -> TrainingError:
-        return TrainingError(
+    def _gone(self) -> ServerLost:
+        return ServerLost(
             f"the training process ended with status {self._process.poll()}. Run the same again to go on. If it "
             f"ends at once each time: does `{sys.executable} -m tentpole.training.server` start?"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
@@ -15,7 +16,7 @@ from tentpole.committee.committee_files import write_committee_file
 from tentpole.committee.member_files import description_file
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.storage.structures import labelled_frames
-from tentpole.training.client import the_server
+from tentpole.training.client import ServerLost, the_server
 from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
 from tentpole.training.mace import (
     MACESettings,
@@ -27,7 +28,7 @@ from tentpole.training.mace import (
     schedule,
     scratch_folder,
 )
-from tentpole.training.node import train_all
+from tentpole.training.node import ATTEMPTS, train_all
 
 FULL_B = 1_000_000  # a training writes more than that: with less free, the disk is what stopped it
 Progress = Callable[[int, int, int], None]
@@ -143,6 +144,30 @@ def _run(
     workers: int,
     tell: Callable[[], None],
 ) -> None:
+    """Train all orders in the training process. One that is killed is trained again, and so are all where the process
+    itself is; what is written stays, and what is trained again comes out the same."""
+    killed: Counter[int] = Counter()
+    waiting = list(orders)
+    while waiting:
+        try:
+            _on_server(jobs, waiting, workers, tell, killed)
+        except ServerLost:
+            killed[_SERVER] += 1
+            if killed[_SERVER] >= ATTEMPTS:
+                raise
+        waiting = [order for order in orders if not description_file(jobs[order["id"]].out).is_file()]
+
+
+_SERVER = -1  # beside the numbers of orders
+
+
+def _on_server(
+    jobs: Sequence[TrainingJob],
+    orders: Sequence[dict[str, Any]],
+    workers: int,
+    tell: Callable[[], None],
+    killed: Counter[int],
+) -> None:
     server = the_server()
     waiting, running = list(orders), set[int]()
     try:
@@ -154,8 +179,12 @@ def _run(
             answers = server.answers(timeout_s=0.2)
             running -= {answer["id"] for answer in answers}  # all of them, before one that failed ends this
             for answer in answers:
-                if answer["status"] != 0:
-                    raise _failure(jobs[answer["id"]], answer["status"])
+                number, status = answer["id"], answer["status"]
+                killed[number] += status < 0
+                if status > 0 or killed[number] >= ATTEMPTS:
+                    raise _failure(jobs[number], status)
+                if status < 0:
+                    waiting[:0] = [order for order in orders if order["id"] == number]
             tell()
     finally:
         for number in running if server.alive else ():
@@ -170,7 +199,7 @@ def _failure(job: TrainingJob, status: int) -> TentpoleError:
             f"{job.folder}: member {job.member} could not be trained: {free} bytes are free there. Make room, then run "
             "the same again to go on: members that are finished are kept."
         )
-    lines = job.log.read_text(errors="replace").splitlines() if job.log.is_file() else []
+    lines = job.log.read_text(errors="replace", encoding="utf-8").splitlines() if job.log.is_file() else []
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     last = "\n    ".join(lines[-15:]) or "(empty)"
     return TrainingError(

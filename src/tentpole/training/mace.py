@@ -260,7 +260,7 @@ def read_curve(log: Path) -> list[tuple[int, float, float, float]]:
 
     Of several heads the mean is given.
     """
-    text = log.read_text(errors="replace") if log.is_file() else ""
+    text = log.read_text(errors="replace", encoding="utf-8") if log.is_file() else ""
     found: dict[int, list[tuple[float, float, float]]] = {}
     for epoch, *values in _EPOCH.findall(text):
         loss, energy, force = map(float, values)

@@ -13,4 +13,5 @@ export PATH="BIN:$PATH"
 export OMP_NUM_THREADS=8
 export OPENBLAS_NUM_THREADS=8
 export MKL_NUM_THREADS=8
+export PYTHONSAFEPATH=1
 ulimit -s unlimited

@@ -16,6 +16,7 @@ export PATH="BIN:$PATH"
 export OMP_NUM_THREADS=8
 export OPENBLAS_NUM_THREADS=8
 export MKL_NUM_THREADS=8
+export PYTHONSAFEPATH=1
 ulimit -s unlimited
 export PARSL_MEMORY_GB=180
 export PARSL_CORES=32

@@ -21,6 +21,7 @@ from tentpole.benchmarks.pool.features import LEAKS, describe, suspicious
 from tentpole.benchmarks.pool.filters import ENERGY, formation_energies
 from tentpole.benchmarks.pool.table import Pool
 from tentpole.errors import InputError, StateError
+from tentpole.execution.local import without_current_folder
 from tentpole.records import FloatArray
 from tentpole.selection import make_rule
 from tentpole.storage.atomic import read_json, write_json
@@ -164,7 +165,9 @@ def run(
         context.set_forkserver_preload(["tentpole.benchmarks.pool.benchmark", "scipy.stats", "sklearn.cluster"])
         executor = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context)
         try:
-            jobs = [executor.submit(_one_seed, task, rules, model, settings.protocol, seed, folder) for seed in missing]
+            arguments = (task, rules, model, settings.protocol)
+            with without_current_folder():
+                jobs = [executor.submit(_one_seed, *arguments, seed, folder) for seed in missing]
             for job in as_completed(jobs):
                 job.result()
                 done += per_seed

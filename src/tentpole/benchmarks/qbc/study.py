@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from tentpole.benchmarks.qbc.measures import measure
 from tentpole.committee import Committee
 from tentpole.entropy import GOM, Covariance
 from tentpole.errors import InputError, StateError, TentpoleError, unknown
+from tentpole.execution.worker import python_module
 from tentpole.selection import Candidates, Labelled, SelectionRule, make_rule
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
@@ -118,16 +118,7 @@ def run(  # noqa: C901
                 name, seed = waiting.pop(0)
                 place = run_folder(folder, name, seed)
                 place.mkdir(parents=True, exist_ok=True)
-                command = [
-                    sys.executable,
-                    "-W",
-                    "ignore",
-                    "-m",
-                    WORKER,
-                    str(folder),
-                    name,
-                    str(seed),
-                ]
+                command = [*python_module(WORKER), str(folder), name, str(seed)]
                 with (place / "run.log").open("ab") as log:
                     running[name, seed] = subprocess.Popen(
                         [*command, str(max(1, cores // limit))], stdout=log, stderr=log, env=os.environ

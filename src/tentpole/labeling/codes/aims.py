@@ -73,7 +73,7 @@ class Aims:
 
     def verify(self, folder: Path) -> dict[str, Any]:
         path = folder / "aims.out"
-        text = path.read_text(errors="replace") if path.exists() else ""
+        text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
         steps = len(re.findall(r"Begin self-consistency iteration #", text))
         if "Have a nice day." not in text and not any(words in text for words in FAILED):
             raise LabelError("truncated", f"FHI-aims: aims.out ends early, after {steps} SCF steps.")

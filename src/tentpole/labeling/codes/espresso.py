@@ -91,7 +91,7 @@ class Espresso:
 
     def verify(self, folder: Path) -> dict[str, Any]:
         path = folder / "espresso.pwo"
-        text = path.read_text(errors="replace") if path.exists() else ""
+        text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
         steps = re.findall(r"^\s+iteration #\s*(\d+)", text, re.MULTILINE)
         if "JOB DONE." not in text and "convergence NOT achieved" not in text:
             raise LabelError("truncated", f"pw.x: its output ends early, after {len(steps)} SCF steps.")
@@ -160,7 +160,9 @@ def _fractions(request: Request, moments: FloatArray, table: Mapping[str, str]) 
 def _valence(path: Path) -> float:
     """Valence electrons of a UPF file, of version 2 or 1."""
     found = re.search(
-        r'z_valence\s*=\s*"\s*([^"\s]+)|^\s*(\S+)\s+Z valence', path.read_text(errors="replace"), re.MULTILINE
+        r'z_valence\s*=\s*"\s*([^"\s]+)|^\s*(\S+)\s+Z valence',
+        path.read_text(errors="replace", encoding="utf-8"),
+        re.MULTILINE,
     )
     if not found:
         raise InputError(f"{path}: says no z_valence, which starting moments are divided by: not a UPF file?")

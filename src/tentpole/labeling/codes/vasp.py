@@ -143,4 +143,4 @@ def _final(outcar: str, folder: Path) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
+    return path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""

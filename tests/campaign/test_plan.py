@@ -1,0 +1,76 @@
+"""What a campaign will do is told in numbers before it begins."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import fcc111, molecule
+from ase.constraints import FixAtoms
+from ase.io import write
+
+from tentpole.campaign.plan import Line, duration, plan_lines, planned
+from tentpole.config.loading import given_frames, load, starting_structures
+
+Make = Callable[..., Path]
+
+
+def lines(path: Path, seconds: float | None = 2.0) -> dict[str, Line]:
+    config = load(path)
+    starts, frames = starting_structures(config, path), given_frames(config, path)
+    return {line.what: line for line in plan_lines(config, starts, frames, seconds, 2)}
+
+
+def test_walkers_candidates_labels_and_their_time(campaign_file: Make) -> None:
+    validation = {"kind": "reference-md", "frames": 10}
+    path = campaign_file(validation=validation, target={"labels_needed": 8}, stop={"labels": 30, "rounds": 9})
+    config = load(path)
+    plan = planned(config, starting_structures(config, path), {})
+    assert (plan.walkers, plan.snapshots, plan.candidates, plan.most_labels) == (2, 6, 12, 40)
+    said = lines(path)
+    assert "2 walkers × 6 snapshots = 12 candidates a round" in said["plan"].found
+    assert "6 initial + 9 × 4 = 42 labels, of 30 that are allowed; 10 more" in said["plan"].found
+    assert "16 s before the first committee, 4 s a round, 40 s in all" in said["labels take"].found
+    assert not any(line.doubtful for line in said.values())
+    assert "validation set" not in said
+    assert "labels take" not in lines(path, None)
+
+
+def test_without_a_validation_set_its_block_and_price_are_told(campaign_file: Make) -> None:
+    line = lines(campaign_file())["validation set"]
+    assert line.doubtful
+    assert '[validation]\nkind = "reference-md"\nframes = 40\ntemperatures_K = [600]' in line.found
+    assert "30 min 40 s" in line.found
+
+
+def test_little_to_choose_from_and_a_verdict_out_of_reach_are_warnings(campaign_file: Make) -> None:
+    said = lines(campaign_file(explore={"steps": 10, "snapshot_every": 10}))
+    assert said["plan"].doubtful
+    assert "1 snapshot = 2 candidates" in said["plan"].found
+    assert said["verdict"].doubtful
+    assert "labels_needed = 50" in said["verdict"].found
+
+
+def test_energies_that_are_ignored_and_atoms_that_are_fixed_are_told(campaign_file: Make, tmp_path: Path) -> None:
+    frames = [molecule("N2") for _ in range(3)]
+    for i, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=i)
+        atoms.info["REF_energy"] = -1.0
+        atoms.arrays["REF_forces"] = np.zeros((2, 3))
+    write(tmp_path / "n2.xyz", frames)
+    changes: dict[str, Any] = {"initial": {"kind": "frames", "file": "n2.xyz"}, "reference": "mock"}
+    assert "3 of 3 frames" in lines(campaign_file(**changes))["initial frames"].found
+    slab = fcc111("Al", (2, 2, 3), vacuum=6.0)
+    slab.set_constraint(FixAtoms(range(8)))
+    write(tmp_path / "slab.extxyz", slab)
+    said = lines(campaign_file(structures=[{"file": "slab.extxyz"}]))["motion"].found
+    assert "slab: 8 of 12 atoms fixed" in said
+    assert "lattice constants" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.42, "0.42 s"), (50, "50 s"), (220, "3 min 40 s"), (7500, "2 h 5 min"), (3e5, "3.5 days")]
+)
+def test_durations_as_one_says_them(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

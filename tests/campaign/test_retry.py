@@ -1,0 +1,50 @@
+"""What the machine spoiled is labelled again, as long as nothing was built on its absence."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+
+from support.paths import DATA
+from tentpole.campaign.retry import retry_failed
+from tentpole.errors import InputError, StateError
+from tentpole.storage import journal
+from tentpole.storage.labels import quarantine, quarantined
+from tentpole.storage.lock import Lock
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A campaign with one failure in a closed round, and two in the open one."""
+    root = tmp_path / "halfway"
+    shutil.copytree(DATA / "v1" / "halfway", root)
+    for name, reason in (("open-1", "crashed"), ("open-2", "unconverged")):
+        quarantine(root, name, reason, "the licence server was down", bulk("Cu"))
+    return root
+
+
+def test_failures_of_the_open_round_are_taken_back_and_those_of_closed_ones_are_explained(folder: Path) -> None:
+    before = dict(quarantined(folder))
+    (closed,) = before.keys() - {"open-1", "open-2"}
+    retried, too_late = retry_failed(folder)
+    assert retried == ["open-1", "open-2"]
+    assert [name for name, _ in too_late] == [closed]
+    assert "closed" in too_late[0][1]
+    assert list(dict(quarantined(folder))) == [closed]
+    *_, event = journal.read(folder / "journal.jsonl")
+    assert (event["event"], event["names"]) == ("retry", retried)
+
+
+def test_one_reason_alone_can_be_retried(folder: Path) -> None:
+    assert retry_failed(folder, "crashed")[0] == ["open-1"]
+    with pytest.raises(InputError, match=r'"crahsed".*unconverged'):
+        retry_failed(folder, "crahsed")
+
+
+def test_nothing_is_taken_back_under_a_driver_at_work(folder: Path) -> None:
+    with Lock(folder), pytest.raises(StateError, match="another driver"):
+        retry_failed(folder)
+    assert len(dict(quarantined(folder))) == 3

@@ -1,0 +1,64 @@
+"""The campaign file that `tentpole init` writes can be run as it is, and its verdict is within reach."""
+
+from pathlib import Path
+
+import pytest
+from ase.build import bulk, molecule
+from ase.io import write
+
+from tentpole.cli.app import main
+from tentpole.config.checks import unreachable
+from tentpole.config.loading import load
+from tentpole.config.proposal import sizes, usual_reference
+
+
+def init(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
+    monkeypatch.setattr("sys.argv", ["tentpole", "init", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(str(ended.value.code))
+
+
+def test_a_metal_needs_no_more_than_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "copper 4.xyz", bulk("Cu", cubic=True), format="extxyz")
+    monkeypatch.chdir(tmp_path)
+    assert init(monkeypatch, "copper 4.xyz") == 0
+    config = load(tmp_path / "campaign.toml")
+    assert (config.name, config.reference, config.validation.kind) == ("copper-4", "emt", "reference-md")
+    assert config.training.r_max == 5.0
+    assert config.explore.health.max_gap_A is None
+    assert unreachable(config) == []
+    assert init(monkeypatch, "copper 4.xyz") == 2  # nothing is overwritten
+
+
+def test_a_molecules_charge_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "water.xyz", [molecule("H2O"), molecule("H2O")])
+    out = tmp_path / "deep" / "water.toml"
+    out.parent.mkdir()
+    assert init(monkeypatch, tmp_path / "water.xyz", "--out", out) == 2
+    assert "--charge 0 for a neutral structure" in capsys.readouterr().err
+    assert not out.exists()
+    assert init(monkeypatch, tmp_path / "water.xyz", "--charge", "0", "--multiplicity", "1", "--out", out) == 0
+    config = load(out)
+    assert (config.charge, config.multiplicity, config.explore.ensemble.timestep_fs) == (0, 1, 0.5)
+    assert config.explore.health.max_gap_A == pytest.approx(2.0, abs=0.1)
+    assert "the last of 2" in out.read_text()
+
+
+def test_an_expensive_reference_gets_its_validation_set_as_a_comment_with_its_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "si.xyz", bulk("Si", cubic=True), format="extxyz")
+    out = tmp_path / "si.toml"
+    assert init(monkeypatch, tmp_path / "si.xyz", "--reference", "vasp", "--charge", "0", "--out", out) == 0
+    assert load(out).validation.kind == "none"
+    assert "# [validation]" in out.read_text()
+
+
+def test_sizes_come_from_the_structures() -> None:
+    assert usual_reference([bulk("Si")]) == "chgnet"
+    assert usual_reference([molecule("CH4")]) == "xtb"
+    assert sizes([bulk("W")]).r_max_A == 5.5
+    assert sizes([bulk("Cu"), molecule("H2O")]).max_gap_A is None

@@ -1,0 +1,73 @@
+"""A training, or the process that trains, is killed: it is done again, a few times, before anybody is bothered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tentpole.training import committee
+from tentpole.training.client import ServerLost
+from tentpole.training.jobs import TrainingError, TrainingJob
+
+
+class Scripted:
+    """A training process whose next answers are written down: a status, or "lost" for its own death."""
+
+    def __init__(self, script: list[int | str], jobs: list[TrainingJob]) -> None:
+        self.script, self.jobs = script, jobs
+        self.sent: list[int] = []
+        self.alive = True
+
+    def send(self, order: dict[str, Any]) -> None:
+        if "id" in order:
+            self.sent.append(order["id"])
+
+    def answers(self, timeout_s: float) -> list[dict[str, Any]]:
+        word = self.script.pop(0)
+        if word == "lost":
+            self.alive = False
+            raise ServerLost("the training process ended with status -9")
+        number = self.sent.pop(0)
+        if word == 0:
+            self.jobs[number].out.with_suffix(".json").write_text("{}")
+        return [{"id": number, "status": word}]
+
+
+@pytest.fixture
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int | str]], list[str]]:
+    jobs = [
+        TrainingJob(train=tmp_path, valid=tmp_path, folder=tmp_path, out=tmp_path / f"member-{k}", member=k, seed=k)
+        for k in range(2)
+    ]
+
+    def run(script: list[int | str]) -> list[str]:
+        def server() -> Scripted:
+            return Scripted(script, jobs)
+
+        monkeypatch.setattr(committee, "the_server", server)
+        committee._run(jobs, [{"id": k} for k in range(2)], 1, lambda: None)
+        return sorted(path.name for path in tmp_path.glob("*.json"))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "script", [[0, 0], [-9, 0, 0], [0, -9, -9, 0], ["lost", 0, 0], [0, "lost", -9, "lost", 0]], ids=str
+)
+def test_what_was_killed_is_trained_again(train: Callable[..., list[str]], script: list[int | str]) -> None:
+    assert train(script) == ["member-0.json", "member-1.json"]
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [([-9, -9, -9], "killed by signal 9"), ([0, 1], "ended with status 1"), (["lost"] * 3, "ended with status -9")],
+    ids=str,
+)
+def test_what_fails_by_itself_or_each_time_ends_the_training(
+    train: Callable[..., list[str]], script: list[int | str], words: str
+) -> None:
+    with pytest.raises(TrainingError, match=words):
+        train(script)
