@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,8 @@ class Walker:
     """One MD trajectory, whole: what is here is all that the next step depends on.
 
     `atoms` carries positions, momenta, cell and starting moments, and no calculator. `rng` is the bit generator's
-    state as NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng).
+    state as NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng). `barostat` is
+    what a barostat goes on from, its momenta and the forces on them; () where there is none yet.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Walker:
     rng: dict[str, Any]
     ring: tuple[tuple[int, Atoms, dict[str, Any]], ...] = ()
     bias_strength: float | None = None
+    barostat: tuple[float, ...] = ()
 
 
 def snapshot_id(number: int, walker: str, step: int) -> str:
@@ -98,7 +100,11 @@ def snapshot_id(number: int, walker: str, step: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A stored frame. `id` reads round-walker-step, as in r003-w02-000150."""
+    """A stored frame. `id` reads round-walker-step, as in r003-w02-000150.
+
+    `before_mishap`: the last sound frame before the walker was sent back. It is no frame drawn regularly in time: a
+    candidate like others, but never an audit frame.
+    """
 
     id: str
     atoms: Atoms
@@ -106,14 +112,32 @@ class Snapshot:
     walker: str
     round: int
     step: int
+    before_mishap: bool = False
+
+
+SIGMA_KINDS = ("auto", "mean", "max", "p95")
+"""What a frame's σ can be of its atoms' σ; "auto": the 95th percentile above LARGE_CELL atoms, else the mean."""
+
+LARGE_CELL = 50
+"""Atoms above which a mean over atoms hides what a few of them do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the committee and the dataset say of one snapshot. A failed one has its reason in `failed`.
+    """What the committee and the dataset say of one snapshot.
 
-    energy_std in eV, energy_std_per_atom in eV/atom, force_std and max_force_std in eV/Å (mean and
-    maximum over atoms of the committee's spread of the force vector); gain is the log-det gain.
+    Parameters
+    ----------
+    energy_std, energy_std_per_atom : float
+        Spread of the members' energies, in eV and eV/atom.
+    force_std, max_force_std : float
+        Mean and maximum over atoms of the spread of the members' force vectors, eV/Å.
+    gain : float
+        Log-det gain of the dataset, were the frame to join it.
+    failed : str
+        Why the frame could not be scored; "" where it could.
+    p95_force_std : float, optional
+        95th percentile over atoms of the spread of the force vectors, eV/Å; None for scores from before it was kept.
     """
 
     energy_std: float
@@ -122,10 +146,44 @@ class Scores:
     max_force_std: float
     gain: float
     failed: str = ""
+    p95_force_std: float | None = None
 
     @property
     def finite(self) -> bool:
-        return all(math.isfinite(getattr(self, f.name)) for f in fields(self) if f.name != "failed")
+        """Whether every score is a finite number."""
+        values = (self.energy_std, self.energy_std_per_atom, self.force_std, self.max_force_std, self.gain)
+        return all(math.isfinite(value) for value in (*values, self.p95_force_std or 0.0))
+
+    def sigma(self, kind: str, atoms: int) -> float:
+        """The frame's σ in eV/Å.
+
+        Parameters
+        ----------
+        kind : {"auto", "mean", "max", "p95"}
+            Over the atoms; "auto" is p95 above 50 atoms, else the mean.
+        atoms : int
+            How many the frame has.
+
+        Raises
+        ------
+        ValueError
+            For another kind, or where these scores are from before the percentile was kept.
+
+        Examples
+        --------
+        >>> from tentpole.records import Scores
+        >>> scores = Scores(0.1, 0.001, 0.012, 1.0, 0.02, p95_force_std=0.3)
+        >>> scores.sigma("auto", 500), scores.sigma("auto", 7), scores.sigma("max", 7)
+        (0.3, 0.012, 1.0)
+        """
+        if kind not in SIGMA_KINDS:
+            raise ValueError(f'unknown σ of a frame "{kind}". Legal: {", ".join(SIGMA_KINDS)}.')
+        if kind == "auto":
+            kind = "p95" if atoms > LARGE_CELL else "mean"
+        value = {"mean": self.force_std, "max": self.max_force_std, "p95": self.p95_force_std}[kind]
+        if value is None:
+            raise ValueError("these scores are from before the percentile was kept: take the mean or the maximum")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from tentpole.campaign.facts import BatchFacts, RoundOutcome
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.resets import walker_resets
 from tentpole.campaign.state import RoundState
-from tentpole.entropy import Covariance
-from tentpole.exploration import Exploration, ExploreSettings, remember
+from tentpole.entropy import Covariance, FingerprintSettings
+from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed, remember
 from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.exploration.jobs import REASON, WalkerJob, WalkerReset, _state
 from tentpole.exploration.walker import init_walker
@@ -90,8 +90,7 @@ def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
         progress=paths.steps_done("w00"),
         round=round,
         id="w00",
-        index=0,
-        seed=7,
+        seed=WalkerSeed(7, round, 0),
         condition=Condition("cu", 300.0),
         start=bulk("Cu", cubic=True),
         models=root,
@@ -100,8 +99,8 @@ def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
         dtype="float64",
         ratio=0.0,
         entropy="logdet",
-        cutoff=5.0,
-        n_max=50,
+        fingerprint=FingerprintSettings(),
+        species=(29,),
         covariance=Covariance(),
         settings=ExploreSettings(steps=30),
         checkpoint_seconds=60.0,

@@ -16,6 +16,8 @@ from tentpole.committee.disagreement import (
     energy_std_per_atom,
     force_std,
     max_force_std,
+    p95_force_std,
+    p95_over_atoms,
     relative_force_std,
     stress_std,
 )
@@ -90,3 +92,15 @@ def test_the_reference_run_of_four_members(tmp_path):
     forces = np.array(members)
     assert forces.shape[:2] == (4, 1001)
     assert 1e3 * force_std(forces).mean() == pytest.approx(18.5613747, abs=1e-6)  # meV/Å
+
+
+def test_the_percentile_sees_what_the_mean_hides():
+    forces = np.zeros((2, 100, 3))
+    forces[0, :8, 0], forces[1, :8, 0] = 1.0, -1.0  # eight atoms of a hundred are uncertain
+    assert force_std(forces) == pytest.approx(0.08)
+    assert p95_force_std(forces) == pytest.approx(1.0)
+    forces[0, 50, 1] = np.nan
+    with pytest.raises(NonFinite):
+        p95_force_std(forces)
+    with pytest.raises(NonFinite):
+        p95_over_atoms([0.1, np.inf])

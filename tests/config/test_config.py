@@ -10,18 +10,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write
 
 from tentpole import Campaign
-from tentpole.campaign.folder import locate, settle, stored_config
+from tentpole.campaign.folder import (
+    locate,
+    refuse_edits,
+    settings_to_record,
+    settle,
+    stored_config,
+    stored_settings,
+)
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.config.checks import unreachable
 from tentpole.config.loading import dump, load, starting_structures
 from tentpole.config.schema import CampaignConfig
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
+from tentpole.exploration import NPT
+from tentpole.exploration.walker import Langevin
 from tentpole.training.mace import MACESettings
 
 Make = Callable[..., Path]
@@ -107,8 +117,11 @@ def test_bad_values_are_explained(campaign_file: Make, changes: dict[str, Any], 
         ({"committee": {"members": 100000}}, ["64 or less"]),
         ({"committee": {"voters": [":"]}}, ['foundation model ":"']),
         ({"committee": {"kind": "dep"}}, ['did you mean "deep"?']),
-        ({"fingerprint": {"cutoff": 50}}, ["fingerprint.cutoff", "20 or less"]),
-        ({"fingerprint": {"eps": 1e-300}}, ["fingerprint.eps"]),
+        ({"fingerprint": {"cutoff": 50}}, ["fingerprint: cutoff = 50", "0.5 to 20"]),
+        ({"fingerprint": {"eps": 1e-300}}, ["fingerprint: eps = 1e-300"]),
+        ({"fingerprint": {"kind": "mace"}, "explore": {"ahead": True}}, ["explore.ahead"]),
+        ({"explore": {"pressures_GPa": [1.0]}}, ["explore: pressures_GPa", 'kind = "npt"']),
+        ({"explore": {"ensemble": {"kind": "nvt"}}}, ["explore.ensemble.kind", '"langevin", "npt"', "nvt"]),
         ({"training": {"kind": "mace", "channels": 10**9}}, ["channels = 1000000000", "1 to 1024"]),
         ({"training": {"kind": "mace", "device": "gpu"}}, ["gpu", "cuda"]),
         ({"training": {"kind": "mace", "E0s": {"Cu": float("nan")}}}, ["training.E0s.Cu", "finite"]),
@@ -189,6 +202,39 @@ def test_settings_of_the_physics_keep_their_types(campaign_file: Make) -> None:
     assert config.training.build() == MACESettings(lr=1.0, r_max=4.0)
     assert isinstance(config.training, MACESettings)
     assert read_as(CampaignConfig, tomllib.loads(dump(config)), "the dump") == config
+
+
+def test_a_barostat_has_walkers_per_pressure_and_langevin_need_not_be_said(campaign_file: Make) -> None:
+    plain = load(campaign_file(explore={"ensemble": {"timestep_fs": 2.0}})).explore
+    assert plain.ensemble.build() == Langevin(timestep_fs=2.0)
+    assert plain.pressures == (None,)
+    moving = load(campaign_file(explore={"pressures_GPa": [0, 5], "ensemble": {"kind": "npt", "cell": "full"}})).explore
+    assert moving.ensemble.build() == NPT(cell="full")
+    assert moving.pressures == (0.0, 5.0)
+
+
+def test_a_barostat_wants_a_cell_that_can_move(campaign_file: Make, tmp_path: Path) -> None:
+    slab = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.5]], cell=[2.6, 2.6, 12], pbc=[True, True, False])
+    write(tmp_path / "slab.xyz", slab, format="extxyz")
+    text = refused(campaign_file(structures=[{"file": "slab.xyz"}], explore={"ensemble": {"kind": "npt"}}))
+    assert 'structure "slab" must be periodic in all three directions' in text
+
+
+def test_a_folder_from_before_seeds_had_a_scheme_goes_on_as_it_began(campaign_file: Make, tmp_path: Path) -> None:
+    config, root = open_folder(campaign_file(selection={"rule": "two_key", "batch": 3}), tmp_path / "run")
+    assert (config.random_numbers, config.explore.keep_last_sound, config.selection.sigma) == (2, True, "auto")
+    newer = {"campaign": ("random_numbers",), "explore": ("keep_last_sound",), "selection": ("sigma",)}
+    paths, content = CampaignPaths(root), settings_to_record(config, root)
+    for table, names in newer.items():
+        part = content if table == "campaign" else content[table]
+        for name in names:
+            del part[name]
+    paths.campaign_file.write_text(tomli_w.dumps(content))
+    config, _ = open_folder(root, None)
+    assert (config.random_numbers, config.explore.keep_last_sound, config.selection.sigma) == (1, False, "mean")
+    assert config.selection.settings == {"gain": 0.01}
+    assert stored_settings(root).random_numbers == 1
+    refuse_edits(paths, content, settings_to_record(config, root))
 
 
 def test_a_verdict_out_of_reach_is_known_before(campaign_file: Make) -> None:

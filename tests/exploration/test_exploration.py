@@ -10,12 +10,14 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
 from tentpole import Committee, CommitteeCalculator, EntropyBias
+from tentpole.committee.neighbourhood import UnusableGeometry, check_finite
 from tentpole.errors import StateError
 from tentpole.exploration import (
     Exploration,
     ExploreSettings,
     HealthLimits,
     Langevin,
+    WalkerSeed,
     advance,
     begin,
     check,
@@ -30,6 +32,7 @@ from tentpole.records import Condition, Scores, Walker
 from tentpole.testing import tiny_committee
 
 WATER = Condition("water", 300.0)
+SEED = WalkerSeed(1, 2, 0)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,8 @@ def test_every_kind_of_ill_health_has_its_reason() -> None:
     squeezed.set_cell(squeezed.cell * 0.7, scale_atoms=True)
     hot.set_velocities(np.full((4, 3), 0.5))
     close.positions[1] = close.positions[0] + [0.5, 0, 0]
+    sheared = atoms.copy()
+    sheared.set_cell(sheared.cell.array @ np.array([[1, 0, 0], [0, 1, 0], [2.5, 0, 1]]), scale_atoms=True)
     pulled = none.copy()
     pulled[2, 1] = 80.0
     volume = atoms.get_volume()
@@ -124,8 +129,18 @@ def test_every_kind_of_ill_health_has_its_reason() -> None:
         check(hot, 0.0, none, limits, temperature_K=300.0).reason,
         check(squeezed, 0.0, none, limits, start_volume=volume).reason,
         check(close, 0.0, none, limits).reason,
+        check(sheared, 0.0, none, limits, start_height=3.61).reason,
     }
-    assert found == {"non-finite", "non-finite energy", "force", "energy", "temperature", "volume", "close contact"}
+    assert found == {
+        "flat cell",
+        "non-finite",
+        "non-finite energy",
+        "force",
+        "energy",
+        "temperature",
+        "volume",
+        "close contact",
+    }
 
 
 def test_a_molecule_that_falls_apart_is_noticed_where_asked() -> None:
@@ -148,8 +163,8 @@ def exploration(until: int = 60) -> tuple[Exploration, dict[str, object]]:
         return Scores(0.1, 0.1, spread, 2 * spread, 0.5)
 
     settings = ExploreSettings(steps=until, snapshot_every=10, max_force_std_eV_per_A=0.2)
-    keywords = {"physical": physical, "scorer": scorer, "start": start, "settings": settings, "seed": [1, 2]}
-    return begin(1, "w00", Condition("Cu", 900.0), start, [1]), keywords
+    keywords = {"physical": physical, "scorer": scorer, "start": start, "settings": settings, "seed": SEED}
+    return begin(1, "w00", Condition("Cu", 900.0), start, SEED), keywords
 
 
 def test_too_uncertain_a_frame_is_no_snapshot_and_sends_the_walker_back() -> None:
@@ -159,7 +174,64 @@ def test_too_uncertain_a_frame_is_no_snapshot_and_sends_the_walker_back() -> Non
     assert result.mishaps
     assert {mishap.reason for mishap in result.mishaps} == {"too uncertain"}
     assert all(score.max_force_std <= 0.2 for score in result.scores)
-    assert len(result.snapshots) + len(result.mishaps) == 20
+    regular = [s for s in result.snapshots if not s.before_mishap]
+    assert len(regular) + len(result.mishaps) == 20
+    assert all(s.step % 10 == 0 for s in regular)
+
+
+def test_the_last_sound_frame_before_a_mishap_is_kept_and_flagged(tmp_path: Path) -> None:
+    state, keywords = exploration(60)
+    result = explore(state, EMT(), **keywords)
+    kept = [s for s in result.snapshots if s.before_mishap]
+    assert kept
+    mishaps = [mishap.step for mishap in result.mishaps]
+    for snapshot in kept:
+        assert snapshot.step % 10
+        assert min(step for step in mishaps if step > snapshot.step) - snapshot.step < 10
+    assert [s.id for s in result.snapshots] == sorted(s.id for s in result.snapshots)
+    without = replace(keywords["settings"], keep_last_sound=False)
+    plain = explore(state, EMT(), **keywords | {"settings": without})
+    assert [s.id for s in plain.snapshots] == [s.id for s in result.snapshots if not s.before_mishap]
+    shards.write_exploration(tmp_path / "x.h5", result)
+    read = shards.read_exploration(tmp_path / "x.h5")
+    assert [s.before_mishap for s in read.snapshots] == [s.before_mishap for s in result.snapshots]
+
+
+class Breaks(EMT):
+    """EMT whose forces are `value` from the third call on."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value, self.calls = value, 0
+
+    def calculate(self, *args: object) -> None:
+        check_finite(args[0].positions, args[0].cell.array)
+        super().calculate(*args)
+        self.calls += 1
+        if self.calls > 2:
+            self.results["forces"] = np.full_like(self.results["forces"], self.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_step_with_forces_that_are_not_finite_is_a_mishap_at_once(value: float) -> None:
+    state, keywords = exploration(20)
+    result = explore(state, Breaks(value), **keywords)
+    assert result.mishaps[0].step == 2
+    assert result.done == 20
+
+
+def test_a_committee_asked_about_absurd_positions_answers_at_once(models: Path) -> None:
+    calculator = CommitteeCalculator(Committee.load(models))
+    atoms = molecule("H2O")
+    atoms.positions[1, 0] = np.nan
+    with pytest.raises(UnusableGeometry, match=r"atoms \[1\] of 3 atoms are not"):
+        calculator.get_property("forces", atoms)
+    atoms.positions[1, 0] = 1e8
+    with pytest.raises(UnusableGeometry, match=r"1e\+08 Å apart"):
+        calculator.get_property("forces", atoms)
+    assert geometry(atoms, HealthLimits()).reason == "geometry"
+    tiny = Atoms("H", cell=[0.05] * 3, pbc=True)
+    assert "neighbours per atom" in geometry(tiny, HealthLimits()).message
 
 
 def test_an_exploration_cut_at_any_snapshot_ends_the_same(tmp_path: Path) -> None:

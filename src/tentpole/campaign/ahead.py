@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, fingerprint_rows
+from tentpole.campaign.dataset import covariance_of, known_fingerprints
 from tentpole.campaign.exploring import await_walkers, set_going, walker_conditions, walker_jobs
 from tentpole.campaign.resets import walker_resets
 from tentpole.exploration.jobs import WalkerJob
@@ -45,7 +45,8 @@ class Ahead:
         number = context.state.current + 1
         if not context.config.explore.ahead or self._running is not None or number < 2 or not self._is_coming(number):
             return
-        _, rows = fingerprint_rows(context.config, context.state.labels(known_to(context, number)))
+        known = known_to(context, number)
+        _, rows = known_fingerprints(context, known, known)
         jobs = self._jobs(number, covariance_of(context.config, rows))
         self._running = (jobs, set_going(context, jobs))
 

@@ -11,15 +11,18 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.selection import SelectionRule, make_rule
 
 
-def calibration_facts(errors: FrameErrors, target_eV_per_A: float, miss_rate: float) -> CalibrationFacts:
+def calibration_facts(
+    errors: FrameErrors, target_eV_per_A: float, miss_rate: float, sigma: str = "mean"
+) -> CalibrationFacts:
     """Conformal calibration on the validation set.
 
-    The threshold of each is the σ_F below which the error stays within the target but for a share `miss_rate` of
-    cases; None where there are too few frames to say.
+    `sigma` is what rules look at: a frame's σ_F as `Scores.sigma` has it. The threshold of each scale is the σ_F below
+    which the error stays within the target but for a share `miss_rate` of cases; None where there are too few frames
+    to say.
     """
     largest = calibrate(errors.max_force_std, errors.max_force_error, alpha=miss_rate)
-    mean = calibrate(errors.force_std, np.sqrt(errors.force_mse), alpha=miss_rate)
-    return CalibrationFacts(_scale(largest, target_eV_per_A), _scale(mean, target_eV_per_A))
+    frames = calibrate(errors.sigma(sigma), np.sqrt(errors.force_mse), alpha=miss_rate)
+    return CalibrationFacts(_scale(largest, target_eV_per_A), _scale(frames, target_eV_per_A))
 
 
 def coverage(calibration: CalibrationFacts | None, errors: FrameErrors) -> float | None:

@@ -54,8 +54,8 @@ def finish(context: Context, number: int) -> None:
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
         errors = _errors(context, context.state.newest_models(number), names)
-        target = context.config.target
-        calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate)
+        target, sigma = context.config.target, context.config.selection.sigma
+        calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate, sigma)
         end = RoundEnd(errors.facts, calibration)
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())

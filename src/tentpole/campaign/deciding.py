@@ -1,6 +1,6 @@
 """Which structures a round asks labels for: the initial ones, the validation set, or what exploration and rule find.
 
-Random numbers come from generators seeded by (campaign seed, purpose, round): no step depends on what ran before it.
+Random numbers come from generators of (campaign seed, purpose, round): no step depends on what ran before it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request, write_batch
 from tentpole.campaign.calibration import chooser
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, fingerprint_rows
+from tentpole.campaign.dataset import covariance_of, known_fingerprints
 from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.opening import FEWEST_LABELS
@@ -33,10 +33,9 @@ from tentpole.campaign.selecting import (
 )
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
+from tentpole.exploration.random_numbers import generator
 from tentpole.records import Candidate, FloatArray
 from tentpole.selection.base import Labelled
-
-_SELECTION = 3  # purpose of random numbers; seeding.py has the others
 
 
 def decide(context: Context, ahead: Ahead, name: BatchName) -> None:
@@ -67,8 +66,8 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     """Explore with the committee in force, then let the rule choose."""
     config, state = context.config, context.state
     context.progress.progress(f"round {number}: fingerprints", 0, 1)  # compiles once per machine: seconds
-    fingerprint, rows = fingerprint_rows(config, state.labels(number - 1))
     known = known_to(context, number)
+    fingerprint, rows = known_fingerprints(context, number - 1, known)
     before = _labelled(context, rows[: state.count(known)], known)
     assert before.covariance is not None
     ahead.explore(number, before.covariance)
@@ -78,10 +77,11 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     wanted = config.selection.batch
     if config.stop.labels is not None:
         wanted = min(wanted, config.stop.labels - len(rows))
-    rng = np.random.default_rng([config.seed, _SELECTION, number])
+    rng = generator(config.seed, "selection", number, scheme=config.random_numbers)
     if known == number - 1:
         rule, first_key = chooser(config, state.end(known).calibration)
-        chosen, facts = choose(candidates, rule, before, wanted, config.selection.audit, rng)
+        audit, sigma = config.selection.audit, config.selection.sigma
+        chosen, facts = choose(candidates, rule, before, wanted, audit, rng, sigma=sigma)
     else:
         now = _labelled(context, rows, number - 1)
         chosen, facts, first_key = _choose_from_queue(context, number, candidates, before, now, wanted, rng)
@@ -107,13 +107,14 @@ def _choose_from_queue(
     config, state = context.config, context.state
     rule, _ = chooser(config, state.end(known_to(context, number)).calibration)
     audited, rest = draw_audit(candidates, wanted, config.selection.audit, rng)
-    queued = [c for c, _, _ in by_rule(rest, rule, before, QUEUE * config.selection.batch - len(audited), rng)]
+    room, sigma = QUEUE * config.selection.batch - len(audited), config.selection.sigma
+    queued = [c for c, _, _ in by_rule(rest, rule, before, room, rng, sigma=sigma)]
     assert now.covariance is not None
     old = [*audited, *queued]
     pairs = list(zip(old, rescored(context, state.newest_models(number - 1), now.covariance, old), strict=True))
     rule, first_key = chooser(config, state.end(number - 1).calibration)
     here = len(audited)
-    chosen, dropped = choose_again(pairs[:here], pairs[here:], rule, now, wanted, rng)
+    chosen, dropped = choose_again(pairs[:here], pairs[here:], rule, now, wanted, rng, sigma=sigma)
     for frame in dropped:
         context.journal.append("dropped", round=number, **frame.to_json())
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tentpole.campaign.facts import ErrorFacts, FrameError
-from tentpole.records import FloatArray
+from tentpole.records import LARGE_CELL, FloatArray
 from tentpole.storage.labels import read_label
 
 
@@ -22,6 +22,7 @@ class FrameErrors:
     energy_error : (n,) signed, eV/atom. force_std : (n,) disagreement, eV/Å. max_force_std, max_force_error :
     (n,) largest over the atoms of each frame, eV/Å, what conformal calibration compares. elements : element →
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
+    p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å.
     likeness : in words, how far the members still differ; alike : too little for σ to mean much.
     """
 
@@ -36,6 +37,7 @@ class FrameErrors:
     parity: FloatArray
     likeness: str = ""
     alike: bool = False
+    p95_force_std: FloatArray | None = None
 
     @property
     def force_rmse(self) -> float:
@@ -48,6 +50,12 @@ class FrameErrors:
     def energy_rmse(self) -> float:
         """Root mean square of the energy error per atom, eV/atom; NaN for no frames."""
         return math.sqrt(float((self.energy_error**2).mean())) if len(self.names) else math.nan
+
+    def sigma(self, kind: str) -> FloatArray:
+        """(n,) σ of each frame, eV/Å, as a campaign's rule looks at it: see Scores.sigma."""
+        p95 = self.p95_force_std if self.p95_force_std is not None else self.max_force_std
+        auto = np.where(self.atoms > LARGE_CELL, p95, self.force_std)
+        return {"auto": auto, "mean": self.force_std, "max": self.max_force_std, "p95": p95}[kind]
 
     @property
     def facts(self) -> ErrorFacts:
@@ -66,7 +74,7 @@ class FrameErrors:
 
 def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameErrors:
     """Evaluate the committee in `models` on the labels in these files."""
-    from tentpole.committee import atom_force_std, calibration
+    from tentpole.committee import atom_force_std, calibration, p95_force_std
     from tentpole.committee.cached import committee_in
 
     known = [read_label(path) for path in labels]
@@ -100,6 +108,7 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
         parity=parity[:: max(1, -(-len(parity) // 2000))],
         likeness=likeness.words,
         alike=likeness.alike,
+        p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
     )
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
+from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
 from tentpole.execution.metering import measured
-from tentpole.exploration import Exploration, ExploreSettings
+from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walker, score_frames
 from tentpole.records import Candidate, Condition
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
 
 def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
-    """Id, condition and bias ratio of every walker: one per structure, temperature and ratio."""
+    """Id, condition and bias ratio of every walker: one per structure, temperature, pressure and ratio."""
     explore = context.config.explore
     found = [
-        (Condition(name, temperature), ratio)
+        (Condition(name, temperature, pressure), ratio)
         for name in context.starts
         for temperature in explore.temperatures_K
+        for pressure in explore.pressures
         for ratio in explore.bias.ratios
     ]
     return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(found)]
@@ -46,6 +48,7 @@ def walker_jobs(
         section.max_force_std_eV_per_A,
         section.ensemble.build(),
         section.health.build(),
+        section.keep_last_sound,
     )
     reset = {one.walker: one for one in resets if one.round == number}
     return [
@@ -57,8 +60,7 @@ def walker_jobs(
             progress=paths.steps_done(walker),
             round=number,
             id=walker,
-            index=i,
-            seed=config.seed,
+            seed=WalkerSeed(config.seed, number, i, config.random_numbers),
             condition=condition,
             start=context.starts[condition.structure],
             models=models,
@@ -67,8 +69,8 @@ def walker_jobs(
             dtype=config.committee.dtype,
             ratio=ratio,
             entropy=section.bias.entropy,
-            cutoff=config.fingerprint.cutoff,
-            n_max=config.fingerprint.n_max,
+            fingerprint=config.fingerprint.build(),
+            species=species_of(context.starts.values()),
             covariance=covariance,
             settings=settings,
             checkpoint_seconds=section.checkpoint_seconds,
@@ -110,8 +112,8 @@ def rescored(
             models=models,
             voters=config.committee.voters,
             dtype=config.committee.dtype,
-            cutoff=config.fingerprint.cutoff,
-            n_max=config.fingerprint.n_max,
+            fingerprint=config.fingerprint.build(),
+            species=species_of(context.starts.values()),
             covariance=covariance,
             frames=tuple(c.snapshot.atoms for c in candidates[share::shares]),
         )
@@ -131,6 +133,6 @@ def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], ratios: d
         mishaps=dict(mishaps),
         unhealthy=sum(mishaps.values()),
         plain_unhealthy=sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
-        intervals=sum(len(s.mishaps) + len(s.snapshots) for s in shards),
+        intervals=sum(len(s.mishaps) + sum(not q.before_mishap for q in s.snapshots) for s in shards),
         bias_strength_eV={s.walker.id: s.walker.bias_strength for s in shards},
     )

@@ -216,8 +216,8 @@ class SigmaScale:
 class CalibrationFacts:
     """Conformal calibration on the validation set.
 
-    largest : the largest atomic σ_F of a frame against its largest error. frames : the mean σ_F of a frame, what rules
-    look at, against its force RMSE, what the target bounds.
+    largest : the largest atomic σ_F of a frame against its largest error. frames : the σ_F of a frame that
+    rules look at ([selection] sigma), against its force RMSE, what the target bounds.
     """
 
     largest: SigmaScale

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
-from tentpole.config.loading import dump, load, own_frames, starting_structures
+from tentpole.config.loading import as_first_meant, dump, load, own_frames, starting_structures
 from tentpole.config.schema import FORMAT_VERSION, CampaignConfig, LabelledSection
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
@@ -88,6 +88,8 @@ def settle(source: CampaignConfig | None, paths: CampaignPaths) -> CampaignConfi
         return stored_config(paths.root)
     if paths.campaign_file.exists():
         old = stored_config(paths.root)
+        if old.random_numbers == 1:
+            source = as_first_meant(source)
         differing = _differing(old.model_dump(mode="json"), source.model_dump(mode="json"))
         if differing:
             raise InputError(
@@ -137,7 +139,7 @@ def stored_config(root: Path) -> CampaignConfig:
     Raises StateError where there is none, or where it is damaged or of another version.
     """
     _content(CampaignPaths(root))
-    return load(CampaignPaths(root).campaign_file)
+    return as_first_meant(load(CampaignPaths(root).campaign_file))
 
 
 def stored_settings(root: Path) -> CampaignConfig:
@@ -150,7 +152,7 @@ def stored_settings(root: Path) -> CampaignConfig:
     committee = content.get("committee", {})
     plain = {key: value for key, value in committee.items() if key not in ("driver", "voters")}
     try:  # a foundation model that drove the walkers need not be installed to read what they found
-        return read_as(CampaignConfig, {**content, "committee": plain}, paths.campaign_file)
+        return as_first_meant(read_as(CampaignConfig, {**content, "committee": plain}, paths.campaign_file))
     except InputError as error:
         raise StateError(str(error)) from None
 
@@ -172,7 +174,7 @@ def refuse_edits(paths: CampaignPaths, recorded: Mapping[str, Any], now: Mapping
     `recorded` is what the journal keeps; keys that it does not know yet count with their defaults.
     """
     try:
-        known = read_as(CampaignConfig, recorded, paths.journal)
+        known = as_first_meant(read_as(CampaignConfig, recorded, paths.journal))
         before: Mapping[str, Any] = known.model_dump(mode="json", exclude_none=True)
     except InputError:  # of another version of the keys: what both know is compared
         before, now = ({k: part[k] for k in recorded if k in now} for part in (recorded, now))

@@ -52,7 +52,7 @@ def planned(config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping
     """The plan of a campaign; `frames` are those that [initial] and [validation] take from files."""
     explore = config.explore
     return Plan(
-        walkers=len(starts) * len(explore.temperatures_K) * len(explore.bias.ratios),
+        walkers=len(starts) * len(explore.temperatures_K) * len(explore.pressures) * len(explore.bias.ratios),
         snapshots=explore.steps // explore.snapshot_every,
         batch=config.selection.batch,
         initial=initial_labels(config, frames),

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.batches import Request
@@ -16,17 +15,16 @@ from tentpole.config.loading import given_frames, label_of
 from tentpole.config.schema import FramesSection, LabelledSection, RattleSection, ReferenceMDSection
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
+from tentpole.exploration.random_numbers import generator
 from tentpole.records import Label, bare
 from tentpole.storage.labels import find_label, write_label
-
-_INITIAL, _VALIDATION = 1, 2  # purposes of random numbers
 
 
 def initial_requests(context: Context) -> list[Request]:
     """The structures that are labelled before there is a committee."""
     config, section = context.config, context.config.initial
     if isinstance(section, RattleSection):
-        rng = np.random.default_rng([config.seed, _INITIAL])
+        rng = generator(config.seed, "initial structures", scheme=config.random_numbers)
         frames = rattled(context.starts, section.count, section.stdev_A, rng)
         reason = "initial: a rattled starting structure"
     else:
@@ -60,7 +58,9 @@ def validation_requests(context: Context) -> list[Request]:
                     share,
                     section.every,
                     section.timestep_fs,
-                    (config.seed, _VALIDATION, i),
+                    config.seed,
+                    i,
+                    config.random_numbers,
                     context.paths.work / f"validation-{i}",
                 )
             )

@@ -29,11 +29,11 @@ def candidates_of(explorations: Sequence[Exploration], fingerprint: Fingerprint)
     ]
 
 
-def table(candidates: Sequence[Candidate]) -> Candidates:
-    """The candidates as a rule sees them: σ is the mean force disagreement in eV/Å."""
+def table(candidates: Sequence[Candidate], sigma: str = "mean") -> Candidates:
+    """The candidates as a rule sees them: σ is `sigma` over the atoms' force disagreement, eV/Å (see Scores.sigma)."""
     return Candidates(
         ids=[c.snapshot.id for c in candidates],
-        sigma=np.array([c.scores.force_std for c in candidates], dtype=float),
+        sigma=np.array([c.scores.sigma(sigma, len(c.snapshot.atoms)) for c in candidates], dtype=float),
         features=np.array([c.fingerprints.mean(axis=0) for c in candidates]),
         conditions=[str(c.snapshot.condition) for c in candidates],
         rows=[c.fingerprints for c in candidates],
@@ -54,6 +54,8 @@ def choose(
     k: int,
     audit: float,
     rng: np.random.Generator,
+    *,
+    sigma: str = "mean",
 ) -> tuple[list[Chosen], BatchFacts]:
     """At most k candidates with their picks; the last of each triple tells audit frames.
 
@@ -61,7 +63,8 @@ def choose(
     looks, whatever its scores: those frames judge the committee without bias.
     """
     audited, rest = draw_audit(candidates, k, audit, rng)
-    chosen = [_audited(c) for c in audited] + by_rule(rest, rule, labelled, k - len(audited), rng)
+    chosen = [_audited(c) for c in audited]
+    chosen += by_rule(rest, rule, labelled, k - len(audited), rng, sigma=sigma)
     return chosen, describe(candidates, {c.snapshot.id for c, _, _ in chosen})
 
 
@@ -69,21 +72,28 @@ def draw_audit(
     candidates: Sequence[Candidate], k: int, audit: float, rng: np.random.Generator
 ) -> tuple[list[Candidate], list[Candidate]]:
     """The audit frames among k, and the other candidates."""
-    if not candidates:
-        return [], []
-    n_audit = min(len(candidates), k, max(1, round(audit * k))) if audit > 0 else 0
-    drawn = set(rng.choice(len(candidates), n_audit, replace=False).tolist())
+    regular = [i for i, c in enumerate(candidates) if not c.snapshot.before_mishap]  # others are no sample in time
+    if not regular:
+        return [], list(candidates)
+    n_audit = min(len(regular), k, max(1, round(audit * k))) if audit > 0 else 0
+    drawn = {regular[i] for i in rng.choice(len(regular), n_audit, replace=False).tolist()}
     audited = [c for i, c in enumerate(candidates) if i in drawn]
     return audited, [c for i, c in enumerate(candidates) if i not in drawn]
 
 
 def by_rule(
-    candidates: Sequence[Candidate], rule: SelectionRule, labelled: Labelled, k: int, rng: np.random.Generator
+    candidates: Sequence[Candidate],
+    rule: SelectionRule,
+    labelled: Labelled,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    sigma: str = "mean",
 ) -> list[Chosen]:
     """At most k that the rule picks."""
     if not candidates or k <= 0:
         return []
-    return [(candidates[pick.index], pick, False) for pick in rule.select(table(candidates), labelled, k, rng)]
+    return [(candidates[pick.index], pick, False) for pick in rule.select(table(candidates, sigma), labelled, k, rng)]
 
 
 def choose_again(
@@ -93,6 +103,8 @@ def choose_again(
     labelled: Labelled,
     k: int,
     rng: np.random.Generator,
+    *,
+    sigma: str = "mean",
 ) -> tuple[list[Chosen], tuple[DroppedFrame, ...]]:
     """From a queue, whose frames come as (as queued, as scored now), what is still worth a label; and what is dropped.
 
@@ -101,7 +113,7 @@ def choose_again(
     """
     stay = [_audited(now if now.scores.finite else old) for old, now in audited]
     fit = [now for _, now in queued if not now.scores.failed and now.scores.finite]
-    chosen = by_rule(fit, rule, labelled, k - len(stay), rng)
+    chosen = by_rule(fit, rule, labelled, k - len(stay), rng, sigma=sigma)
     kept = {c.snapshot.id for c, _, _ in chosen}
     full = len(chosen) >= k - len(stay)
     dropped = []

@@ -13,7 +13,7 @@ from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request
 from tentpole.campaign.closing import close, finish, train_round
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, fingerprint_rows
+from tentpole.campaign.dataset import covariance_of, known_fingerprints
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.exploring import walker_conditions
 from tentpole.campaign.judging import judge_rounds, out_of_time
@@ -59,7 +59,8 @@ def make_missing(context: Context, ahead: Ahead) -> bool:
     for number in range(state.current):
         walkers = walker_conditions(context) if number else []
         if not all(context.paths.shard(number, walker).exists() for walker, _, _ in walkers):
-            _, rows = fingerprint_rows(config, state.labels(known_to(context, number)))
+            known = known_to(context, number)
+            _, rows = known_fingerprints(context, known, known)
             ahead.explore(number, covariance_of(config, rows))
             return True
         if not state.is_trained(number):

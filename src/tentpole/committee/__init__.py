@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         energy_std_per_atom,
         force_std,
         max_force_std,
+        p95_force_std,
         relative_force_std,
         stress_std,
     )
@@ -45,6 +46,7 @@ _HOME = {
     "energy_std_per_atom": "disagreement",
     "force_std": "disagreement",
     "max_force_std": "disagreement",
+    "p95_force_std": "disagreement",
     "relative_force_std": "disagreement",
     "stress_std": "disagreement",
 }
@@ -68,6 +70,7 @@ __all__ = [
     "import_model",
     "likeness",
     "max_force_std",
+    "p95_force_std",
     "read_member",
     "relative_force_std",
     "stress_std",

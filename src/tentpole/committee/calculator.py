@@ -26,6 +26,7 @@ SPREAD = (
     "forces_std",
     "force_std",
     "max_force_std",
+    "p95_force_std",
 )
 STRESS_SPREAD = ("stress_comm", "stress_std")
 _OUTSIDE = -1  # stands for the driver that is no member
@@ -46,7 +47,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         energies_comm (M,), forces_comm (M, N, 3): every member's
         energy_std (eV), energy_std_per_atom (eV/atom): spread of the energies
         forces_std (N,): spread of every atom's force vector (eV/Å)
-        force_std, max_force_std: its mean and its maximum over atoms (eV/Å)
+        force_std, max_force_std, p95_force_std: its mean, maximum and 95th percentile over atoms (eV/Å)
         stress_comm (M, 6), stress_std (6,) (eV/Å³)
     An MD step asks for forces and pays for the driver alone. The first σ asked for at the same positions adds
     the other members, on the same neighbour list. Raises NonFinite where a σ is asked of a broken prediction.
@@ -145,6 +146,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
             forces_std=per_atom,
             force_std=float(per_atom.mean()),
             max_force_std=float(per_atom.max()),
+            p95_force_std=float(disagreement.p95_over_atoms(per_atom)),
         )
         if all(m in self._stresses for m in everyone):
             stresses = np.array([self._stresses[m] for m in everyone])

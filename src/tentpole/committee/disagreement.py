@@ -6,6 +6,7 @@ For member forces F[M, N, 3] and energies E[M], with the mean over members writt
     atom_force_std(F) = sqrt( mean_m |F_m - F̄|² ), one per atom      eV/Å  (of the vector, not of x, y, z)
     force_std(F)      = mean over atoms of atom_force_std(F)
     max_force_std(F)  = maximum over atoms of atom_force_std(F)
+    p95_force_std(F)  = 95th percentile over atoms of atom_force_std(F), linear between order statistics
 
 The variance is the population's (ddof = 0) unless `ddof` says otherwise. The first axis counts the members
 everywhere; axes between it and the atoms are batch axes: E (M, n) gives (n,), F (M, n, N, 3) gives (n, N).
@@ -60,6 +61,27 @@ def force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
 def max_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
     """Maximum over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
     return _plain(atom_force_std(forces, ddof=ddof).max(axis=-1))
+
+
+def p95_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """95th percentile over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å.
+
+    Unlike the mean it rises where a twentieth of the atoms are uncertain, however large the cell is.
+
+    Raises
+    ------
+    NonFinite
+        Where a component is not finite.
+    """
+    return _plain(p95_over_atoms(atom_force_std(forces, ddof=ddof)))
+
+
+def p95_over_atoms(atom_std: ArrayLike) -> FloatArray:
+    """95th percentile of per-atom σ: (..., N) in eV/Å to (...). Raises NonFinite."""
+    values = np.asarray(atom_std, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise NonFinite("σ of an atom is not finite: this structure has failed")
+    return _plain(np.percentile(values, 95.0, axis=-1))
 
 
 def relative_force_std(forces: ArrayLike, *, floor_eV_per_A: float = 0.2, ddof: int = 0) -> FloatArray:

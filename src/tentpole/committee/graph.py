@@ -15,10 +15,15 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
 from tentpole.errors import InputError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+
+_SHORTEST = 1.0
+"""Å; a committee of voters that find their own neighbours has a cutoff of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +89,22 @@ class Neighbours:
 
 
 def edges_within(atoms: Atoms, cutoff: float) -> Edges:
-    """All edges of `atoms` shorter than `cutoff` (Å), sorted by (i, j, S); an atom sees its own images."""
+    """All edges of `atoms` shorter than `cutoff` (Å), sorted by (i, j, S); an atom sees its own images.
+
+    Raises
+    ------
+    UnusableGeometry
+        Where positions or cell are not finite or absurd: see check_neighbourhood.
+    """
     from matscipy.neighbours import neighbour_list
 
+    check_finite(atoms.positions, atoms.cell.array)
     cell, positions, pbc = _cell(atoms), atoms.positions, atoms.pbc
     if not pbc.all():  # matscipy uses the cell along open directions too: give it a box around the atoms
         low, high = positions.min(axis=0) - 1.0, positions.max(axis=0) + 1.0
         span = float(np.linalg.norm(high - low)) + 2.0 * cutoff
         cell = np.array([row if periodic else unit * span for row, periodic, unit in _directions(cell, pbc)])
+    check_neighbourhood(positions, cell, pbc, max(cutoff, _SHORTEST))
     i, j, shifts = neighbour_list("ijS", positions=positions, cell=cell, pbc=pbc, cutoff=cutoff)
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
     return Edges(i[order].astype(np.int64), j[order].astype(np.int64), shifts[order].astype(np.int64))

@@ -39,6 +39,7 @@ def contradictions(
     return [
         *_too_few_labels(config, frames),
         *_unusable_structures(starts),
+        *_fixed_cells(config, starts),
         *_energies_lacking(config, starts, frames),
         *_leaks(config, frames),
         *_other_reference(config),
@@ -94,6 +95,16 @@ def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
             yield f"{where}: its cell has no volume"
         elif bad := geometry(atoms, dataclasses.replace(HealthLimits(), min_distance=CLOSE)):
             yield f"{where}: {bad.message}"
+
+
+def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    """A barostat moves the cell, and needs one."""
+    for name, atoms in starts.items():
+        if config.explore.ensemble.kind == "npt" and not atoms.pbc.all():
+            yield (
+                f'explore.ensemble: kind = "npt" moves the cell: structure "{name}" must be periodic in all three '
+                f'directions, its pbc is {atoms.pbc.tolist()}. Use kind = "langevin" for it'
+            )
 
 
 def _energies_lacking(

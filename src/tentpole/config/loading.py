@@ -18,6 +18,7 @@ from tentpole.config.sections import read_as
 from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.records import FloatArray
+from tentpole.selection import before_gain_ranked
 from tentpole.storage.labelled import STRESS_KEYS, read_labelled
 from tentpole.storage.structures import read_structures
 
@@ -66,8 +67,16 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
 
 def _with_kinds(content: dict[str, Any]) -> dict[str, Any]:
     """`content` with the kind of every table whose kind may be left out."""
-    tables = {key: content[key] for key in USUAL_KINDS if isinstance(content.get(key), dict)}
-    return content | {key: {"kind": USUAL_KINDS[key], **table} for key, table in tables.items()}
+    for path, kind in USUAL_KINDS.items():
+        content = _with_kind(content, path.split("."), kind)
+    return content
+
+
+def _with_kind(table: Any, path: list[str], kind: str) -> Any:
+    """`table` with the kind of the table at `path` in it, where there is one that does not say its kind."""
+    if not isinstance(table, dict) or (path and path[0] not in table):
+        return table
+    return table | {path[0]: _with_kind(table[path[0]], path[1:], kind)} if path else {"kind": kind, **table}
 
 
 def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
@@ -98,6 +107,20 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
             if not file.is_file():
                 raise InputError(f"{path}: {table}.config: no such file: {file}")
     return config.model_copy(update=update)
+
+
+def as_first_meant(config: CampaignConfig) -> CampaignConfig:
+    """Give what a file from before `random_numbers` was written leaves unsaid the values that held then."""
+    if "random_numbers" in config.model_fields_set:
+        return config
+    explore, selection = config.explore, config.selection
+    if "keep_last_sound" not in explore.model_fields_set:
+        explore = explore.model_copy(update={"keep_last_sound": False})
+    then: dict[str, Any] = {"settings": before_gain_ranked(selection.rule, selection.settings)}
+    if "sigma" not in selection.model_fields_set:
+        then["sigma"] = "mean"
+    selection = selection.model_copy(update=then)
+    return config.model_copy(update={"random_numbers": 1, "explore": explore, "selection": selection})
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:

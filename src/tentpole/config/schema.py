@@ -15,9 +15,12 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from tentpole import selection
 from tentpole.committee.foundation_models import check_name
 from tentpole.config.sections import Bounds, Section, check_bounds, plain, problems, validated
+from tentpole.entropy import FingerprintSettings
 from tentpole.errors import InputError
 from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
+from tentpole.exploration.npt import NPT
+from tentpole.exploration.random_numbers import NEWEST
 from tentpole.exploration.walker import Langevin
 from tentpole.labeling.magnetism import Magnetism
 from tentpole.selection import SelectionRule
@@ -52,6 +55,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Temperature = Annotated[float, Field(gt=0, le=1e5)]
+Pressure = Annotated[float, Field(ge=-1000, le=1000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)]
 Name = Annotated[str, AfterValidator(_safe_name)]
 
@@ -192,19 +196,30 @@ class NoValidationSection(Section):
     kind: Literal["none"] = "none"
 
 
-class FingerprintSection(Section):
-    """Gaussian-overlap fingerprints and their covariance, for gain and bias.
+@dataclass(frozen=True, slots=True)
+class FingerprintSection(FingerprintSettings):
+    """Fingerprints of atomic environments and their covariance, for gain and bias.
 
-    cutoff : radius of an atom's surroundings in Å.
-    n_max : longest fingerprint, in eigenvalues; one per neighbour.
+    kind : "gom", Gaussian overlap matrices, or "mace", the node features of the committee's first member.
+    cutoff : radius of an atom's surroundings in Å, of "gom".
+    n_max : longest fingerprint of "gom", in eigenvalues; one per neighbour.
+    contrast : how strongly "gom" tells species apart beyond their covalent radii; neighbours in the periodic table want
+        1 to 3.
+    per_species : each species' environments in a block of their own: a species or composition not seen before widens
+        the dataset, however alike the radii. The cost of a gain grows with the number of species cubed.
     mode : "per-atom", a row of the covariance per atom, or "per-config", one per structure.
     eps : ε added to the covariance's diagonal.
     """
 
-    cutoff: Annotated[float, Field(gt=0.5, le=20)] = 5.0
-    n_max: Annotated[int, Field(ge=1, le=1000)] = 50
-    mode: Literal["per-atom", "per-config"] = "per-atom"
-    eps: Annotated[float, Field(ge=1e-12, le=1e6)] = 1e-3
+    BOUNDS: ClassVar[Bounds] = {"cutoff": (0.5, 20), "n_max": (1, 1000), "contrast": (0, 10), "eps": (1e-12, 1e6)}
+
+    def __post_init__(self) -> None:
+        FingerprintSettings.__post_init__(self)
+        check_bounds(self, self.BOUNDS)
+
+    def build(self) -> FingerprintSettings:
+        """Make the settings as the physics takes them."""
+        return plain(FingerprintSettings, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +243,29 @@ class LangevinSection(Langevin):
 
 
 @dataclass(frozen=True, slots=True)
+class NPTSection(NPT):
+    """Langevin dynamics at constant pressure (NPT), for structures that are periodic in all three directions.
+
+    kind : "npt".
+    timestep_fs : in fs.
+    friction_per_fs : 0.01 damps the atoms in 100 fs.
+    barostat_time_fs : period of the cell's oscillation, and damping time of the cell, in fs.
+    cell : "isotropic", the volume alone moves, or "full", all lengths and angles.
+    """
+
+    BOUNDS: ClassVar[Bounds] = {"timestep_fs": (1e-3, 20), "friction_per_fs": (1e-9, 1), "barostat_time_fs": (1, 1e6)}
+    kind: Literal["npt"] = "npt"
+
+    def __post_init__(self) -> None:
+        NPT.__post_init__(self)
+        check_bounds(self, self.BOUNDS)
+
+    def build(self) -> NPT:
+        """Make the settings as the physics takes them."""
+        return plain(NPT, self)
+
+
+@dataclass(frozen=True, slots=True)
 class HealthSection(HealthLimits):
     """Bounds outside which a walker goes back to its last healthy state.
 
@@ -235,6 +273,7 @@ class HealthSection(HealthLimits):
     max_force_eV_per_A : largest force on any atom.
     max_temperature_ratio : kinetic over target temperature; room for the fluctuations of few atoms is added.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
+    min_height_ratio : the cell's shortest height over that of the starting structure.
     max_energy_rise_eV_per_atom : potential energy above the starting structure's.
     max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default.
     """
@@ -245,6 +284,7 @@ class HealthSection(HealthLimits):
         "max_temperature_ratio": (1, 1e3),
         "min_volume_ratio": (0, 1),
         "max_volume_ratio": (1, 1e3),
+        "min_height_ratio": (0, 1),
         "max_energy_rise_eV_per_atom": (1e-3, 1e6),
         "max_gap_A": (0.1, 1e4),
     }
@@ -274,10 +314,12 @@ class BiasSection(Section):
 class ExploreSection(Section):
     """MD between two labellings.
 
-    temperatures_K : one walker per structure, temperature and bias ratio.
+    temperatures_K : one walker per structure, temperature, pressure and bias ratio.
+    pressures_GPa : of the ensemble "npt", one walker each; 0 where none is stated.
     steps : MD steps per walker and round.
     snapshot_every : steps between two frames that are scored.
     max_force_std_eV_per_A : a frame whose largest atomic disagreement exceeds this sends its walker back.
+    keep_last_sound : the last sound frame before a walker is sent back is a candidate too.
     checkpoint_seconds : how often a walker's state is written, in s.
     ahead : walkers run one round ahead of the labels: while a batch is labelled, the next round is explored with what
         was known before it. What the rule queues from that is scored again once the batch is trained on, and dropped
@@ -285,12 +327,14 @@ class ExploreSection(Section):
     """
 
     temperatures_K: Temperatures = (300.0,)
+    pressures_GPa: Annotated[tuple[Pressure, ...], AfterValidator(_distinct)] = ()
     steps: Count = 500
     snapshot_every: Count = 10
     max_force_std_eV_per_A: Positive = 5.0
     checkpoint_seconds: Positive = 60.0
+    keep_last_sound: bool = True
     ahead: bool = False
-    ensemble: LangevinSection = LangevinSection()
+    ensemble: Annotated[LangevinSection | NPTSection, Field(discriminator="kind")] = LangevinSection()
     bias: BiasSection = BiasSection()
     health: HealthSection = HealthSection()
 
@@ -302,6 +346,17 @@ class ExploreSection(Section):
                 "frame of a round. Make steps larger, or snapshot_every smaller"
             )
         return self
+
+    @model_validator(mode="after")
+    def _pressure_needs_a_barostat(self) -> ExploreSection:
+        if self.pressures_GPa and self.ensemble.kind != "npt":
+            raise ValueError('pressures_GPa needs a cell that moves: ensemble = { kind = "npt" }')
+        return self
+
+    @property
+    def pressures(self) -> tuple[float | None, ...]:
+        """Of the walkers, GPa; None where the cell is fixed."""
+        return (self.pressures_GPa or (0.0,)) if self.ensemble.kind == "npt" else (None,)
 
 
 class CommitteeSection(Section):
@@ -403,12 +458,14 @@ class SelectionSection(Section):
     rule : random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.
     batch : labels per round, at most, audit frames included.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee.
+    sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
     settings : of the rule, as in settings.gain = 0.003.
     """
 
     rule: str = "two_key"
     batch: Annotated[int, Field(ge=1, le=10**6)] = 20
     audit: Share = 0.1
+    sigma: Literal["auto", "mean", "max", "p95"] = "auto"
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -536,7 +593,12 @@ Initial = RattleSection | FramesSection | LabelledSection
 Validation = ReferenceMDSection | FramesSection | LabelledSection | NoValidationSection
 LabelPlaces = LocalSection | ParslSection | QueueSection
 TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
-USUAL_KINDS = {"initial": "rattle", "executor": "local", "training_executor": "local"}
+USUAL_KINDS = {
+    "initial": "rattle",
+    "explore.ensemble": "langevin",
+    "executor": "local",
+    "training_executor": "local",
+}
 """What a table without a `kind` is."""
 
 
@@ -546,6 +608,7 @@ class CampaignConfig(Section):
     version : of this format.
     name : of the campaign; its folder is runs/<name>.
     seed : fixes every random number of the campaign.
+    random_numbers : the scheme by which the seed becomes random numbers; written down, and never to be changed.
     reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
     charge : total charge of a structure in e, stated where the reference requires it.
     multiplicity : 2S + 1, stated where the reference requires it.
@@ -554,6 +617,7 @@ class CampaignConfig(Section):
     version: Literal[1] = 1
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    random_numbers: Literal[1, 2] = NEWEST
     reference: str
     charge: Annotated[int, Field(ge=-(10**6), le=10**6)] | None = None
     multiplicity: Annotated[int, Field(ge=1, le=10**6)] | None = None
@@ -570,6 +634,12 @@ class CampaignConfig(Section):
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
     training_executor: Annotated[TrainingPlaces, Field(discriminator="kind")] = LocalTrainingSection()
+
+    @model_validator(mode="after")
+    def _features_of_one_committee(self) -> CampaignConfig:
+        if self.fingerprint.kind == "mace" and self.explore.ahead:
+            raise ValueError('fingerprint.kind = "mace" changes with every training: leave explore.ahead out')
+        return self
 
     @field_validator("structures")
     @classmethod

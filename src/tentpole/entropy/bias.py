@@ -91,6 +91,7 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         self.memory = memory
         self.per_species = per_species
         self.results: dict[str, Any] = {}
+        self._k_eV = k_eV
         self._strength = k_eV
         self._held = k_eV is not None
         self._strain = np.zeros((3, 3))
@@ -102,13 +103,14 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         """k in eV as last used; None before the first evaluation with a ratio.
 
         Set it to resume a walker: the next evaluation uses exactly this k, and the running mean goes on from
-        it. A checkpoint that stores k after a step therefore continues bit for bit.
+        it. A checkpoint that stores k after a step therefore continues bit for bit. None begins anew, with k_eV where
+        that was given.
         """
         return self._strength
 
     @bias_strength.setter
     def bias_strength(self, value: float | None) -> None:
-        self._strength = None if value is None else float(value)
+        self._strength = self._k_eV if value is None else float(value)
         self._held = value is not None
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:

@@ -2,15 +2,20 @@
 
 from tentpole.exploration.explore import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.exploration.health import HealthLimits, Unhealthy, check
-from tentpole.exploration.walker import Langevin, advance, init_walker, remember, send_back
+from tentpole.exploration.npt import NPT
+from tentpole.exploration.random_numbers import WalkerSeed
+from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
 
 __all__ = [
+    "NPT",
+    "Ensemble",
     "Exploration",
     "ExploreSettings",
     "HealthLimits",
     "Langevin",
     "Mishap",
     "Unhealthy",
+    "WalkerSeed",
     "advance",
     "back",
     "begin",

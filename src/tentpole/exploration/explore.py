@@ -10,21 +10,43 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tentpole.exploration.health import HealthLimits, Unhealthy, check
-from tentpole.exploration.walker import Langevin, advance, init_walker, remember, send_back
-from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare, snapshot_id
+from tentpole.committee.neighbourhood import UnusableGeometry, check_finite
+from tentpole.exploration.health import HealthLimits, Unhealthy, check, shortest_height
+from tentpole.exploration.random_numbers import WalkerSeed
+from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
+from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare
+
+Scorer = Callable[[Atoms], Scores]
+Potential = Callable[[Atoms], tuple[float, FloatArray]]
 
 
 @dataclass(frozen=True, slots=True)
 class ExploreSettings:
-    """steps per round, snapshot_every in steps; a frame whose largest atomic disagreement exceeds
-    max_force_std_eV_per_A sends its walker back, like one that fails `health`."""
+    """How one walker spends one round.
+
+    Parameters
+    ----------
+    steps : int
+        MD steps per round.
+    snapshot_every : int
+        Steps between snapshots.
+    max_force_std_eV_per_A : float
+        A frame whose largest atomic disagreement exceeds this sends its walker back, like one that fails `health`.
+    ensemble : Ensemble
+        Thermostat and barostat.
+    health : HealthLimits
+        Bounds outside which a walker is sent back.
+    keep_last_sound : bool
+        Keep the last sound frame before a walker is sent back, where that lies between two snapshots: it is where
+        the potential is about to fail.
+    """
 
     steps: int = 500
     snapshot_every: int = 10
     max_force_std_eV_per_A: float = 5.0
-    ensemble: Langevin = field(default_factory=Langevin)
+    ensemble: Ensemble = field(default_factory=Langevin)
     health: HealthLimits = field(default_factory=HealthLimits)
+    keep_last_sound: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,99 +71,160 @@ class Exploration:
     md_seconds: float = 0.0
     scoring_seconds: float = 0.0
 
+    def with_snapshot(self, walker: Walker, scores: Scores, *, before_mishap: bool = False) -> Exploration:
+        """The exploration with the walker's present frame among its snapshots."""
+        snapshot = Snapshot(
+            id=snapshot_id(self.round, walker.id, walker.step),
+            atoms=bare(walker.atoms),
+            condition=walker.condition,
+            walker=walker.id,
+            round=self.round,
+            step=walker.step,
+            before_mishap=before_mishap,
+        )
+        return replace(self, snapshots=(*self.snapshots, snapshot), scores=(*self.scores, scores))
 
-Scorer = Callable[[Atoms], Scores]
+
+def begin(number: int, identifier: str, condition: Condition, start: Atoms, seed: WalkerSeed) -> Exploration:
+    """The state of round `number` before the first step of a new walker."""
+    return Exploration(number, init_walker(identifier, condition, start, seed.begin()))
 
 
-def begin(round: int, id: str, condition: Condition, start: Atoms, seed: list[int]) -> Exploration:
-    """The state before the first step of a new walker."""
-    return Exploration(round, init_walker(id, condition, start, np.random.default_rng(seed)))
-
-
-def back(state: Exploration, mishap: Mishap, start: Atoms, seed: list[int]) -> Exploration:
+def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed) -> Exploration:
     """The state with its walker sent back, as in `send_back`; `seed` and the count of mishaps seed the momenta."""
-    rng = np.random.default_rng([*seed, 1 + len(state.mishaps)])  # [*seed, 0] is [*seed] to NumPy: `begin` has that
-    walker = send_back(state.walker, start, rng)
+    walker = send_back(state.walker, start, seed.sent_back(len(state.mishaps)))
     return replace(state, walker=walker, mishaps=(*state.mishaps, mishap))
 
 
 def explore(
     state: Exploration,
     driver: Calculator,
-    physical: Callable[[Atoms], tuple[float, FloatArray]],
+    physical: Potential,
     scorer: Scorer,
     start: Atoms,
     settings: ExploreSettings,
-    seed: list[int],
+    seed: WalkerSeed,
     on_progress: Callable[[Exploration], None] = lambda state: None,
 ) -> Exploration:
     """Run `state` to the end of its round. Same arguments, same result, bit for bit.
 
-    driver : moves the atoms (biased or not).
-    physical : energy and forces of the unbiased potential, which health is judged by.
-    scorer : scores of a frame.
-    seed : with the count of mishaps it seeds the momenta of a walker that is sent back.
-    on_progress : called after each snapshot or mishap with the state, which may be saved and gone on from.
+    Parameters
+    ----------
+    state : Exploration
+        The round so far.
+    driver : ase.calculators.calculator.Calculator
+        Moves the atoms (biased or not).
+    physical : callable
+        Energy in eV and forces (N, 3) in eV/Å of the unbiased potential, which health is judged by.
+    scorer : callable
+        Scores of a frame.
+    start : ase.Atoms
+        Where a walker without a healthy state goes back to.
+    settings : ExploreSettings
+    seed : WalkerSeed
+        With the count of mishaps it seeds the momenta of a walker that is sent back.
+    on_progress : callable
+        Called after each snapshot or mishap with the state, which may be saved and gone on from.
+
+    Returns
+    -------
+    Exploration
+        With `settings.steps` steps done.
+
+    Raises
+    ------
+    UnusableGeometry
+        Where the walker stands, or is to start, in a structure that no potential can be evaluated on.
     """
-    start_energy, _ = physical(start)
-    start_volume = float(start.get_volume()) if start.pbc.all() else None
-    limits = settings.health
-
-    def trouble(atoms: Atoms, energy: float, forces: FloatArray) -> Unhealthy | None:
-        return check(
-            atoms,
-            energy,
-            forces,
-            limits,
-            temperature_K=state.walker.condition.temperature_K,
-            start_energy=start_energy,
-            start_volume=start_volume,
-        )
-
-    def blown_up(atoms: Atoms, forces: FloatArray) -> bool:
-        largest = float((forces * forces).sum(axis=1).max())
-        return not largest <= limits.max_force_eV_per_A**2  # true for NaN as well
-
+    judge = _Judge(physical, scorer, start, settings)
     while state.done < settings.steps:
         began = time.perf_counter()
         steps = min(settings.snapshot_every, settings.steps - state.done)
-        walker = advance(state.walker, driver, steps, settings.ensemble, stop=blown_up)
+        before = state
+        walker = advance(state.walker, driver, steps, settings.ensemble, stop=judge.blown_up)
         moved = time.perf_counter()
-        energy, forces = physical(walker.atoms)
-        wrong = trouble(walker.atoms, energy, forces)
-        scores = None
+        scores, wrong = judge(walker)
+        state = replace(state, done=state.done + walker.step - state.walker.step)
         if wrong is None:
-            scores = scorer(walker.atoms)
-            if not scores.max_force_std <= settings.max_force_std_eV_per_A:
-                wrong = Unhealthy(
-                    "too uncertain",
-                    f"largest atomic disagreement {scores.max_force_std:.2f} eV/Å > "
-                    f"{settings.max_force_std_eV_per_A:g}{scores.failed and ': ' + scores.failed}",
-                )
-        done = state.done + walker.step - state.walker.step
+            state = replace(state.with_snapshot(walker, scores), walker=remember(walker))
+        else:
+            if settings.keep_last_sound:
+                state = _with_last_sound(state, before.walker, walker.step, driver, judge)
+            mishap = Mishap(walker.step, wrong.reason, wrong.message)
+            state = back(replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed)
         state = replace(
             state,
-            done=done,
             md_seconds=state.md_seconds + moved - began,
             scoring_seconds=state.scoring_seconds + time.perf_counter() - moved,
         )
-        if wrong is None and scores is not None:
-            snapshot = Snapshot(
-                id=snapshot_id(state.round, walker.id, walker.step),
-                atoms=bare(walker.atoms),
-                condition=walker.condition,
-                walker=walker.id,
-                round=state.round,
-                step=walker.step,
-            )
-            state = replace(
-                state,
-                walker=remember(walker),
-                snapshots=(*state.snapshots, snapshot),
-                scores=(*state.scores, scores),
-            )
-        elif wrong is not None:
-            mishap = Mishap(walker.step, wrong.reason, wrong.message)
-            state = back(replace(state, walker=replace(walker, ring=state.walker.ring)), mishap, start, seed)
         on_progress(state)
     return state
+
+
+class _Judge:
+    """Whether a walker's frame is healthy and not too uncertain, and its scores."""
+
+    def __init__(self, physical: Potential, scorer: Scorer, start: Atoms, settings: ExploreSettings) -> None:
+        self.settings, self.limits = settings, settings.health
+        self._physical, self._scorer = physical, scorer
+        self._start_energy, _ = physical(start)
+        periodic = bool(start.pbc.all())
+        self._start_volume = float(start.get_volume()) if periodic else None
+        self._start_height = shortest_height(start) if periodic else None
+
+    def __call__(self, walker: Walker) -> tuple[Scores, Unhealthy | None]:
+        """The frame's scores, which count only where nothing is wrong, and what is wrong with it."""
+        try:
+            check_finite(walker.atoms.positions, walker.atoms.cell.array)
+            energy, forces = self._physical(walker.atoms)
+        except UnusableGeometry as error:
+            return _NO_SCORES, Unhealthy("non-finite", str(error))
+        wrong = check(
+            walker.atoms,
+            energy,
+            forces,
+            self.limits,
+            temperature_K=walker.condition.temperature_K,
+            start_energy=self._start_energy,
+            start_volume=self._start_volume,
+            start_height=self._start_height,
+        )
+        if wrong is not None:
+            return _NO_SCORES, wrong
+        scores = self._scorer(walker.atoms)
+        limit = self.settings.max_force_std_eV_per_A
+        if not scores.max_force_std <= limit:
+            return scores, Unhealthy(
+                "too uncertain",
+                f"largest atomic disagreement {scores.max_force_std:.2f} eV/Å > "
+                f"{limit:g}{scores.failed and ': ' + scores.failed}",
+            )
+        return scores, None
+
+    def blown_up(self, _: Atoms, forces: FloatArray) -> bool:
+        """Whether a force on an atom is beyond the limit of health, or not finite."""
+        largest = float((forces * forces).sum(axis=1).max())
+        return not largest <= self.limits.max_force_eV_per_A**2
+
+
+_NO_SCORES = Scores(np.nan, np.nan, np.nan, np.nan, np.nan, failed="not scored")
+
+
+def _with_last_sound(
+    state: Exploration, healthy: Walker, bad_step: int, driver: Calculator, judge: _Judge
+) -> Exploration:
+    """The state with the last sound frame after `healthy` and before `bad_step`, found by bisection, if there is one.
+
+    The stretch is run again from its healthy start; that it turns from sound to unsound once is assumed.
+    """
+    sound: tuple[Walker, Scores] | None = None
+    low, high = 0, bad_step - healthy.step
+    while high - low > 1:
+        middle = (low + high) // 2
+        walker = advance(healthy, driver, middle, judge.settings.ensemble, stop=judge.blown_up)
+        scores, wrong = judge(walker)
+        if wrong is None and walker.step == healthy.step + middle:
+            low, sound = middle, (walker, scores)
+        else:
+            high = middle
+    return state if sound is None else state.with_snapshot(*sound, before_mishap=True)

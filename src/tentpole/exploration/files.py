@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tentpole.storage.atomic import atomic_write
 VERSION = 1
 _BLOCK = 512
 _MAGIC = b"tentpole-exploration "
-_NUMBERS = [field.name for field in fields(Scores) if field.name != "failed"]
+_NUMBERS = [field.name for field in fields(Scores) if field.name not in ("failed", "p95_force_std")]
 
 
 def write_exploration(path: Path, exploration: Exploration) -> None:
@@ -73,6 +74,7 @@ def _write(file: h5py.File, exploration: Exploration) -> None:
             "ring": [[step, rng] for step, _, rng in walker.ring],
             "bias_strength": walker.bias_strength,
             "constraints": [constraint.todict() for constraint in walker.atoms.constraints],
+            **({"barostat": walker.barostat} if walker.barostat else {}),
         },
         default=np.ndarray.tolist,
     )
@@ -85,6 +87,9 @@ def _write(file: h5py.File, exploration: Exploration) -> None:
     group["step"] = np.array([snapshot.step for snapshot in exploration.snapshots], dtype="i8")
     for name in _NUMBERS:
         group[name] = np.array([getattr(s, name) for s in exploration.scores], dtype="f8")
+    p95 = [math.nan if s.p95_force_std is None else s.p95_force_std for s in exploration.scores]
+    group["p95_force_std"] = np.array(p95, dtype="f8")
+    group["before_mishap"] = np.array([snapshot.before_mishap for snapshot in exploration.snapshots], dtype=bool)
     group.attrs["failed"] = json.dumps([s.failed for s in exploration.scores])
 
 
@@ -127,17 +132,25 @@ def _read(file: h5py.File) -> Exploration:
         rng=facts["rng"],
         ring=tuple((step, atoms, rng) for (step, rng), atoms in zip(facts["ring"], moving[1:], strict=True)),
         bias_strength=facts["bias_strength"],
+        barostat=tuple(facts.get("barostat", ())),
     )
     round, group = int(file.attrs["round"]), file["snapshots"]
     steps: list[int] = group["step"][:].tolist()
+    # shards from before these two were kept have neither
+    flagged: list[bool] = group["before_mishap"][:].tolist() if "before_mishap" in group else [False] * len(steps)
+    p95: list[float] = group["p95_force_std"][:].tolist() if "p95_force_std" in group else [math.nan] * len(steps)
     snapshots = tuple(
-        Snapshot(snapshot_id(round, walker.id, step), bare(atoms), condition, walker.id, round, step)
-        for step, atoms in zip(steps, _read_frames(group), strict=True)
+        Snapshot(snapshot_id(round, walker.id, step), bare(atoms), condition, walker.id, round, step, last)
+        for step, atoms, last in zip(steps, _read_frames(group), flagged, strict=True)
     )
     columns: list[FloatArray] = [group[name][:] for name in _NUMBERS]
     failed = json.loads(group.attrs["failed"])
     scores = tuple(
-        Scores(**{n: float(c[i]) for n, c in zip(_NUMBERS, columns, strict=True)}, failed=failed[i])
+        Scores(
+            **{n: float(c[i]) for n, c in zip(_NUMBERS, columns, strict=True)},
+            failed=failed[i],
+            p95_force_std=None if math.isnan(p95[i]) else p95[i],
+        )
         for i in range(len(snapshots))
     )
     md_seconds, scoring_seconds = (float(x) for x in file.attrs["seconds"])

@@ -8,8 +8,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from tentpole.committee.neighbourhood import UnusableGeometry, check_extent, check_neighbourhood
 from tentpole.records import FloatArray
 from tentpole.units import KB
+
+_USUAL_CUTOFF_A = 5.0
+"""Potentials see about as far: a cell that is too crowded for them is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class HealthLimits:
     max_temperature_ratio : kinetic over target temperature; statistical room for few atoms is added,
         6 standard deviations of the canonical distribution, sqrt(2 / 3N) each.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
+    min_height_ratio : the cell's shortest height over that of the starting structure: a cell that shears flat keeps
+        its volume.
     max_energy_rise_eV_per_atom : potential energy above the starting structure's.
     max_gap_A : widest gap that separates two parts of a non-periodic structure; None: not checked.
     """
@@ -30,6 +36,7 @@ class HealthLimits:
     max_temperature_ratio: float = 3.0
     min_volume_ratio: float = 0.5
     max_volume_ratio: float = 2.0
+    min_height_ratio: float = 0.5
     max_energy_rise_eV_per_atom: float = 2.0
     max_gap_A: float | None = None
 
@@ -51,12 +58,32 @@ def check(
     temperature_K: float | None = None,
     start_energy: float | None = None,
     start_volume: float | None = None,
+    start_height: float | None = None,
 ) -> Unhealthy | None:
-    """None for a healthy frame, otherwise the first thing wrong with it.
+    """Look for the first thing wrong with a frame.
 
-    atoms : the frame, with momenta where `temperature_K` (the target) is given.
-    energy, forces : of the potential that is judged, in eV and (N, 3) eV/Å.
-    start_energy, start_volume : of the starting structure, in eV and Å³; None: not checked.
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The frame, with momenta where `temperature_K` is given.
+    energy : float
+        Of the potential that is judged, eV.
+    forces : (N, 3) array
+        Of that potential, eV/Å.
+    limits : HealthLimits
+    temperature_K : float, optional
+        The target, K; None: not checked, as for those that follow.
+    start_energy : float, optional
+        Of the starting structure, eV.
+    start_volume : float, optional
+        Of the starting structure's cell, Å³.
+    start_height : float, optional
+        Shortest height of the starting structure's cell, Å.
+
+    Returns
+    -------
+    Unhealthy or None
+        None for a healthy frame.
     """
     finite = np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()
     if not (finite and np.isfinite(energy) and np.isfinite(forces).all()):
@@ -75,13 +102,30 @@ def check(
         ratio = atoms.get_volume() / start_volume
         if not limits.min_volume_ratio <= ratio <= limits.max_volume_ratio:
             return Unhealthy("volume", f"cell volume {ratio:.2f} times that of the start")
+    if start_height is not None and atoms.pbc.all():
+        ratio = shortest_height(atoms) / start_height
+        if not ratio >= limits.min_height_ratio:
+            return Unhealthy("flat cell", f"shortest height of the cell {ratio:.2f} times that of the start")
     return geometry(atoms, limits)
+
+
+def shortest_height(atoms: Atoms) -> float:
+    """The shortest distance between opposite faces of the cell, Å."""
+    cell = atoms.cell.array
+    areas = np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    return float(abs(np.linalg.det(cell)) / areas.max())
 
 
 def geometry(atoms: Atoms, limits: HealthLimits) -> Unhealthy | None:
     """The part of `check` that needs positions alone: contacts that are too close, parts too far away."""
     if len(atoms) < 2 and not atoms.pbc.any():
         return None
+    try:
+        check_extent(atoms.positions, atoms.cell.array, atoms.pbc)
+        if atoms.pbc.all():
+            check_neighbourhood(atoms.positions, atoms.cell.array, atoms.pbc, _USUAL_CUTOFF_A)
+    except UnusableGeometry as error:
+        return Unhealthy("geometry", str(error))
     from ase.geometry import get_distances
     from ase.neighborlist import neighbor_list
 

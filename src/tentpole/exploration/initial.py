@@ -12,6 +12,7 @@ from ase import Atoms
 from tentpole.errors import InputError
 from tentpole.exploration import HealthLimits, Langevin, advance, init_walker
 from tentpole.exploration.health import geometry
+from tentpole.exploration.random_numbers import generator
 from tentpole.records import Condition, bare, moments_of
 
 
@@ -42,7 +43,10 @@ def rattled(
 
 @dataclass(frozen=True, slots=True)
 class ReferenceMD:
-    """MD driven by the reference, `frames` of it `every` steps apart, for one structure and temperature."""
+    """MD driven by the reference, `frames` of it `every` steps apart, for one structure and temperature.
+
+    `seed`, `index` and `random_numbers` (the scheme) say what its random numbers come from.
+    """
 
     reference: str
     charge: int | None
@@ -53,7 +57,9 @@ class ReferenceMD:
     frames: int
     every: int
     timestep_fs: float
-    seed: tuple[int, ...]
+    seed: int
+    index: int
+    random_numbers: int
     scratch: Path
 
 
@@ -65,7 +71,8 @@ def reference_md(job: ReferenceMD) -> list[Atoms]:
     setup = reference.setup(job.start, job.charge, job.multiplicity, job.scratch)
     calc = reference.make(setup.keywords, job.scratch)
     condition = Condition(job.structure, job.temperature_K)
-    walker = init_walker("reference", condition, setup.atoms, np.random.default_rng(list(job.seed)))
+    rng = generator(job.seed, "validation", job.index, scheme=job.random_numbers)
+    walker = init_walker("reference", condition, setup.atoms, rng)
     ensemble = Langevin(timestep_fs=job.timestep_fs)
     walker = advance(walker, calc, max(job.every, job.frames * job.every // 10), ensemble)
     frames = []

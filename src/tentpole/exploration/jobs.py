@@ -13,11 +13,12 @@ from ase import Atoms
 from tentpole.execution.metering import Meter, metered
 from tentpole.exploration import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.exploration.files import read_exploration, write_exploration
+from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.records import Condition, Scores
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
-    from tentpole.entropy import Covariance
+    from tentpole.entropy import Covariance, FingerprintSettings
 
 from tentpole.committee.cached import committee_in, foundation_in
 
@@ -43,13 +44,50 @@ class WalkerReset:
 
 @dataclass(frozen=True, slots=True)
 class WalkerJob:
-    """All that one walker's round depends on. `models` is the committee's folder, `driver` a member of it, "mean" or
-    a foundation model, `voters` foundation models that vote too; `index` is the walker's place among all: with seed
-    and round it fixes the random numbers.
+    """All that one walker's round depends on.
 
-    root : the folder that the job's core-seconds are counted in. shard : where the round's snapshots go; earlier : the
-    walker's shards of the rounds before, the newest first. checkpoint : where the state within the round is kept.
-    progress : a small text file, steps done so far, for the screen only.
+    Parameters
+    ----------
+    root : Path
+        The folder that the job's core-seconds are counted in.
+    shard : Path
+        Where the round's snapshots go.
+    earlier : tuple of Path
+        The walker's shards of the rounds before, the newest first.
+    checkpoint : Path
+        Where the state within the round is kept.
+    progress : Path
+        A small text file, steps done so far, for the screen only.
+    round, id : int, str
+        The round, and the walker's name.
+    seed : WalkerSeed
+        What its random numbers come from.
+    condition : Condition
+        Structure, temperature in K and pressure in GPa.
+    start : ase.Atoms
+        The structure it starts from.
+    models : Path
+        The committee's folder.
+    driver : int or str
+        A member of the committee, "mean", or a foundation model.
+    voters : tuple of str
+        Foundation models that vote beside the members.
+    dtype : {"float32", "float64"}
+        The committee's.
+    ratio : float
+        RMS bias force over RMS physical force; 0 for plain MD.
+    entropy : {"logdet", "nearest"}
+        What the bias raises.
+    fingerprint : FingerprintSettings
+    species : tuple of int
+        Atomic numbers that the campaign's structures hold.
+    covariance : Covariance
+        Of the dataset's fingerprints, for the gain.
+    settings : ExploreSettings
+    checkpoint_seconds : float
+        Between two checkpoints, s.
+    sent_back : WalkerReset, optional
+        That the walker begins this round from an earlier state.
     """
 
     root: Path
@@ -59,8 +97,7 @@ class WalkerJob:
     progress: Path
     round: int
     id: str
-    index: int
-    seed: int
+    seed: WalkerSeed
     condition: Condition
     start: Atoms
     models: Path
@@ -69,17 +106,12 @@ class WalkerJob:
     dtype: str
     ratio: float
     entropy: Literal["logdet", "nearest"]
-    cutoff: float
-    n_max: int
+    fingerprint: FingerprintSettings
+    species: tuple[int, ...]
     covariance: Covariance
     settings: ExploreSettings
     checkpoint_seconds: float
     sent_back: WalkerReset | None = None
-
-    @property
-    def random(self) -> list[int]:
-        """What the walker's random numbers of this round are seeded by."""
-        return [self.seed, self.round, self.index]
 
     def steps_done(self) -> int:
         """For progress on screen."""
@@ -100,16 +132,24 @@ def run_walker(job: WalkerJob) -> Path:
 
 def _run(job: WalkerJob, meter: Meter) -> Path:
     from tentpole.committee import CommitteeCalculator
-    from tentpole.entropy import GOM, EntropyBias
+    from tentpole.entropy import EntropyBias, SpeciesBlocks, make_fingerprint
     from tentpole.exploration.scoring import FrameScorer
 
     outside = isinstance(job.driver, str) and job.driver != "mean"
     driven_by = foundation_in(str(job.driver), job.dtype) if outside else job.driver
-    physical = CommitteeCalculator(_committee(job.models, job.voters, job.dtype), driven_by)
-    fingerprint = GOM(job.cutoff, n_max=job.n_max)
+    committee = _committee(job.models, job.voters, job.dtype)
+    physical = CommitteeCalculator(committee, driven_by, stress=job.settings.ensemble.barostatted)
+    fingerprint = make_fingerprint(job.fingerprint, job.species, committee)
     driver: Any = physical
     if job.ratio > 0:
-        driver = EntropyBias(physical, ratio=job.ratio, entropy=job.entropy, fingerprint=fingerprint)
+        base = fingerprint.base if isinstance(fingerprint, SpeciesBlocks) else fingerprint
+        driver = EntropyBias(
+            physical,
+            ratio=job.ratio,
+            entropy=job.entropy,
+            fingerprint=base,
+            per_species=job.fingerprint.per_species,
+        )
     state = _state(job)
 
     def energy_and_forces(atoms: Atoms) -> tuple[float, Any]:
@@ -122,7 +162,7 @@ def _run(job: WalkerJob, meter: Meter) -> Path:
         FrameScorer(physical, fingerprint, job.covariance),
         job.start,
         job.settings,
-        job.random,
+        job.seed,
         _checkpoints(job, meter),
     )
     write_exploration(job.shard, result)
@@ -138,8 +178,8 @@ class ScoreJob:
     models: Path
     voters: tuple[str, ...]
     dtype: str
-    cutoff: float
-    n_max: int
+    fingerprint: FingerprintSettings
+    species: tuple[int, ...]
     covariance: Covariance
     frames: tuple[Atoms, ...]
 
@@ -147,11 +187,12 @@ class ScoreJob:
 def score_frames(job: ScoreJob) -> list[Scores]:
     """Scores of frames one by one, as a walker would score them: the same whatever else is in the job."""
     from tentpole.committee import CommitteeCalculator
-    from tentpole.entropy import GOM
+    from tentpole.entropy import make_fingerprint
     from tentpole.exploration.scoring import FrameScorer
 
-    calculator = CommitteeCalculator(_committee(job.models, job.voters, job.dtype), 0)
-    scorer = FrameScorer(calculator, GOM(job.cutoff, n_max=job.n_max), job.covariance)
+    committee = _committee(job.models, job.voters, job.dtype)
+    fingerprint = make_fingerprint(job.fingerprint, job.species, committee)
+    scorer = FrameScorer(CommitteeCalculator(committee, 0), fingerprint, job.covariance)
     return [scorer(atoms) for atoms in job.frames]
 
 
@@ -175,13 +216,13 @@ def _state(job: WalkerJob) -> Exploration:
         if state.round == job.round:
             return state
     if not job.earlier or not job.earlier[0].exists():
-        return begin(job.round, job.id, job.condition, job.start, job.random)
+        return begin(job.round, job.id, job.condition, job.start, job.seed)
     state = Exploration(job.round, read_exploration(job.earlier[0]).walker)
     if job.sent_back is None:
         return state
     walker = replace(state.walker, ring=_healthy_before(job, job.sent_back.before))
     mishap = Mishap(walker.step, REASON, job.sent_back.message)
-    return back(replace(state, walker=walker), mishap, job.start, job.random)
+    return back(replace(state, walker=walker), mishap, job.start, job.seed)
 
 
 def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[str, Any]], ...]:

@@ -80,8 +80,16 @@ def failed(reason: str) -> Scores:
 
 
 def _finite(energy_std: float, atoms: int, atom_std: FloatArray, gain: float) -> Scores:
-    scores = Scores(energy_std, energy_std / atoms, float(atom_std.mean()), float(atom_std.max()), gain)
-    return scores if scores.finite else failed("the scores are not finite")
+    if not (math.isfinite(energy_std) and math.isfinite(gain) and np.isfinite(atom_std).all()):
+        return failed("the scores are not finite")
+    return Scores(
+        energy_std,
+        energy_std / atoms,
+        float(atom_std.mean()),
+        float(atom_std.max()),
+        gain,
+        p95_force_std=float(np.percentile(atom_std, 95.0)),
+    )
 
 
 def _unfit(atoms: Atoms, limits: HealthLimits, known: set[int]) -> str:

@@ -17,19 +17,66 @@ from ase.constraints import FixCom
 from ase.md.langevin import Langevin as AseLangevin
 from ase.md.velocitydistribution import thermalize_momenta
 
+from tentpole.committee.neighbourhood import UnusableGeometry
 from tentpole.records import Condition, FloatArray, Walker
 from tentpole.units import FS
 
 
+class Integrator(Protocol):
+    """One step of MD after another."""
+
+    def step(self, forces: FloatArray) -> FloatArray:
+        """Move the atoms by one step, given the forces (N, 3) in eV/Å on them, and return those after it."""
+        ...
+
+
+class Ensemble(Protocol):
+    """Settings of a thermostat, and of a barostat where there is one."""
+
+    @property
+    def barostatted(self) -> bool:
+        """Whether the cell moves, so that every step asks for the stress."""
+        ...
+
+    def integrator(
+        self, atoms: Atoms, condition: Condition, rng: np.random.Generator, barostat: tuple[float, ...] = ()
+    ) -> Integrator:
+        """The integrator for `atoms`, going on from `barostat` as `barostat_of` gave it."""
+        ...
+
+    def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
+        """What the barostat goes on from; () where there is none."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Langevin:
-    """Langevin dynamics at constant volume (NVT). friction_per_fs 0.01 damps in 100 fs."""
+    """Langevin dynamics at constant volume (NVT).
+
+    Parameters
+    ----------
+    timestep_fs : float
+        fs.
+    friction_per_fs : float
+        1/fs; 0.01 damps in 100 fs.
+    """
 
     timestep_fs: float = 1.0
     friction_per_fs: float = 0.01
 
-    def integrator(self, atoms: Atoms, condition: Condition, rng: np.random.Generator) -> Any:
-        """ASE's integrator for `atoms`. Other ensembles are other classes with this one method."""
+    @property
+    def barostatted(self) -> bool:
+        """The cell stays as it is."""
+        return False
+
+    def integrator(
+        self,
+        atoms: Atoms,
+        condition: Condition,
+        rng: np.random.Generator,
+        barostat: tuple[float, ...] = (),
+    ) -> Any:
+        """ASE's Langevin integrator for `atoms`."""
         return AseLangevin(
             atoms,
             timestep=self.timestep_fs * FS,
@@ -39,15 +86,19 @@ class Langevin:
             rng=rng,
         )
 
+    def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
+        """There is no barostat."""
+        return ()
 
-def init_walker(id: str, condition: Condition, atoms: Atoms, rng: np.random.Generator) -> Walker:
+
+def init_walker(identifier: str, condition: Condition, atoms: Atoms, rng: np.random.Generator) -> Walker:
     """A walker at step 0 with Maxwell-Boltzmann momenta at the condition's temperature."""
     start = atoms.copy()
     start.calc = None
     if not start.constraints:
         start.set_constraint(FixCom())
     thermalize_momenta(start, temperature_K=condition.temperature_K, rng=rng)
-    return Walker(id, condition, start, step=0, rng=dict(rng.bit_generator.state))
+    return Walker(identifier, condition, start, step=0, rng=dict(rng.bit_generator.state))
 
 
 @runtime_checkable
@@ -56,39 +107,63 @@ class Biased(Protocol):
 
     bias_strength: float | None
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget what was evaluated."""
+        ...
 
 
 def advance(
     walker: Walker,
     calc: Calculator,
     steps: int,
-    ensemble: Langevin | None = None,
+    ensemble: Ensemble | None = None,
     *,
     stop: Callable[[Atoms, FloatArray], bool] | None = None,
 ) -> Walker:
-    """The walker `steps` steps later, or earlier where `stop(atoms, forces)` says so after a step.
+    """Move a walker by `steps` steps.
 
-    `calc` drives the motion. A Biased one (EntropyBias) is set to the walker's strength, and the returned
-    walker carries the strength to go on with.
+    Parameters
+    ----------
+    walker : Walker
+        Where it is; it stays as it is.
+    calc : ase.calculators.calculator.Calculator
+        Drives the motion. A Biased one (EntropyBias) is set to the walker's strength, and the returned walker carries
+        the strength to go on with.
+    steps : int
+        At most so many.
+    ensemble : Ensemble, optional
+        Langevin() where none is given.
+    stop : callable, optional
+        Asked after each step with atoms and forces (N, 3) in eV/Å; the walker ends there where it says True. It ends
+        too where forces are not finite, or where a step led to a structure that cannot be evaluated.
 
+    Returns
+    -------
+    Walker
+
+    Notes
+    -----
     The trajectory is the same bit for bit however it is split, if the forces of `calc` depend on the
     structure alone, as those of CommitteeCalculator and EntropyBias do. Calculators with a history (the
     neighbour list with a skin in ASE's EMT, the last wavefunction in DFT) differ by rounding after a split.
     """
+    how = ensemble or Langevin()
     atoms = walker.atoms.copy()
     generator = generator_from(walker.rng)
     if isinstance(calc, Biased):
         calc.bias_strength = walker.bias_strength
         calc.reset()  # the present frame is evaluated with just this strength, cached or not
     atoms.calc = calc
-    dynamics = (ensemble or Langevin()).integrator(atoms, walker.condition, generator)
+    dynamics = how.integrator(atoms, walker.condition, generator, walker.barostat)
     forces = atoms.get_forces(md=True)
     done = 0
     while done < steps:
-        forces = dynamics.step(forces)
         done += 1
-        if stop is not None and stop(atoms, forces):
+        try:
+            forces = dynamics.step(forces)
+        except UnusableGeometry:  # the step led where no potential can be evaluated
+            break
+        if not np.isfinite(forces).all() or (stop is not None and stop(atoms, forces)):
             break
     atoms.calc = None
     return replace(
@@ -97,6 +172,7 @@ def advance(
         step=walker.step + done,
         rng=dict(generator.bit_generator.state),
         bias_strength=calc.bias_strength if isinstance(calc, Biased) else None,
+        barostat=how.barostat_of(dynamics),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 from tentpole.campaign.record import CampaignRecord, FrameRecord
 from tentpole.errors import InputError, nearest
 from tentpole.exploration import Exploration
@@ -143,18 +144,16 @@ def _gain_after(
     frames: dict[str, FrameRecord],
 ) -> float:
     """The gain of `snapshot` once the labels before its round and its round's whole batch are in the dataset."""
-    from tentpole.entropy import GOM, Covariance
-
-    settings = record.config.fingerprint
-    fingerprint = GOM(settings.cutoff, n_max=settings.n_max)
-    covariance = Covariance(settings.mode, settings.eps)
     before = [
         frame
         for frame in frames.values()
         if isinstance(frame.round, int) and frame.round < snapshot.round and frame.outcome == "accepted"
     ]
-    for frame in [*before, *of_round]:
-        covariance.add(fingerprint.fingerprints(frame.request.atoms))
+    known, models = [frame.request.atoms for frame in [*before, *of_round]], None
+    if record.config.fingerprint.kind == "mace":
+        models = record.state.newest_models(snapshot.round - 1)
+    fingerprint, _ = fingerprint_rows(record.config, [], [*known, snapshot.atoms], models)
+    covariance = covariance_of(record.config, [fingerprint.fingerprints(atoms) for atoms in known])
     return float(covariance.gain(fingerprint.fingerprints(snapshot.atoms)))
 
 

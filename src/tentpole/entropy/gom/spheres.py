@@ -9,6 +9,7 @@ from ase import Atoms
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
+from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
 
@@ -36,19 +37,22 @@ def spheres(atoms: Atoms, cutoff: float) -> Spheres:
     """The spheres of every atom, in any cell: no, one, two or three periodic directions.
 
     Self-images are members where a cell is smaller than the cutoff, and atoms outside the cell count where
-    they are. Raises InputError for a structure without atoms, with a non-finite position or cell, or
-    periodic along vectors that span no volume.
+    they are.
+
+    Raises
+    ------
+    InputError
+        For a structure without atoms, or periodic along vectors that span no volume; UnusableGeometry, which is one,
+        where positions or cell are not finite or absurd (see committee.neighbourhood).
     """
     positions = np.ascontiguousarray(atoms.positions, dtype=float)
     cell = np.array(atoms.cell.array, dtype=float)
     n = len(positions)
     if n == 0:
         raise InputError("a structure of 0 atoms has no fingerprint: give at least one atom.")
-    if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
-        bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-        where = f"atoms {bad[:5].tolist()}" if len(bad) else "the cell"
-        raise InputError(f"positions and cell must be finite, {where} of {n} atoms are not: MD has blown up.")
+    check_finite(positions, cell)
     box, origin = _box(positions, cell, atoms.pbc, cutoff)
+    check_neighbourhood(positions, box, atoms.pbc, cutoff)
     first, second, vector = neighbour_list(
         "ijD", positions=positions - origin, cell=box, pbc=atoms.pbc, cutoff=float(cutoff)
     )
