@@ -105,10 +105,11 @@ class Committee:
         atoms; such an offset passes for uncertainty unless it is taken out (see `aligned`). Nothing in the
         files is executed. Raises InputError, StateError.
         """
-        from tentpole.committee.member_files import read_voter
+        from tentpole.committee.member_files import read_voter, refuse_copies
 
-        chosen = choose_device(device)
-        voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in member_stems(path)]
+        chosen, stems = choose_device(device), member_stems(path)
+        refuse_copies(stems)
+        voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in stems]
         if same_energies:
             _check_energies([(voter.numbers, row) for voter in voters for row in voter.e0s])
         return cls(voters)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tentpole.committee.hyperparameter_limits import check_sizes
 from tentpole.errors import InputError, unknown
 
 FloatArray = NDArray[np.float64]
@@ -188,6 +189,7 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if hyper[key] not in legal:
             raise unknown(key, str(hyper[key]), [str(word) for word in legal])
+    check_sizes(hyper)
     arguments = dict(hyper)
     for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
         arguments[key] = getattr(blocks, hyper[key])
