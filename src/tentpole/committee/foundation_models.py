@@ -56,9 +56,9 @@ def check_name(name: str) -> None:
 
 def check_species(name: str, numbers: Iterable[int]) -> None:
     """Load the model. Raises InputError where that fails or where it does not know one of the atomic numbers."""
-    strangers = sorted(set(numbers) - set(foundation(name).numbers))
-    if strangers:
-        raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in strangers)}')
+    unknown_species = sorted(set(numbers) - set(foundation(name).numbers))
+    if unknown_species:
+        raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in unknown_species)}')
 
 
 def _chgnet(variant: str, device: str, dtype: str) -> Voter:
