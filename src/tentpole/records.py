@@ -6,6 +6,7 @@ Units: eV, Å, eV/Å, eV/Å³ as in ASE; names carry a unit where it is not ASE'
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+
+from tentpole.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
@@ -160,3 +163,49 @@ class Label:
     def name(self) -> str:
         """The label's name, and its file's: structure hash, then reference hash."""
         return f"{self.structure}-{self.reference}"
+
+    def check(self) -> None:
+        """See that this is the label of the structure that it names, and can be kept.
+
+        Raises
+        ------
+        InputError
+            Where atoms are not those of `structure`, a number is missing, not finite or of another shape, or `details`
+            are not plain JSON with times that are finite.
+        """
+        _numbers(self.name, "energy", self.energy, ())
+        _numbers(self.name, "forces", self.forces, (len(self.atoms), 3))
+        if self.stress is not None:
+            _numbers(self.name, "stress", self.stress, (6,))
+        found = structure_hash(self.atoms, self.charge, self.multiplicity)
+        if found != self.structure:
+            raise InputError(
+                f"{self.name}: its atoms, charge, spin or moments are those of another structure, {found}: label the "
+                "structure as it was asked for"
+            )
+        _plain(self.name, self.details)
+
+
+def _numbers(name: str, what: str, value: object, shape: tuple[int, ...]) -> None:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {what} must be numbers, not {value!r}") from None
+    if array.shape != shape:
+        legal = f"shape {shape}" if shape else "a single number"
+        raise InputError(f"{name}: {what} has shape {array.shape}, legal is {legal}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name}: {what} is not finite: answer with request.failed(reason) instead")
+
+
+def _plain(name: str, details: object) -> None:
+    if not isinstance(details, dict):
+        raise InputError(f"{name}: details must be a table, not {type(details).__name__}")
+    for key in ("seconds", "core_s"):
+        value = details.get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise InputError(f"{name}: details {key} = {value!r}: legal is a time in seconds, 0 or more")
+    try:
+        json.dumps(details)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{name}: details must be plain JSON (text, numbers, lists, tables): {error}") from None
