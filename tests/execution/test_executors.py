@@ -151,7 +151,7 @@ def test_programs_die_with_the_worker_that_started_them(tmp_path: Path) -> None:
     path.write_text('calculator = "launcher:make"\nproperties = ["energy", "forces"]\n')
     sys.path.insert(0, str(tmp_path))
     try:
-        with local(1, time_limit_s=2.0) as executor:
+        with local(1, time_limit_s=6.0) as executor:
             (outcome,) = label_all([Task(tmp_path, load(path), frames(1)[0])], executor, attempts=1)
     finally:
         sys.path.remove(str(tmp_path))
