@@ -259,7 +259,7 @@ def test_ctrl_c_while_a_worker_starts_is_none_of_its_business(tmp_path: Path) ->
     )
     ended = subprocess.run(
         [sys.executable, str(tmp_path / "script.py")],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         timeout=120,
