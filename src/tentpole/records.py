@@ -165,13 +165,12 @@ class Label:
         return f"{self.structure}-{self.reference}"
 
     def check(self) -> None:
-        """See that this is the label of the structure that it names, and can be kept.
+        """See that this is the label of the structure that it names.
 
         Raises
         ------
         InputError
-            Where atoms are not those of `structure`, a number is missing, not finite or of another shape, or `details`
-            are not plain JSON with times that are finite.
+            Where atoms are not those of `structure`, or a number is missing, not finite or of another shape.
         """
         _numbers(self.name, "energy", self.energy, ())
         _numbers(self.name, "forces", self.forces, (len(self.atoms), 3))
@@ -180,10 +179,28 @@ class Label:
         found = structure_hash(self.atoms, self.charge, self.multiplicity)
         if found != self.structure:
             raise InputError(
-                f"{self.name}: its atoms, charge, spin or moments are those of another structure, {found}: label the "
-                "structure as it was asked for"
+                f"{self.name}: its atoms, charge, spin or moments are not those that were asked for, but of structure "
+                f"{found}: label request.atoms as they are"
             )
-        _plain(self.name, self.details)
+
+    def check_details(self) -> None:
+        """See that `details` can be kept.
+
+        Raises
+        ------
+        InputError
+            Where they are not plain JSON with finite numbers, or their times are none.
+        """
+        if not isinstance(self.details, dict):
+            raise InputError(f"{self.name}: details must be a table, not {type(self.details).__name__}")
+        try:
+            json.dumps(self.details, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{self.name}: details must be plain JSON with finite numbers: {error}") from None
+        for key in ("seconds", "core_s"):
+            value = self.details.get(key, 0.0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise InputError(f"{self.name}: details {key} = {value!r}: legal is a time in seconds, 0 or more")
 
 
 def _numbers(name: str, what: str, value: object, shape: tuple[int, ...]) -> None:
@@ -196,16 +213,3 @@ def _numbers(name: str, what: str, value: object, shape: tuple[int, ...]) -> Non
         raise InputError(f"{name}: {what} has shape {array.shape}, legal is {legal}")
     if not np.isfinite(array).all():
         raise InputError(f"{name}: {what} is not finite: answer with request.failed(reason) instead")
-
-
-def _plain(name: str, details: object) -> None:
-    if not isinstance(details, dict):
-        raise InputError(f"{name}: details must be a table, not {type(details).__name__}")
-    for key in ("seconds", "core_s"):
-        value = details.get(key, 0.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise InputError(f"{name}: details {key} = {value!r}: legal is a time in seconds, 0 or more")
-    try:
-        json.dumps(details)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{name}: details must be plain JSON (text, numbers, lists, tables): {error}") from None

@@ -39,11 +39,12 @@ def write_label(root: Path, label: Label) -> Path:
     Raises
     ------
     InputError
-        For what is no label, see `Label.check`.
+        For what is no label, see `Label.check` and `Label.check_details`.
     OSError
         Where `root` is not there: a folder that was moved or removed meanwhile does not come back.
     """
     label.check()
+    label.check_details()
     _must_exist(root)
     path = label_path(root, label.structure, label.reference)
     write_json(
