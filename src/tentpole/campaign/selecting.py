@@ -31,12 +31,11 @@ def candidates_of(explorations: Sequence[Exploration], fingerprint: Fingerprint)
 
 def table(candidates: Sequence[Candidate]) -> Candidates:
     """The candidates as a rule sees them: σ is the mean force disagreement in eV/Å."""
-    return Candidates(
+    return Candidates.of_rows(
         ids=[c.snapshot.id for c in candidates],
-        sigma=np.array([c.scores.force_std for c in candidates], dtype=float),
-        features=np.array([c.fingerprints.mean(axis=0) for c in candidates]),
-        conditions=[str(c.snapshot.condition) for c in candidates],
+        sigma=[c.scores.force_std for c in candidates],
         rows=[c.fingerprints for c in candidates],
+        conditions=[str(c.snapshot.condition) for c in candidates],
     )
 
 
