@@ -153,18 +153,14 @@ def select_file(
     for block in known:
         covariance.add(block)
     rows = [fingerprint.fingerprints(frames[k]) for k in numbers]
-    means = [block.mean(axis=0) for block in known]
     picks = chooser.select(
-        Candidates(
+        Candidates.of_rows(
             ids=[str(k) for k in numbers],
-            sigma=np.array([float(frames[k].info.get("force_std", 0.0)) for k in numbers]),
-            features=np.array([block.mean(axis=0) for block in rows]),
-            conditions=[structures.stem] * len(numbers),
+            sigma=[float(frames[k].info.get("force_std", 0.0)) for k in numbers],
             rows=rows,
+            conditions=[structures.stem] * len(numbers),
         ),
-        Labelled(
-            np.array(means) if means else np.zeros((0, rows[0].shape[1])), [structures.stem] * len(known), covariance
-        ),
+        Labelled.of_rows(known, [structures.stem] * len(known), covariance, d=rows[0].shape[1]),
         count,
         np.random.default_rng(seed),
     )
