@@ -14,6 +14,7 @@ from ase.io import write
 from tentpole import Campaign
 from tentpole.campaign.opening import open_campaign
 from tentpole.campaign.plan import plan_lines
+from tentpole.campaign.preflight import own_line
 from tentpole.campaign.seeding import initial_requests
 from tentpole.campaign.usage import Usage
 from tentpole.config.loading import given_frames, load, starting_structures
@@ -86,6 +87,17 @@ def test_labels_that_cannot_be_the_campaigns_are_refused(
     with pytest.raises(InputError) as caught:
         load(campaign_file(initial=section))
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_check_labels_the_first_frame_to_see_whose_labels_they_are() -> None:
+    own = labelled(1)[0]
+    energy = own.get_potential_energy()
+    own.info["REF_energy"] = energy
+    same, version, other = (own_line(own, energy + off) for off in (1e-5, 0.02, 3.0))
+    assert (same.good, same.doubtful) == (True, False)
+    assert (version.good, version.doubtful) == (True, True)
+    assert not other.good
+    assert "another method" in other.found
 
 
 def test_labels_of_another_campaign_are_not_computed_again(campaign_file: Make, tmp_path: Path) -> None:

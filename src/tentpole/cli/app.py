@@ -201,10 +201,12 @@ def run(
         folder = live.folder
         if labels_from is not None:
             kept, others = live.carry_labels(labels_from)
+            left = f"; {others} of other references stay there" if others else ""
             words = (
-                f"{labels_from}: {kept} labels of this reference taken over; what is among them is not computed again"
+                f"{labels_from}: {kept} labels of this reference taken over{left}. What is asked of them is not "
+                f"computed again. To train on all of them: tentpole export {labels_from} --out DIR, then "
             )
-            out.print(words + (f"; {others} of other references left" if others else ""))
+            out.print(words + '[initial] kind = "labelled"', soft_wrap=True)
         live.run()
     print_status(out, CampaignRecord.read(folder))
     out.print(f"A page to look at: tentpole report {folder}")
