@@ -28,6 +28,8 @@ from tentpole.storage.atomic import read_json
 from tentpole.storage.labelled import read_labelled
 from tentpole.training import MACESettings
 
+pytestmark = pytest.mark.slow
+
 E0S = {"H": -13.0, "O": -2040.0}
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=8, E0s=E0S)
 
