@@ -118,7 +118,7 @@ class TargetSection(Section):
     stalled_rounds : rounds without a better validation error after which the campaign is STALLED.
     """
 
-    force_error_eV_per_A: Positive = 0.05
+    force_error_eV_per_A: Annotated[float, Field(ge=1e-6, le=100)] = 0.05
     rounds: Count = 2
     miss_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     labels_needed: Count = 50
@@ -184,7 +184,7 @@ class ReferenceMDSection(Section):
     frames: Count = 100
     temperatures_K: Temperatures = (300.0,)
     every: Count = 20
-    timestep_fs: Annotated[float, Field(gt=0, le=20)] = 0.5
+    timestep_fs: Annotated[float, Field(ge=1e-3, le=20)] = 0.5
 
 
 class NoValidationSection(Section):
@@ -500,7 +500,7 @@ class LabelLimits:
     """
 
     label_time_limit_s: Positive = 3600.0
-    label_memory_limit_GB: Positive | None = None
+    label_memory_limit_GB: Annotated[float, Field(ge=0.05, le=1e5)] | None = None
     attempts: Annotated[int, Field(ge=1, le=100)] = 2
     persistent: bool = False
 
