@@ -17,15 +17,10 @@ Prints each failure as it is found, a table, and JSON as its last line.
 
 from __future__ import annotations
 
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # forks of a process with threads may hang
-os.environ |= {"COLUMNS": "250", "PYTHONWARNINGS": "ignore"}
-
 import argparse
 import ctypes
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -33,10 +28,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import attack_folders
-import attack_inputs
-import attack_pools
-import attack_processes
 from attack_bench import FAULTS, Case, Found, run_all, warm_up
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -44,6 +35,11 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 def all_cases(kills: int) -> list[Case]:
     """Every case there is, `kills` kills of each kind of worker."""
+    import attack_folders  # these import numpy, whose threads must have been counted
+    import attack_inputs
+    import attack_pools
+    import attack_processes
+
     found: list[Case] = []
     for cases in (attack_inputs.cases(), attack_pools.cases(), attack_folders.cases(), attack_processes.cases(kills)):
         found += cases
@@ -87,6 +83,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to work [a temporary folder]")
     parser.add_argument("--said", action="store_true", help="print what each case said")
     options = parser.parse_args()
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    os.environ |= dict.fromkeys(threads, "1")  # forks of a process with threads may hang
+    os.environ |= {"COLUMNS": "250", "PYTHONWARNINGS": "ignore"}
     cases = chosen(all_cases(options.kills or (1 if options.short else 40)), options)
     if options.list:
         print("\n".join(f"{case.title} ({case.expect})" for case in cases))

@@ -76,7 +76,6 @@ def _tables() -> Iterator[Case]:
         ("400 digits", "f.csv", cell(3, 0, "Fe" + "9" * 400), ("f.csv",)),
         ("no atoms", "f.csv", cell(3, 0, "Fe0"), ("f.csv",)),
         ("Arabic digits", "f.csv", cell(3, 0, "Fe٣O"), ("f.csv",)),
-        ("brackets 50 000 deep", "f.csv", cell(3, 0, "(" * 50_000 + "Fe" + ")" * 50_000), ("f.csv",)),
         ("a constant target", "c.csv", text([[a, "1", c, d] for a, _, c, d in rows()]), ("constant",)),
         ("a field of 200 kB", "l.csv", cell(3, 0, "Fe" * 100_000), ("l.csv",)),
         ("NUL bytes", "n.csv", good.encode().replace(b"Fe", b"F\0e"), ("n.csv",)),
@@ -94,7 +93,7 @@ def _tables() -> Iterator[Case]:
         ("JSON of nothing", "j.json", "[]", ("j.json",)),
         ("JSON of ragged columns", "j.json", '{"formula": ["Fe"], "x": [1, 2]}', ("j.json",)),
         ("JSON of a column that is a number", "j.json", '{"formula": 5}', ("j.json",)),
-        ("JSON, a structure without sites", "j.json", '[{"structure": {}}, {"structure": {"lattice": 1}}]', ("j.json",)),
+        ("JSON, a structure without sites", "j.json", '[{"structure": {"lattice": 1}}]', ("j.json",)),
         ("HDF5 that is none", "x.h5", "not hdf5", ("x.h5",)),
         ("an empty HDF5", "x.h5", b"\x89HDF\r\n\x1a\n" + b"\0" * 200, ("x.h5",)),
         ("extxyz broken", "x.extxyz", "2\nLattice=1\nFe 0 0\n", ("x.extxyz",)),
@@ -115,6 +114,7 @@ def _tables() -> Iterator[Case]:
         ("infinity in a descriptor", cell(3, 2, "inf")),
         ("1e400 in a descriptor", cell(3, 2, "1e400")),
         ("sodium nitride", cell(3, 0, "NaN")),
+        ("brackets 50 000 deep", cell(3, 0, "(" * 50_000 + "Fe" + ")" * 50_000)),
         ("a row twice", good + good.splitlines(keepends=True)[-1]),
         ("CRLF", good.replace("\n", "\r\n")),
         ("a UTF-8 mark", "\ufeff" + good),
@@ -130,7 +130,8 @@ def _words() -> Iterator[Case]:
         (("--seeds", "-1"), ("seeds",)), (("--seeds", "x"), ()), (("--first-seed", "-5"), ("first-seed", "-5")),
         (("--initial", "0"), ("initial 0",)), (("--initial", "1000"), ("1000",)), (("--batch", "0"), ("batch 0",)),
         (("--labels", "2"), ("labels 2",)), (("--labels", "100000"), ("100000",)), (("--rules", "nope"), ("nope",)),
-        (("--rules", ","), ("rules",)), (("--rules", "random,random"), ("random",)), (("--features", "nope"), ("nope",)),
+        (("--rules", ","), ("rules",)), (("--rules", "random,random"), ("random",)),
+        (("--features", "nope"), ("nope",)),
         (("--model", "nope"), ("nope",)), (("--workers", "-2"), ("workers", "-2")), (("--features", ""), ()),
         (("--against", "/nonexistent.csv"), ("/nonexistent.csv",)), (("--seeds", "100000000"), ("seeds",)),
     ]  # fmt: skip
@@ -228,12 +229,16 @@ def _benchmarks() -> Iterator[Case]:
         path.write_text(path.read_text().replace('"mae": 0.', '"mae": 9.', 1).replace('"mae": 1.', '"mae": 9.', 1))
 
     report = ("pool", "report", "O")
-    new = (lambda folder: None)  # fmt: skip
+
+    def new(folder: Path) -> None:
+        """Leave it as it is."""
+
     table: list[tuple[str, Callable[[Box], Command], str, tuple[str, ...]]] = [
         ("report", after(new, *report), "taken", ()),
         ("a damaged seed", after(seed, *report), "refused", ("00001.json",)),
         ("a damaged benchmark.json", after(damage("benchmark.json", "{"), *report), "refused", ("benchmark.json",)),
-        ("a benchmark.json nested deeply", after(damage("benchmark.json", "[" * 10**5), *report), "refused", ("benchmark.json",)),
+        ("a benchmark.json nested deeply", after(damage("benchmark.json", "[" * 10**5), *report), "refused",
+         ("benchmark.json",)),
         ("a seed that is a list", after(damage("seeds/00001.json", "[]"), *report), "refused", ("00001.json",)),
         ("a stray file among the seeds", after(damage("seeds/notes.json", "{}"), *report), "told", ()),
         ("other data in the same folder", after(new, other=True), "refused", ("O",)),

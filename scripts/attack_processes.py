@@ -1,4 +1,4 @@
-"""Workers and drivers killed at random instants, two starts at once, folders that move, modules in the current folder."""
+"""Processes killed at random instants, two starts at once, folders that move, modules in the current folder."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ updates = {updates}
     return ["qbc", "study.toml", "--dir", "S", "--parallel", "1"]
 
 
-def _races() -> Iterator[Case]:
+def _races() -> Iterator[Case]:  # noqa: C901 - one small function per case
     """Two at once on one folder: one works, the other is told who."""
 
     def hold(folder: Path, gate: Path, seconds: float) -> int:

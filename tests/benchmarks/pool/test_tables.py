@@ -130,10 +130,10 @@ def test_pymatgen_entries_bring_structures_and_their_own_formation_energies(tmp_
         ("a.json", b'{"a": [1,', "cannot be read as json"),
         ("a.csv.gz", b"\x1f\x8bxx", "cannot be read as csv"),
         ("a.h5", b"not hdf5", "cannot be read as h5"),
-        ("a.csv", b"a,b\n" + b"x" * 200_000 + b",1\n", r"a\.csv: cannot be read as csv \(Error: field larger"),
+        ("a.csv", b"a,b\n" + b"x" * 200_000 + b",1\n", r"a\.csv: cannot be read as csv: .*field larger"),
         ("a.csv", b"a,b\nF\0e,1\n", r"a\.csv: holds NUL bytes"),
-        ("a.csv.gz", DAMAGED, r"a\.csv\.gz: cannot be read as csv \(error: Error -3"),
-        ("a.json", b"[" * 100_000, r"a\.json: cannot be read as json \(RecursionError"),
+        ("a.csv.gz", DAMAGED, r"a\.csv\.gz: cannot be read as csv: .*Error -3"),
+        ("a.json", b"[" * 100_000, r"a\.json: cannot be read as json: its lists or tables lie too deep"),
     ],
 )
 def test_unreadable_files_say_why(tmp_path, name, content, match):
