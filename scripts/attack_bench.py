@@ -163,8 +163,8 @@ def _faults(case: Case, status: int | None, said: str) -> Iterator[str]:
         yield "taken"
     if case.expect == "taken" and status != 0:
         yield f"refused: {_last(said)}"
-    words = "".join(said.split())
-    lacking = [name for name in case.names if "".join(name.split()) not in words]
+    words = "".join(said.split()).lower()
+    lacking = [name for name in case.names if "".join(name.split()).lower() not in words]
     if status != 0 and (lacking or len(words) < 10):
         yield f"unclear: does not name {', '.join(lacking) or 'anything'}: {_last(said)}"
 
@@ -172,8 +172,9 @@ def _faults(case: Case, status: int | None, said: str) -> Iterator[str]:
 def _last(said: str) -> str:
     """The line that says most: of an error, else the last one."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if "rror" in line.split(":")[0]]
-    return (errors or lines or ["nothing was said"])[-1][:300]
+    errors = [line for line in lines if "rror" in line.split(":")[0] and not line.startswith("Stopped")]
+    whole = " ".join(lines[lines.index(errors[-1]) :]) if errors else (lines or ["nothing was said"])[-1]
+    return whole[:300]
 
 
 def run_all(cases: Sequence[Case], folder: Path, limit_s: float, jobs: int) -> Iterator[Found]:

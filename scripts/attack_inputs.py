@@ -106,6 +106,7 @@ def _keys() -> Iterator[Case]:
         ("initial", {"kind": "rattel"}, ("rattle",)),
         ("initial", {"kind": "frames"}, ("file",)),
         ("initial", {"kind": "frames", "file": "nope.xyz"}, ("nope.xyz",)),
+        ("initial", {"kind": "frames", "file": "cu.xyz"}, ("cu.xyz",)),  # one frame is no committee's start
         ("initial", {"kind": "frames", "file": "cu.xyz", "index": "::0"}, ("cu.xyz",)),
         ("initial", {"kind": "frames", "file": "cu.xyz", "index": "junk"}, ("cu.xyz",)),
         ("initial", {"kind": "frames", "file": "cu.xyz", "index": "99"}, ("cu.xyz",)),
@@ -117,7 +118,7 @@ def _keys() -> Iterator[Case]:
         ("committee.driver", "os:system", ("os:system",)),
         ("committee.driver", "os:getcwd", ("os:getcwd",)),
         ("committee.driver", "cgnet", ("cgnet",)),
-        ("committee.voters", [""], ("voter",)),
+        ("committee.voters", [""], ("committee",)),
         ("committee.voters", [":"], ()),
         ("committee.voters", [":x"], (":x",)),
         ("committee.voters", ["no_such_package:Thing"], ("no_such_package",)),
@@ -236,7 +237,6 @@ def _keys() -> Iterator[Case]:
         ("explore.temperatures_K", [1, 5000.0]), ("training.E0s", {"Cu": -2.0}), ("training.device", "cpu"),
         ("stop", {"labels": 5}), ("target.miss_rate", 0.01), ("selection.audit", 1.0),
         ("selection", {"rule": "two_key", "settings": {"gain": 0.1}}), ("fingerprint.cutoff", 4.0), ("charge", 0),
-        ("initial", {"kind": "frames", "file": "cu.xyz"}),
     ]  # fmt: skip
     for key, value in right:
         content = put(BASE, key, value)
