@@ -101,7 +101,7 @@ def _read_json(path: Path) -> Pool:
 
 
 def _entries(rows: list[dict[str, Any]]) -> Pool:
-    """pymatgen entries or Materials Project documents: numbers and words as columns, the structure as Atoms."""
+    """Entries of pymatgen or Materials Project documents: numbers and words as columns, the structure as Atoms."""
     structures = [structure_from_dict(row["structure"]) for row in rows]
     columns: dict[str, list[Any]] = {}
     for i, row in enumerate(rows):
@@ -203,8 +203,11 @@ def _write_hdf5(pool: Pool, path: Path) -> None:
 
 
 def harmless(value: Any) -> Any:
-    """The cell `value` as a spreadsheet shows it and does not run it: text that begins like a formula gets an
-    apostrophe before it, as OWASP advises. Numbers, as such or as text, stay what they are."""
+    """The cell `value` as a spreadsheet shows it and does not run it.
+
+    Text that begins like a formula gets an apostrophe before it, as OWASP advises. Numbers, as such or as text, stay
+    what they are.
+    """
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value
     try:

@@ -56,6 +56,7 @@ class Results:
 
     @property
     def seeds(self) -> list[int]:
+        """The seeds that are there, in order."""
         return sorted({m.seed for m in self.measurements})
 
     def curves(self, quantity: str) -> dict[str, FloatArray]:
@@ -132,7 +133,7 @@ def run(
     *,
     against: Pool | None = None,
     workers: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Results:
     """Run what is missing of the benchmark in `folder`, and read all of it.
 
@@ -229,7 +230,7 @@ class _Count:
     def __init__(self, done: int, total: int, on_progress: Callable[[int, int], None]) -> None:
         self.done, self.total, self._on_progress = done, total, on_progress
 
-    def __call__(self, measurement: Measurement) -> None:
+    def __call__(self, _: Measurement) -> None:
         self.done += 1
         self._on_progress(self.done, self.total)
 
@@ -281,7 +282,7 @@ def _identity(task: LearningTask, settings: Settings, rules: Mapping[str, Any]) 
     return digest.hexdigest()[:32]
 
 
-def _one_seed(job: _Job, seed: int, on_round: Callable[[Measurement], None] = lambda measurement: None) -> None:
+def _one_seed(job: _Job, seed: int, on_round: Callable[[Measurement], None] = lambda _: None) -> None:
     with one_thread():
         measurements, chosen = run_seed(job.task, job.rules, job.model, job.protocol, seed, on_round)
     rows = [asdict(m) for m in measurements]

@@ -259,6 +259,7 @@ def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Sp
 
 
 def run_folder(folder: Path, name: str, seed: int) -> Path:
+    """Where the run of one rule and seed is kept."""
     return folder / "runs" / f"{name}-{seed}"
 
 
@@ -268,11 +269,13 @@ def rounds(place: Path) -> list[Path]:
 
 
 def settings_to_json(settings: QBCSettings) -> dict[str, Any]:
+    """What settings.json holds."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
     return {"version": VERSION, **content, "data": str(Path(settings.data).resolve())}
 
 
 def settings_from_json(content: Mapping[str, Any]) -> QBCSettings:
+    """The settings that `settings_to_json` was given."""
     fields = {key: value for key, value in content.items() if key != "version"}
     return QBCSettings(**{**fields, "data": Path(fields["data"]), "training": MACESettings(**fields["training"])})
 

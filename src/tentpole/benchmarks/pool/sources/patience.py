@@ -67,8 +67,10 @@ def session(patience: Patience, secret: Mapping[str, str] | None = None) -> Any:
 
 
 def insist(call: Callable[[], Any], service: str, patience: Patience, secret: str = "") -> Any:
-    """`call()`, again after a pause when its answer is broken: up to `patience.tries` times for content that
-    cannot be used (truncated JSON), twice for a connection, which the session has retried by then.
+    """`call()`, again after a pause when its answer is broken.
+
+    Up to `patience.tries` times for content that cannot be used (truncated JSON), twice for a connection, which the
+    session has retried by then.
 
     Raises ServiceError with the last failure in the end, InputError as it comes. The text of a failure never
     holds `secret`, and the exception it came from is not chained.
