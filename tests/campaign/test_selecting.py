@@ -5,7 +5,9 @@ import pytest
 from ase.build import bulk
 
 from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.preflight import _rule
 from tentpole.campaign.selecting import choose, draw_audit, table
+from tentpole.config.loading import load
 from tentpole.entropy import Covariance
 from tentpole.records import Candidate, Condition, Scores, Snapshot
 from tentpole.selection import Candidates, Labelled, TwoKey
@@ -64,3 +66,13 @@ def test_the_rule_knows_the_audit_frames_of_its_batch(audits_known: bool, config
     assert facts.choice == "8 candidates → 2 picked + 2 audit of 4 wanted"
     again = BatchFacts.from_json(BatchFacts(bias_strength_eV={"w00": None}, funnel=facts.funnel, audits=2).to_json())
     assert (again.funnel, again.audits) == (facts.funnel, 2)
+
+
+def test_check_doubts_an_absolute_floor_of_the_gain(campaign_file) -> None:
+    floor = {"rule": "two_key", "settings": {"gain": 0.01}}
+    (line,) = _rule(load(campaign_file(selection=floor)))
+    assert line.good
+    assert line.doubtful
+    assert "absolute floor" in line.found
+    assert not list(_rule(load(campaign_file(selection={"rule": "two_key"}))))
+    assert not list(_rule(load(campaign_file())))
