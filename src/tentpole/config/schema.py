@@ -461,7 +461,7 @@ class SelectionSection(Section):
     batch : labels per round, at most, audit frames included.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee.
     sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
-    settings : of the rule, as in settings.gain = 0.003.
+    settings : of the rule, as in settings.shortlist = 5.
     """
 
     rule: str = "two_key"
