@@ -495,6 +495,8 @@ class LabelLimits:
     label_time_limit_s : seconds of one attempt.
     label_memory_limit_GB : memory of one attempt; no limit by default.
     attempts : how often a label is tried before its structure goes to quarantine.
+    crashes_in_a_row : so many equal crashes, of three structures or more and with no label before, are the machine's
+        fault: the campaign stops and nothing goes to quarantine for them. 0: never.
     persistent : a Quantum ESPRESSO or FHI-aims per worker stays and serves label after label over ASE's socket; measure
         first whether it pays (scripts/bench_persistent.py).
     """
@@ -502,6 +504,7 @@ class LabelLimits:
     label_time_limit_s: Positive = 3600.0
     label_memory_limit_GB: Annotated[float, Field(ge=0.05, le=1e5)] | None = None
     attempts: Annotated[int, Field(ge=1, le=100)] = 2
+    crashes_in_a_row: Annotated[int, Field(ge=0, le=1000)] = 6
     persistent: bool = False
 
 
