@@ -35,7 +35,7 @@ from tentpole.campaign.selecting import (
     draw_audit,
     filled,
     requests_of,
-    with_audits,
+    with_frames,
 )
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
@@ -114,7 +114,8 @@ def _choose(
     rng, sigma = _generator(context, number), section.sigma
     rule, first_key = _rule(context, number - 1)
     if section.evidence == "labels":
-        chosen, facts = choose(candidates, rule, before, wanted, section.audit, rng, sigma=sigma)
+        aware = context.config.random_numbers > 1  # older campaigns choose as they began
+        chosen, facts = choose(candidates, rule, before, wanted, section.audit, rng, sigma=sigma, audits_known=aware)
     else:
         order = _order(context, candidates, wanted, rng)
         chosen, facts = choose_with_audits(candidates, rule, before, wanted, section.audits, order, rng, sigma=sigma)
@@ -139,7 +140,7 @@ def _choose_from_queue(
         first = order[: min(section.audits, wanted)]
         drawn = {c.snapshot.id for c in first}
         rest = [c for c in candidates if c.snapshot.id not in drawn]
-        before, now = with_audits(before, first), with_audits(now, first)
+        before, now = with_frames(before, first), with_frames(now, first)
     room = QUEUE * section.batch - len(first)
     queued = [c for c, _, _ in by_rule(rest, rule, before, room, rng, sigma=sigma)]
     assert now.covariance is not None
@@ -195,6 +196,6 @@ def _labelled(context: Context, rows: Sequence[FloatArray], last: int) -> Labell
 def _tell(context: Context, number: int, facts: BatchFacts, asked: int) -> None:
     dropped = f", {len(facts.dropped)} dropped from the queue" if facts.dropped else ""
     context.progress.note(
-        f"round {number}: {facts.candidates} candidates, {asked} worth a label{dropped}, "
+        f"round {number}: {facts.choice}, {asked} labels asked for{dropped}, "
         f"{facts.unhealthy} mishaps" + (f"; {facts.first_key}" if facts.first_key else "")
     )

@@ -16,6 +16,7 @@ import numpy as np
 from tentpole.committee.calibration import Calibration
 from tentpole.committee.prediction_limit import PredictionLimit
 from tentpole.records import FloatArray
+from tentpole.selection import Funnel
 
 VERSION = 1
 
@@ -77,6 +78,8 @@ class BatchFacts:
     intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
     first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
     final_look : 1, 2, ... where the batch is audit frames alone, that number of final look; else 0.
+    funnel : how many candidates passed each key of the rule; audits, wanted : frames drawn at random before the rule
+    looked, and the size of the batch that was wanted. None and 0 in folders from before they were kept.
     """
 
     candidates: int = 0
@@ -95,6 +98,16 @@ class BatchFacts:
     queued: int | None = None
     dropped: tuple[DroppedFrame, ...] = ()
     final_look: int = 0
+    funnel: Funnel | None = None
+    audits: int = 0
+    wanted: int = 0
+
+    @property
+    def choice(self) -> str:
+        """What became of the candidates, in words."""
+        if self.funnel is None:
+            return f"{self.candidates} candidates, {self.chosen} picked"
+        return f"{self.funnel} + {self.audits} audit of {self.wanted} wanted"
 
     def to_json(self) -> dict[str, Any]:
         """As batch.json keeps them: nothing for a batch without exploration."""
@@ -111,6 +124,8 @@ class BatchFacts:
             content |= {"queued": self.queued, "dropped": [frame.to_json() for frame in self.dropped]}
         if self.final_look:
             content["final_look"] = self.final_look
+        if self.funnel is not None:
+            content |= {"funnel": asdict(self.funnel), "audits": self.audits, "wanted": self.wanted}
         return content
 
     @staticmethod
@@ -133,6 +148,9 @@ class BatchFacts:
             queued=content.get("queued"),
             dropped=tuple(DroppedFrame.from_json(frame) for frame in content.get("dropped", ())),
             final_look=content.get("final_look", 0),
+            funnel=Funnel(**content["funnel"]) if "funnel" in content else None,
+            audits=content.get("audits", 0),
+            wanted=content.get("wanted", 0),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from tentpole.campaign.batches import Method, Request
 from tentpole.campaign.facts import BatchFacts, DroppedFrame, Spread
 from tentpole.exploration import Exploration
 from tentpole.records import Candidate
-from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule, funnel_of
 
 if TYPE_CHECKING:
     from tentpole.entropy import Fingerprint
@@ -56,16 +57,32 @@ def choose(
     rng: np.random.Generator,
     *,
     sigma: str = "mean",
+    audits_known: bool = True,
 ) -> tuple[list[Chosen], BatchFacts]:
     """At most k candidates with their picks; the last of each triple tells audit frames.
 
     A share `audit` of the k (at least one where the share is not zero) is drawn at random before the rule
-    looks, whatever its scores: those frames judge the committee without bias.
+    looks, whatever its scores: those frames judge the committee without bias. `audits_known`: the rule counts
+    them among what is labelled, so that it does not ask for their like.
     """
     first, rest = draw_audit(candidates, k, audit, rng)
-    chosen = [audited(c) for c in first]
-    chosen += by_rule(rest, rule, labelled, k - len(first), rng, sigma=sigma)
-    return chosen, describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    if audits_known:
+        labelled = with_frames(labelled, first)
+    picked = by_rule(rest, rule, labelled, k - len(first), rng, sigma=sigma)
+    chosen = [*(audited(c) for c in first), *picked]
+    facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    if rest:
+        funnel = funnel_of(rule, table(rest, sigma), labelled, k - len(first), len(picked))
+        facts = replace(facts, funnel=funnel, audits=len(first), wanted=k)
+    return chosen, facts
+
+
+def with_frames(labelled: Labelled, frames: Sequence[Candidate]) -> Labelled:
+    """What is labelled, and frames that will be whatever the rule says."""
+    if not frames:
+        return labelled
+    shown = table(frames)
+    return labelled.joined(shown.features, shown.rows, shown.conditions)
 
 
 def audit_order(candidates: Sequence[Candidate], walkers: set[str], count: int, rng: np.random.Generator) -> list[int]:
@@ -97,10 +114,14 @@ def choose_with_audits(
     """
     first = list(order[: min(audits, k)])
     rest = [c for i, c in enumerate(candidates) if i not in set(first)]
-    known = with_audits(labelled, [candidates[i] for i in first])
+    known = with_frames(labelled, [candidates[i] for i in first])
     picked = by_rule(rest, rule, known, k - len(first), rng, sigma=sigma)
     chosen = filled([candidates[i] for i in order], len(first), picked, k)
-    return chosen, describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    if rest:
+        funnel = funnel_of(rule, table(rest, sigma), known, k - len(first), len(picked))
+        facts = replace(facts, funnel=funnel, audits=sum(audit for _, _, audit in chosen), wanted=k)
+    return chosen, facts
 
 
 def filled(order: Sequence[Candidate], first: int, picked: Sequence[Chosen], k: int) -> list[Chosen]:
@@ -109,15 +130,6 @@ def filled(order: Sequence[Candidate], first: int, picked: Sequence[Chosen], k: 
     audits = [audited(c) for c in order[: first + room]]
     there = {c.snapshot.id for c, _, _ in audits}
     return audits + [one for one in picked if one[0].snapshot.id not in there]
-
-
-def with_audits(labelled: Labelled, frames: Sequence[Candidate]) -> Labelled:
-    """The dataset as the rule sees it when these frames are labelled beside its picks."""
-    if not frames:
-        return labelled
-    shown = table(frames)
-    conditions = shown.conditions if labelled.conditions else ()
-    return labelled.joined(shown.features, [c.fingerprints for c in frames], conditions)
 
 
 def draw_audit(
