@@ -35,7 +35,7 @@ def campaign(true_rmse: list[float], criteria: Criteria = CRITERIA) -> tuple[str
     history = [FIRST]
     for k, rmse in enumerate(true_rmse):
         if final_look_wanted(history, criteria):
-            look = final(rmse, 1 + sum(r.final_look > 0 for r in history), final_look_size(criteria))
+            look = final(rmse, 1 + sum(r.final_look > 0 for r in history), final_look_size(history, criteria))
             history.append(replace(look, passed=passes(look, history, criteria)))
         else:
             history.append(explored(rmse, seed=k))
@@ -117,7 +117,8 @@ def test_every_condition_must_hold_and_one_without_frames_does_not() -> None:
     names = ("x, 300 K",) * 12 + ("x, 600 K",) * 8
     mixed = replace(look, audits=Audits(Look(squares, names), np.zeros(20), np.full(20, np.nan)))
     assert not passes(mixed, history, two)
-    assert final_look_size(replace(CRITERIA, conditions=tuple("abc"))) == 24
+    assert final_look_size(history, replace(CRITERIA, conditions=tuple("abc"))) == 24
+    assert final_look_size(history * 10, replace(CRITERIA, frames=50)) == 50
 
 
 def test_a_silent_rule_above_the_target_is_not_exhausted_coverage() -> None:
@@ -136,7 +137,7 @@ def test_a_silent_rule_above_the_target_is_not_exhausted_coverage() -> None:
 
 
 def test_a_stall_needs_no_validation_set() -> None:
-    stuck = [explored(0.2, seed=k) for k in range(10)]
+    stuck = [explored(0.2, seed=k % 5) for k in range(10)]
     verdict = judge([FIRST, *stuck], 0.0, CRITERIA)
     assert verdict is not None
     assert verdict.kind == "STALLED"

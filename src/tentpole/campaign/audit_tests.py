@@ -19,10 +19,14 @@ import numpy as np
 from tentpole.campaign.confidence import ALPHA, Bound, Look, expected_factor, joined, rmse_bound, spend, window
 from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round, at_least, at_most
 from tentpole.campaign.projection import Projection, project_labels
+from tentpole.config.schema import AUDITS_PER_CONDITION
 from tentpole.records import FloatArray
 
 GATE, GATE_CONDITION = 1.15, 1.3
 """Above the target by these factors an expected bound still opens the final look."""
+
+LOOK = 0.2
+"""Share of the labels so far that a final look takes where that is more than [target] final_audits."""
 
 USUAL_SPREAD = 0.7
 """Spread of ln x that is reckoned with before there are audit frames to tell it."""
@@ -59,11 +63,15 @@ def converged(history: Sequence[Round], criteria: Criteria) -> bool:
     return bool(history) and history[-1].passed and passes(history[-1], history[:-1], criteria)
 
 
-def final_look_size(criteria: Criteria) -> int:
-    """Audit frames of a final look."""
-    from tentpole.config.schema import AUDITS_PER_CONDITION
+def final_look_size(history: Sequence[Round], criteria: Criteria) -> int:
+    """Audit frames of a final look after these rounds.
 
-    return max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions))
+    The more labels there are, the more it costs to lower the error until a bound on few frames is passed: a share
+    `LOOK` of them, where that is more than is asked for at least, and no more than unbiased MD visits in a round.
+    """
+    least = max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions))
+    share = math.ceil(LOOK * sum(r.labels for r in history))
+    return max(least, min(share, criteria.frames))
 
 
 def final_look_wanted(history: Sequence[Round], criteria: Criteria) -> bool:
@@ -71,7 +79,7 @@ def final_look_wanted(history: Sequence[Round], criteria: Criteria) -> bool:
     recent = _lately(history, criteria)
     if len(recent) < criteria.rounds or any(r.plain_unhealthy for r in recent):
         return False
-    size = final_look_size(criteria)
+    size = final_look_size(history, criteria)
     if criteria.max_labels is not None and sum(r.labels for r in history) + size > criteria.max_labels:
         return False
     bound = _bound(recent, criteria, 0.5)
@@ -96,7 +104,7 @@ def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None
         total += r.labels
     if len(labels) < 3:
         return None
-    size = final_look_size(criteria)
+    size = final_look_size(history, criteria)
     spread = _bound(_lately(history, criteria), criteria, 0.5).spread
     return project_labels(labels, errors, criteria.force_error_eV_per_A / _factor(spread, size, history, criteria))
 
@@ -104,7 +112,7 @@ def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None
 def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
     """Whether the audit frames of the last rounds show no lower error than those of as many before, above the target.
 
-    Neither the RMSE nor that of a typical frame (geometric mean) fell by 2 %.
+    Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %.
     """
     span = criteria.stalled_rounds
     explored = history[1:]
@@ -116,7 +124,7 @@ def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
         return False
     rms = math.sqrt(float(since.mean() / before.mean()))
     typical = math.exp(0.5 * float(np.log(since).mean() - np.log(before).mean()))
-    return min(rms, typical) > 0.98 and math.sqrt(float(since.mean())) > criteria.force_error_eV_per_A
+    return min(rms, typical) > 0.99 and math.sqrt(float(since.mean())) > criteria.force_error_eV_per_A
 
 
 def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
@@ -133,7 +141,9 @@ def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
 
 def _fewest(criteria: Criteria) -> int:
     """Labelled audit frames that a final look must have: those asked for, less the share that may fail."""
-    return math.ceil(final_look_size(criteria) * (1 - criteria.failed))
+    return math.ceil(
+        max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions)) * (1 - criteria.failed)
+    )
 
 
 def _span(explored: Sequence[Round], criteria: Criteria) -> int:

@@ -79,7 +79,8 @@ class Round:
 class Criteria:
     """Settings of the verdict; see the campaign file's [target] and [stop].
 
-    evidence : "audits" or "labels". conditions : all that are explored. batch : labels a round, at most.
+    evidence : "audits" or "labels". conditions : all that are explored. batch : labels a round, at most. frames : those
+    from which a round's audit frames are drawn.
     """
 
     force_error_eV_per_A: float
@@ -98,6 +99,7 @@ class Criteria:
     failed: float = 0.1
     conditions: tuple[str, ...] = ()
     batch: int = 1
+    frames: int = 0
 
 
 def at_most(test: str, value: float, bound: float, note: str = "") -> Evidence:

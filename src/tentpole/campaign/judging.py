@@ -15,6 +15,7 @@ from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.verdict import Audits, Criteria, Evidence, Round, Verdict, evidence, judge, time_limit
+from tentpole.config.checks import audited_frames
 from tentpole.config.schema import CampaignConfig
 from tentpole.records import Condition
 
@@ -44,6 +45,7 @@ def criteria(config: CampaignConfig) -> Criteria:
             for pressure in config.explore.pressures
         ),
         batch=config.selection.batch,
+        frames=audited_frames(config),
     )
 
 
@@ -79,7 +81,7 @@ def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | N
     limits, rounds = criteria(config), history(state)
     if limits.evidence != "audits" or not audit_tests.final_look_wanted(rounds, limits):
         return None
-    return 1 + sum(r.final_look > 0 for r in rounds), audit_tests.final_look_size(limits)
+    return 1 + sum(r.final_look > 0 for r in rounds), audit_tests.final_look_size(rounds, limits)
 
 
 def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:

@@ -60,10 +60,20 @@ def unreachable(config: CampaignConfig) -> list[str]:
 
 
 def final_audits(config: CampaignConfig) -> int:
-    """Audit frames of a final look."""
+    """Audit frames of a final look, at least."""
+    return max(config.target.final_audits, AUDITS_PER_CONDITION * _conditions(config))
+
+
+def audited_frames(config: CampaignConfig) -> int:
+    """Frames a round from which audit frames are drawn: of unbiased walkers, where there are any."""
     explore = config.explore
-    conditions = len(config.structures) * len(explore.temperatures_K) * len(explore.pressures)
-    return max(config.target.final_audits, AUDITS_PER_CONDITION * conditions)
+    walkers = _conditions(config) * (1 if 0.0 in explore.bias.ratios else len(explore.bias.ratios))
+    return walkers * (explore.steps // explore.snapshot_every)
+
+
+def _conditions(config: CampaignConfig) -> int:
+    explore = config.explore
+    return len(config.structures) * len(explore.temperatures_K) * len(explore.pressures)
 
 
 def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
@@ -83,9 +93,7 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
                 f"stop.labels = {stop.labels} leaves {room} labels after the initial ones, and {needed} audit frames "
                 f"are needed at least, {frames} of them in the final look: raise stop.labels"
             )
-    conditions = len(config.structures) * len(explore.temperatures_K) * len(explore.pressures)
-    walkers = conditions * (1 if 0.0 in explore.bias.ratios else len(explore.bias.ratios))
-    found = walkers * (explore.steps // explore.snapshot_every)
+    found = audited_frames(config)
     if found < frames:
         yield (
             f"a final look takes {frames} frames of {'unbiased ' if 0.0 in explore.bias.ratios else ''}MD, and a round "
