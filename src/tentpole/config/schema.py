@@ -14,7 +14,7 @@ from tentpole.errors import InputError
 from tentpole.execution.queues import KINDS, Queue
 from tentpole.exploration.health import HealthLimits
 from tentpole.exploration.walker import Langevin
-from tentpole.training.mace import MACESettings
+from tentpole.training.settings import MACESettings
 
 FORMAT_VERSION = 1
 

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from tentpole.benchmarks.qbc.study import QBCSettings
 from tentpole.config.sections import explain_errors, section
 from tentpole.errors import InputError
-from tentpole.training.mace import MACESettings
+from tentpole.training.settings import MACESettings
 
 Training = section(MACESettings)
 Study = section(QBCSettings, training=(Training, Field(default_factory=Training)))
