@@ -21,6 +21,7 @@ from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
 from tentpole.storage.labelled import STRESS_KEYS, read_labelled
 from tentpole.storage.structures import read_structures
+from tentpole.training.settings import as_trained_before
 
 LARGEST_FILE = 1_000_000
 """Bytes of a campaign file beyond which it cannot be one."""
@@ -116,11 +117,14 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     explore, selection = config.explore, config.selection
     if "keep_last_sound" not in explore.model_fields_set:
         explore = explore.model_copy(update={"keep_last_sound": False})
+    training = as_trained_before(config.training)
     then: dict[str, Any] = {"settings": before_gain_ranked(selection.rule, selection.settings)}
     if "sigma" not in selection.model_fields_set:
         then["sigma"] = "mean"
     selection = selection.model_copy(update=then)
-    return config.model_copy(update={"random_numbers": 1, "explore": explore, "selection": selection})
+    return config.model_copy(
+        update={"random_numbers": 1, "explore": explore, "selection": selection, "training": training}
+    )
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
