@@ -17,7 +17,9 @@ from tentpole.training.frames import isolated_energies
 from tentpole.training.mace import arguments, bootstrap, schedule
 from tentpole.training.reports import read_curve
 
-SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S, loop="mace", lr=0.04)
+SMALL = MACESettings(
+    channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S, loop="mace", lr=0.04
+)
 
 
 def weights(stem):

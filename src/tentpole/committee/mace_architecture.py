@@ -117,7 +117,6 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
         raise unknown("model class", model, MODELS)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
-    import torch
 
     missing = {_E0S, *_SCALES} - set(weights)
     if missing:

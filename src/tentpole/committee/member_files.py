@@ -67,8 +67,8 @@ def write_member(
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     if bad := _not_finite(weights):
         raise InputError(
-            f"{stem}: not written, its weights are not finite ({bad}). Lower the learning rate, or look for labels with "
-            "absurd energies or forces."
+            f"{stem}: not written, its weights are not finite ({bad}). Lower the learning rate, or look for labels "
+            "with absurd energies or forces."
         )
     blob = save(weights)
     energies = np.atleast_2d(model.atomic_energies_fn.atomic_energies.double().cpu().numpy())

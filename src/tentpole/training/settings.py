@@ -43,7 +43,8 @@ class MACESettings:
     a training that goes on from the last round's weights where updates is "auto". epochs : instead of updates.
     max_updates : the most that "auto" and a finishing training may take.
     batch_size : configurations per step. lr, lr_warm : learning rate at the start from random weights and from the
-    last round's, which the higher one would undo (None: the size's own, falling with the root of the channels; a quarter of it). lr_end : the rate it falls to, update by update (None: a fortieth of lr). ema_decay : of the
+    last round's, which the higher one would undo (None: the size's own, falling with the root of the channels; a
+    quarter of it). lr_end : the rate it falls to, update by update (None: a fortieth of lr). ema_decay : of the
     running mean of the weights that is kept.
     energy_weight, forces_weight, stress_weight : of MACE's loss, for eV/atom, eV/Å and eV/Å³; stress counts where
     REF_stress is given.
