@@ -264,7 +264,7 @@ def test_walkers_snapshots_and_shards_keep_the_moments_of_their_start(tmp_path: 
     state, keywords = exploration(20)
     moments = [1.0, -1.0] * (len(keywords["start"]) // 2)
     keywords["start"].set_initial_magnetic_moments(moments)
-    result = explore(begin(1, "w00", Condition("Cu", 900.0), keywords["start"], [1]), EMT(), **keywords)
+    result = explore(begin(1, "w00", Condition("Cu", 900.0), keywords["start"], SEED), EMT(), **keywords)
     shards.write_exploration(tmp_path / "x.h5", result)
     read = shards.read_exploration(tmp_path / "x.h5")
     found = [read.walker.atoms, *(atoms for _, atoms, _ in read.walker.ring), *(s.atoms for s in read.snapshots)]
