@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import errno
+import os
 import pkgutil
-from collections.abc import Iterable
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -35,6 +42,107 @@ class LabelError(TentpoleError):
 
     def __reduce__(self) -> tuple[type[LabelError], tuple[str, str]]:
         return type(self), (self.reason, str(self))  # two arguments: survives the way back from a worker
+
+
+_WRONG = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""What code that reads a file raises for content that it does not expect."""
+_ROOM = "Make room there; then the same command goes on: what was written so far is whole."
+_PERMISSIONS = "Mend the permissions, or name another place."
+_OTHER_PLACE = "A file or a folder of another kind is in the way: name another place, or move it away."
+_DISK = "The disk, or the network it hangs on, fails: mend that; then the same command goes on."
+_ADVICE = {
+    errno.ENOENT: "Is the name right?",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EROFS: "Nothing can be written there: name another place.",
+    errno.EACCES: _PERMISSIONS,
+    errno.EPERM: _PERMISSIONS,
+    errno.EEXIST: _OTHER_PLACE,
+    errno.ENOTDIR: _OTHER_PLACE,
+    errno.EISDIR: "It is a folder, where a file is wanted: name a file.",
+    errno.ENOTEMPTY: "Something else writes there: stop that, or name another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "Its symbolic links lead in a circle, or may not be followed: name the file itself.",
+    errno.EIO: _DISK,
+    errno.ESTALE: _DISK,
+    errno.ETIMEDOUT: _DISK,
+    errno.EMFILE: "Raise the limit: ulimit -n 4096.",
+    errno.ENFILE: "This machine has too many files open: close other programs.",
+    errno.ENOMEM: "This machine has no more memory: fewer workers, or another machine.",
+    errno.EINVAL: "The name, or what is done there, is not legal on that file system: name another place.",
+}
+
+
+def of_system(error: OSError) -> str:
+    """What the operating system refused, in words: the file, the reason, what to do; "" where it names neither."""
+    if error.errno is None:
+        return ""
+    names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None) or "a file"
+    return f"{names}: {error.strerror or os.strerror(error.errno)}. {_ADVICE.get(error.errno, '')}".rstrip()
+
+
+@contextmanager
+def reading(path: Path, kind: str = "", *, error: type[TentpoleError] = InputError, mend: str = "") -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read into one error that names it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it should be, as in "JSON" or "CSV".
+    error
+        InputError for a user's file, StateError for one that Tentpole has written.
+    mend
+        What to do, the error's last sentence. What the operating system refuses has advice of its own.
+
+    Raises
+    ------
+    InputError or StateError
+        With the file, the key or place in it where that is known, and what to do.
+
+    Examples
+    --------
+    >>> with reading(Path("x.json"), "JSON", mend="Write it anew."):
+    ...     {}["cell"]
+    Traceback (most recent call last):
+    ...
+    tentpole.errors.InputError: x.json: cannot be read as JSON: it lacks the key "cell". Write it anew.
+    """
+    try:
+        yield
+    except error:
+        raise
+    except InputError as caught:  # of a part that does not know the file
+        words = str(caught)
+        raise error(words if str(path) in words else f"{path}: {words.rstrip('.')}. {mend}".rstrip()) from None
+    except TentpoleError:
+        raise
+    except (*_WRONG, OSError, EOFError, RecursionError, MemoryError, zlib.error, csv.Error, struct.error) as caught:
+        if isinstance(caught, OSError) and caught.errno is not None:
+            caught.filename = caught.filename or str(path)
+            if caught.errno == errno.ENOENT and mend:
+                raise error(f"{caught.filename}: is missing. {mend}") from None
+            raise error(of_system(caught)) from None
+        as_kind = f" as {kind}" if kind else ""
+        raise error(f"{path}: cannot be read{as_kind}: {_what_is_wrong(caught)}. {mend}".rstrip()) from None
+
+
+def _what_is_wrong(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return f'it lacks the key "{error.args[0] if error.args else ""}"'
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte {error.object[error.start]:#04x} at place {error.start})"
+    if isinstance(error, RecursionError):
+        return "its lists or tables lie too deep in one another"
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    if isinstance(error, (zlib.error, EOFError)):
+        return f"its compressed data are damaged or cut off ({error})"
+    return (
+        f"{error}" if type(error) is ValueError or isinstance(error, csv.Error) else f"{type(error).__name__}: {error}"
+    )
 
 
 def nearest(given: str, legal: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ Units: eV, Å, eV/Å, eV/Å³ as in ASE; names carry a unit where it is not ASE'
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+
+from tentpole.errors import InputError
 
 FloatArray = NDArray[np.float64]
 
@@ -218,3 +221,53 @@ class Label:
     def name(self) -> str:
         """The label's name, and its file's: structure hash, then reference hash."""
         return f"{self.structure}-{self.reference}"
+
+    def check(self) -> None:
+        """See that this is the label of the structure that it names.
+
+        Raises
+        ------
+        InputError
+            Where atoms are not those of `structure`, or a number is missing, not finite or of another shape.
+        """
+        _numbers(self.name, "energy", self.energy, ())
+        _numbers(self.name, "forces", self.forces, (len(self.atoms), 3))
+        if self.stress is not None:
+            _numbers(self.name, "stress", self.stress, (6,))
+        found = structure_hash(self.atoms, self.charge, self.multiplicity)
+        if found != self.structure:
+            raise InputError(
+                f"{self.name}: its atoms, charge, spin or moments are not those that were asked for, but of structure "
+                f"{found}: label request.atoms as they are"
+            )
+
+    def check_details(self) -> None:
+        """See that `details` can be kept.
+
+        Raises
+        ------
+        InputError
+            Where they are not plain JSON with finite numbers, or their times are none.
+        """
+        if not isinstance(self.details, dict):
+            raise InputError(f"{self.name}: details must be a table, not {type(self.details).__name__}")
+        try:
+            json.dumps(self.details, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"{self.name}: details must be plain JSON with finite numbers: {error}") from None
+        for key in ("seconds", "core_s"):
+            value = self.details.get(key, 0.0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise InputError(f"{self.name}: details {key} = {value!r}: legal is a time in seconds, 0 or more")
+
+
+def _numbers(name: str, what: str, value: object, shape: tuple[int, ...]) -> None:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {what} must be numbers, not {value!r}") from None
+    if array.shape != shape:
+        legal = f"shape {shape}" if shape else "a single number"
+        raise InputError(f"{name}: {what} has shape {array.shape}, legal is {legal}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name}: {what} is not finite: answer with request.failed(reason) instead")

@@ -14,6 +14,7 @@ from ase.io import write
 from tentpole import Campaign
 from tentpole.campaign.opening import open_campaign
 from tentpole.campaign.plan import plan_lines
+from tentpole.campaign.preflight import own_line
 from tentpole.campaign.seeding import initial_requests
 from tentpole.campaign.usage import Usage
 from tentpole.config.loading import given_frames, load, starting_structures
@@ -45,13 +46,14 @@ def test_ones_own_labels_are_used_and_none_is_computed(campaign_file: Make, tmp_
     config = load(path)
     said = plan_lines(config, starting_structures(config, path), given_frames(config, path), 1.0, 1)
     assert "5 of 5 frames carry energies and forces: used" in " ".join(line.found for line in said)
-    with Campaign(path, tmp_path / "run"):
-        (tmp_path / "mine.xyz").unlink()  # the folder goes on without the file
+    Campaign(path, tmp_path / "run").close()
+    (tmp_path / "mine.xyz").unlink()  # the folder goes on without the file
     opened = open_campaign(tmp_path / "run", None, None)
     requests = initial_requests(opened.context)
-    opened.lock.release()
     assert len(requests) == 5
     assert all(opened.context.paths.label(request.name).exists() for request in requests)
+    opened.meter.close()
+    opened.lock.release()
     kept = {label.energy: label for label in map(read_label, label_files(tmp_path / "run"))}
     for atoms in frames:
         label = kept[min(kept, key=lambda e: abs(e - atoms.get_potential_energy()))]
@@ -87,6 +89,17 @@ def test_labels_that_cannot_be_the_campaigns_are_refused(
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+def test_check_labels_the_first_frame_to_see_whose_labels_they_are() -> None:
+    own = labelled(1)[0]
+    energy = own.get_potential_energy()
+    own.info["REF_energy"] = energy
+    same, version, other = (own_line(own, energy + off) for off in (1e-5, 0.02, 3.0))
+    assert (same.good, same.doubtful) == (True, False)
+    assert (version.good, version.doubtful) == (True, True)
+    assert not other.good
+    assert "another method" in other.found
+
+
 def test_labels_of_another_campaign_are_not_computed_again(campaign_file: Make, tmp_path: Path) -> None:
     path = campaign_file(stop={"rounds": 0})
     with Campaign(path, tmp_path / "old") as old:
@@ -109,7 +122,7 @@ def test_labels_of_another_campaign_are_not_computed_again(campaign_file: Make, 
         pass  # what lies there is booked now
     events = read(tmp_path / "new" / "journal.jsonl")
     assert [event["number"] for event in events if event["event"] == "labels carried"] == [4, 4]
-    assert Usage(events).core_seconds.get("labelling", 0.0) < 1
+    assert Usage(events).core_seconds["labelling"] < 1
 
 
 def test_labels_of_another_reference_stay_where_they_are(tmp_path: Path) -> None:
@@ -118,6 +131,7 @@ def test_labels_of_another_reference_stay_where_they_are(tmp_path: Path) -> None
     atoms = bulk("Cu")
     for reference in ("aa", "bb"):
         write_label(tmp_path, Label(structure_hash(atoms), reference, atoms, 0.0, np.zeros((1, 3))))
+    (tmp_path / "new").mkdir()
     assert carry_labels(tmp_path, tmp_path / "new", "aa") == (1, 1)
     with pytest.raises(InputError, match="are of reference aa, bb, this campaign's is cc"):
         carry_labels(tmp_path, tmp_path / "new", "cc")

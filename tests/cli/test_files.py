@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
@@ -121,6 +121,13 @@ def test_a_file_to_write_is_plain_is_not_read_from_and_never_an_earlier_commands
     assert not out.exists()
 
 
+def test_physics_that_the_reference_needs_is_asked_for_by_its_option(tmp_path: Path) -> None:
+    write(tmp_path / "water.xyz", molecule("H2O"))
+    with pytest.raises(InputError, match="say --charge, 0 for a neutral structure"):
+        label_file(tmp_path / "water.xyz", "xtb", tmp_path / "out.xyz", folder=tmp_path / "kept", workers=1)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_a_rules_settings_are_typed(tmp_path: Path) -> None:
     raw = rattled(tmp_path / "raw.xyz", 2, 2)
     with pytest.raises(InputError, match=r'--set.gain: a number is wanted; given: "foo"'):
@@ -134,7 +141,7 @@ def test_one_member_has_nobody_to_disagree_with(labelled: Path, models: Path, tm
 
 def test_training_goes_on_and_refuses_another_order_in_its_folder(labelled: Path, models: Path) -> None:
     assert all(report.skipped for report in train_files(labelled, models, members=2, settings=TINY))
-    with pytest.raises(InputError, match="another settings"):
+    with pytest.raises(InputError, match="these differ: settings"):
         train_files(labelled, models, members=2, settings=TINY | {"updates": 11})
     with pytest.raises(InputError, match="holds 2 members, 3 are"):
         train_files(labelled, models.parent / "more", members=3, settings=TINY, warm_start=models)

@@ -16,7 +16,17 @@ from ase.calculators.emt import EMT
 from ase.md.verlet import VelocityVerlet
 
 from support.structures import zundel
-from tentpole.committee import AseVoter, Committee, CommitteeCalculator, aligned, foundation, read_member, write_member
+from tentpole.committee import (
+    AseVoter,
+    Committee,
+    CommitteeCalculator,
+    aligned,
+    foundation,
+    import_model,
+    read_member,
+    write_member,
+)
+from tentpole.committee.foundation_models import check_name
 from tentpole.errors import InputError
 
 
@@ -87,7 +97,7 @@ def test_by_import_path():
         ("chgnett", 'unknown foundation model "chgnett"; did you mean "chgnet"'),
         ("no.such.module:Thing", "cannot be imported"),
         ("ase.calculators.emt:EMTT", "cannot be imported"),
-        ("mace-mp:/no/such/file.model", "cannot be had here"),
+        ("mace-mp:/no/such/file.model", "no file /no/such/file.model"),
     ],
 )
 def test_what_is_missing_is_said_with_what_to_do(name, message):
@@ -138,12 +148,19 @@ def test_a_compiled_nequip_model_votes_on_its_own_species_and_a_wrong_file_says_
     assert Committee([voter]).evaluate([copper]).energies[0, 0] == pytest.approx(expected.get_potential_energy())
 
 
-def test_maces_own_loader_reads_a_model_file(tmp_path, members):
+@pytest.mark.parametrize("kind", ["mace-mp", "mace-off"])
+def test_a_model_file_drives_once_it_is_made_safe_and_is_not_read_before(tmp_path, members, kind):
     import torch
 
     model, _ = read_member(members / "member-1")
     torch.save(model, tmp_path / "some.model")
-    voter = foundation(f"mace-mp:{tmp_path / 'some.model'}", dtype="float64")
+    for ask in (check_name, foundation):
+        with pytest.raises(InputError, match=r"tentpole models import .*some\.model --trust"):
+            ask(f"{kind}:{tmp_path / 'some.model'}")
+        with pytest.raises(InputError, match="is an address"):
+            ask(f"{kind}:https://example.org/some.model")
+    import_model(tmp_path / "some.model", trust=True)
+    voter = foundation(f"{kind}:{tmp_path / 'some.json'}", dtype="float64")
     expected = Committee.load([members / "member-1"]).evaluate([zundel(2)])
     found = Committee([voter]).evaluate([zundel(2)])
     np.testing.assert_allclose(found.energies, expected.energies, rtol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tentpole.committee.calibration import atom_cases, calibrate, likeness, structure_cases
+from tentpole.committee.calibration import atom_cases, calibrate, member_diversity, structure_cases
 from tentpole.committee.committee import Prediction
 from tentpole.errors import InputError
 
@@ -107,13 +107,13 @@ def test_cases_come_from_structures_that_did_not_fail():
 
 
 def test_members_that_have_become_alike_are_reported():
-    healthy = likeness(*predicted(0.1, 0.05))
-    assert not healthy.alike
+    healthy = member_diversity(*predicted(0.1, 0.05))
+    assert not healthy.collapsed
     assert healthy.spread_ratio > 0.5
-    collapsed = likeness(*predicted(0.01, 0.1))
-    assert collapsed.alike
+    collapsed = member_diversity(*predicted(0.01, 0.1))
+    assert collapsed.collapsed
     assert "alike" in collapsed.words
     # the formula in the docstring: four members with error correlation 0.5 have ratio sqrt(0.5 * 3 / 2.5)
-    half = likeness(*predicted(0.1, 0.1, frames=4000))
+    half = member_diversity(*predicted(0.1, 0.1, frames=4000))
     assert half.spread_ratio == pytest.approx(np.sqrt(0.6), rel=0.02)
-    assert np.isnan(likeness(Prediction(np.zeros((2, 0)), [], None, []), []).spread_ratio)
+    assert np.isnan(member_diversity(Prediction(np.zeros((2, 0)), [], None, []), []).spread_ratio)

@@ -1,8 +1,10 @@
 """Member files: the same predictions as the pickle, nothing executed, damage noticed."""
 
+import hashlib
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +128,33 @@ def test_weights_are_checked_against_their_checksum(tmp_path, members):
         Committee.load([stem])
 
 
+def test_weights_that_are_no_safetensors_file_are_named(tmp_path, members):
+    model, _ = read_member(members / "member-0")
+    path = write_member(tmp_path / "m", model)
+    weights_file(path).write_bytes(b"not weights")
+    content = {k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"}
+    path.write_text(json.dumps(content | {"sha256": hashlib.sha256(b"not weights").hexdigest()}))
+    with pytest.raises(StateError, match=r"m\.safetensors: no safetensors file"):
+        Committee.load(path)
+
+
+@pytest.mark.parametrize("key", ["model", "hyperparameters", "dtype", "heads", "voting", "sha256"])
+def test_a_description_that_lacks_something_says_what(tmp_path, members, key):
+    content = json.loads((members / "member-0.json").read_text())
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps({k: v for k, v in content.items() if k not in (key, "checksum")}))
+    with pytest.raises(StateError, match=f"it lacks {key}"):
+        Committee.load(path)
+
+
+def test_a_copy_is_no_second_member(tmp_path, members):
+    for name in ("member-0", "member-1"):
+        for ending in (".json", ".safetensors"):
+            shutil.copy(members / f"member-0{ending}", tmp_path / f"{name}{ending}")
+    with pytest.raises(InputError, match=r"member-1\.safetensors holds the same weights as .*member-0"):
+        Committee.load([tmp_path / "member-0", tmp_path / "member-1"])
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -134,9 +163,21 @@ def test_weights_are_checked_against_their_checksum(tmp_path, members):
         ("readout_cls", "LinearDipoleReadoutBlock", "unknown readout_cls"),
         ("max_ell", 2, "do not fit"),
         ("surprise", 1, "unknown hyperparameter"),
+        ("correlation", 12, "correlation = 12: a whole number from 1 to 5"),
+        ("num_interactions", 1_000_000, "num_interactions"),
+        ("max_ell", True, "max_ell"),
+        ("hidden_irreps", "100000000x0e", "100000000 numbers per atom"),
+        ("hidden_irreps", "1e8x0e", "terms such as"),
+        ("MLP_irreps", "16x40e", "terms such as"),
+        ("r_max", float("inf"), "r_max = inf"),
+        ("r_max", 1e6, "r_max"),
+        ("avg_num_neighbors", 0.0, "avg_num_neighbors = 0.0"),
+        ("radial_MLP", [10**9], "radial_MLP"),
+        ("atomic_numbers", [8, 1], "they must rise"),
+        ("heads", [], "heads"),
     ],
 )
-def test_names_outside_the_tables_are_refused(tmp_path, members, key, value, message):
+def test_names_and_sizes_outside_the_tables_are_refused(tmp_path, members, key, value, message):
     model, _ = read_member(members / "member-0")
     path = write_member(tmp_path / "m", model)
     content = {k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"}

@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from tentpole.campaign.paths import CampaignPaths
 from tentpole.config.checks import unreachable
 from tentpole.config.loading import dump, load, starting_structures
 from tentpole.config.schema import CampaignConfig
-from tentpole.config.sections import read_as
+from tentpole.config.sections import branches, fields_of, kinds_of, read_as
 from tentpole.errors import InputError, StateError
 from tentpole.exploration import NPT
 from tentpole.exploration.walker import Langevin
@@ -132,6 +132,10 @@ def test_bad_values_are_explained(campaign_file: Make, changes: dict[str, Any], 
         ({"selection": {"rule": "diversity", "settings": {"starts": 1.5}}}, ["settings.starts", "whole number"]),
         ({"executor": {"kind": "slurm", "walltime": "a day"}}, ["walltime", "24:00:00"]),
         ({"executor": {"kind": "parsl", "config": "nowhere.py:config"}}, ["executor.config", "nowhere.py"]),
+        ({"executor": {"kind": "parsl", "config": "nowhere.py"}}, ["executor", "module:name"]),
+        ({"executor": {"kind": "slurm", "partition": "a\nb"}}, ["partition", "one word"]),
+        ({"stop": {"hours": 1e308}}, ["stop.hours", "or less"]),
+        ({"training": {"kind": "mace", "energy_weight": 0, "forces_weight": 0}}, ["nothing would be learnt"]),
         ({"validation": {"frames": 3}}, ["validation.kind"]),
         ({"reference": "emtt"}, ["campaign.toml: reference: ", "emt"]),
         ({"version": "1"}, ["version", '"1"']),
@@ -195,6 +199,41 @@ def test_structures_that_no_method_could_label_are_refused(campaign_file: Make, 
     text = refused(campaign_file(structures=[{"file": "bad.xyz"}]))
     assert 'structure "bad"' in text
     assert ("covalent" if what == "close" else what) in text
+
+
+def every_key(kind: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The place of each key, and the kind of table that it is in."""
+    for branch in branches(kind):
+        word = (kinds_of(branch) or [""])[0]
+        for name, inner in fields_of(branch).items():
+            yield (*place, name), word
+            yield from every_key(inner, (*place, name))
+        for item in get_args(branch)[:1]:
+            if fields_of(item):
+                yield from every_key(item, (*place, 0))
+
+
+STRANGE = ["x", "", "a\0b", -1, 2**70, 1e308, float("nan"), True, [], [[]], [1, 1], ["x"], {}, {"a": 1}, {"kind": 3}]
+
+
+def test_no_value_of_any_key_is_answered_with_anything_but_words() -> None:
+    said: list[tuple[str, str]] = []
+    for place, word in every_key(CampaignConfig):
+        for value in STRANGE:
+            content: dict[str, Any] = {"name": "a", "reference": "emt", "stop": {"rounds": 1}}
+            content |= {"structures": [{"file": "a.xyz"}]}
+            here: Any = content
+            for step in place[:-1]:
+                here = here[step] if isinstance(here, list) else here.setdefault(step, {})
+            if len(place) == 2 and word:
+                here["kind"] = word
+            here[place[-1]] = value
+            try:
+                read_as(CampaignConfig, content, "the file")
+            except InputError as error:
+                said.append((str(place[0]), str(error)))
+    assert len(said) > 1000
+    assert all(table in words and "Input should" not in words for table, words in said)
 
 
 def test_settings_of_the_physics_keep_their_types(campaign_file: Make) -> None:

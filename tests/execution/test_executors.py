@@ -151,7 +151,7 @@ def test_programs_die_with_the_worker_that_started_them(tmp_path: Path) -> None:
     path.write_text('calculator = "launcher:make"\nproperties = ["energy", "forces"]\n')
     sys.path.insert(0, str(tmp_path))
     try:
-        with local(1, time_limit_s=2.0) as executor:
+        with local(1, time_limit_s=6.0) as executor:
             (outcome,) = label_all([Task(tmp_path, load(path), frames(1)[0])], executor, attempts=1)
     finally:
         sys.path.remove(str(tmp_path))
@@ -259,7 +259,7 @@ def test_ctrl_c_while_a_worker_starts_is_none_of_its_business(tmp_path: Path) ->
     )
     ended = subprocess.run(
         [sys.executable, str(tmp_path / "script.py")],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         timeout=120,

@@ -5,7 +5,7 @@ import pytest
 
 from tentpole.errors import InputError
 from tentpole.exploration import WalkerSeed
-from tentpole.exploration.random_numbers import generator, integer
+from tentpole.exploration.random_numbers import generator
 
 
 def drawn(*what: object, scheme: int = 2) -> list[float]:
@@ -35,16 +35,10 @@ def test_scheme_1_is_what_campaigns_drew_before():
     seed = WalkerSeed(3, 5, 1, scheme=1)
     assert seed.begin().normal() == np.random.default_rng([3, 5, 1]).normal()
     assert seed.sent_back(2).normal() == np.random.default_rng([3, 5, 1, 3]).normal()
-    assert integer(3, "training", 1, scheme=1) == 3001
 
 
 def test_scheme_2_draws_the_same_for_ever():
     assert generator(20261121, "walker", 1, 0).integers(1 << 30) == 484033053
-    assert integer(20261121, "training", 1) == 709065954
-
-
-def test_a_date_as_seed_fits_32_bits():
-    assert all(0 <= integer(seed, "training", m) < 2**32 for seed in (0, 20261121, 2**63) for m in range(4))
 
 
 def test_what_cannot_be_is_refused():

@@ -1,19 +1,21 @@
 """Files that are whole or not there, and a journal that a power cut cannot spoil."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tentpole.errors import StateError
+from tentpole.errors import InputError, StateError
 from tentpole.records import Label, bare, structure_hash
 from tentpole.storage import journal
 from tentpole.storage.atomic import atomic_write, os, read_json, write_json
 from tentpole.storage.journal import Journal
-from tentpole.storage.labels import read_label, write_label
+from tentpole.storage.labels import label_files, read_label, write_label
 
 
 def label(reference: str = "abc", energy: float = -1 / 3) -> Label:
@@ -41,6 +43,55 @@ def test_a_damaged_label_is_refused_by_name(tmp_path: Path, damage: str) -> None
     path.write_bytes({"flip": bytes(data), "cut": bytes(data[: len(data) // 2]), "empty": b""}[damage])
     with pytest.raises(StateError, match=path.name):
         read_label(path)
+
+
+def test_labels_whose_files_were_swapped_are_refused(tmp_path: Path) -> None:
+    first, second = write_label(tmp_path, label("abc")), write_label(tmp_path, label("abd", -2.0))
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(StateError, match="swapped or copied"):
+        read_label(second)
+    write_json(first, read_json(first) | {"charge": 3})
+    with pytest.raises(StateError, match="not those that were asked for"):
+        read_label(first)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"energy": float("nan")}, "energy is not finite"),
+        ({"energy": "low"}, "energy must be numbers"),
+        ({"forces": np.zeros((2, 3))}, r"forces has shape \(2, 3\)"),
+        ({"stress": np.full(6, np.nan)}, "stress is not finite"),
+        ({"stress": np.zeros((3, 3))}, r"legal is shape \(6,\)"),
+        ({"details": {"seconds": "fast"}}, "seconds = 'fast'"),
+        ({"details": {"core_s": -1e9}}, "0 or more"),
+        ({"details": {"core_s": float("nan")}}, "finite"),
+        ({"details": {"file": Path("x")}}, "plain JSON"),
+        ({"atoms": molecule("NH3")}, r"forces has shape"),
+        ({"charge": 2}, "not those that were asked for"),
+    ],
+    ids=str,
+)
+def test_what_is_no_label_is_not_written(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        write_label(tmp_path, replace(label(), **change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_file_that_lacks_a_key_is_named_with_it(tmp_path: Path) -> None:
+    path = write_label(tmp_path, label())
+    content = read_json(path)
+    del content["forces"]
+    write_json(path, content)
+    with pytest.raises(StateError, match=f'{path.name}.*lacks the key "forces".*Restore'):
+        read_label(path)
+
+
+def test_what_else_lies_among_labels_is_passed_over(tmp_path: Path) -> None:
+    path = write_label(tmp_path, label())
+    (path.parent / "notes.json").write_text("{}")
+    (path.parent / f"{path.stem}-copy.json").write_text("{}")
+    assert list(label_files(tmp_path)) == [path]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(

@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, read_batch, read_outcome, write_batch
-from tentpole.campaign.dataset import covariance_of, fingerprint_rows
+from tentpole.campaign.dataset import covariance_of
 from tentpole.campaign.evaluation import FrameErrors
 from tentpole.campaign.exploring import with_exploration
 from tentpole.campaign.facts import BatchFacts, RoundEnd, RoundOutcome
@@ -26,6 +26,7 @@ from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import judge
 from tentpole.config.loading import resolve
 from tentpole.config.schema import CampaignConfig
+from tentpole.entropy import make_fingerprint
 from tentpole.exploration.explore import Exploration, Mishap
 from tentpole.exploration.files import write_exploration
 from tentpole.labeling import references
@@ -81,7 +82,8 @@ class Made:
     def explore(self) -> list[Request]:
         """The next round up to its batch, whose labels are then still to come."""
         number = self.rounds
-        fingerprint, rows = fingerprint_rows(self.config, self._labels(number - 1))
+        fingerprint = make_fingerprint(self.config.fingerprint.build())
+        rows = [fingerprint.fingerprints(label.atoms) for label in self._labels(number - 1)]
         covariance = covariance_of(self.config, rows)
         shards = []
         for i, temperature in enumerate(self.config.explore.temperatures_K):

@@ -6,7 +6,6 @@ What a campaign knows is always read back from these files and from the labels, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -215,7 +214,8 @@ def check_answer(answer: object, asked: Mapping[str, Request], method: Method) -
         raise InputError(f"{answer.name}: nobody asked for this label now. Answer what campaign.ask() returned")
     request = asked[answer.name]
     if isinstance(answer, Label):
-        _check_label(answer, request)
+        answer.check()
+        answer.check_details()
     elif not (isinstance(answer.reason, str) and answer.reason and isinstance(answer.message, str)):
         raise InputError(f"{answer.name}: a failure needs a reason in words, not {answer.reason!r}")
     return request
@@ -230,42 +230,6 @@ def same_answer(one: Label | Failure, other: Label | Failure) -> bool:
     if one.stress is None or other.stress is None:
         return one.stress is other.stress
     return np.array_equal(one.stress, other.stress)
-
-
-def _check_label(label: Label, request: Request) -> None:
-    name = label.name
-    _check_numbers(name, "energy", label.energy, ())
-    _check_numbers(name, "forces", label.forces, request.atoms.positions.shape)
-    if label.stress is not None:
-        _check_numbers(name, "stress", label.stress, (6,))
-    if structure_hash(label.atoms, label.charge, label.multiplicity) != label.structure:
-        raise InputError(f"{name}: its atoms are not those that were asked for: label request.atoms as they are")
-    _check_details(name, label.details)
-
-
-def _check_numbers(name: str, what: str, value: object, wanted: tuple[int, ...]) -> None:
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: {what} must be numbers, not {value!r}") from None
-    if array.shape != wanted:
-        of = "a single number" if not wanted else f"shape {wanted}"
-        raise InputError(f"{name}: {what} has shape {array.shape}, legal is {of}")
-    if not np.isfinite(array).all():
-        raise InputError(f"{name}: {what} is not finite: answer with request.failed(reason) instead")
-
-
-def _check_details(name: str, details: object) -> None:
-    try:
-        json.dumps(details, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: details must be plain JSON with finite numbers: {error}") from None
-    if not isinstance(details, dict):
-        raise InputError(f"{name}: details must be a table, not {type(details).__name__}")
-    for key in ("seconds", "core_s"):
-        value = details.get(key, 0.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise InputError(f"{name}: details {key} = {value!r}: legal is a time in seconds, 0 or more")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -123,8 +123,7 @@ def _choose_from_queue(
 
 def _labelled(context: Context, rows: Sequence[FloatArray], last: int) -> Labelled:
     """The dataset after round `last` as rules see it, from the fingerprint rows of its labels."""
-    features = np.array([block.mean(axis=0) for block in rows])
-    return Labelled(features, context.state.conditions(last), covariance_of(context.config, rows))
+    return Labelled.of_rows(rows, context.state.conditions(last), covariance_of(context.config, rows))
 
 
 def _tell(context: Context, number: int, facts: BatchFacts, asked: int) -> None:

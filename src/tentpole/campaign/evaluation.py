@@ -94,7 +94,7 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
         for symbol, row in zip(label.atoms.get_chemical_symbols(), squared, strict=True):
             squares.setdefault(symbol, []).extend(row.tolist())
     parity = np.concatenate(pairs)
-    likeness = calibration.likeness(prediction, [label.forces for label in known])
+    diversity = calibration.member_diversity(prediction, [label.forces for label in known])
     largest_std, largest_error = calibration.structure_cases(prediction, [label.forces for label in known])
     return FrameErrors(
         names=tuple(label.name for label in known),
@@ -106,8 +106,8 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
         atoms=np.array([len(label.atoms) for label in known], dtype=float),
         elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
         parity=parity[:: max(1, -(-len(parity) // 2000))],
-        likeness=likeness.words,
-        alike=likeness.alike,
+        likeness=diversity.words,
+        alike=diversity.collapsed,
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
     )
 

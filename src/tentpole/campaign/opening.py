@@ -27,10 +27,11 @@ from tentpole.config.loading import starting_structures
 from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError, StateError
 from tentpole.execution.metering import metered
+from tentpole.execution.provenance import differences, provenance
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.storage.journal import Journal, read
+from tentpole.storage.journal import Journal, events
 from tentpole.storage.lock import Lock
 
 FEWEST_LABELS = 2
@@ -88,13 +89,13 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     config = adopt_reference(config, paths)
     journal = Journal(paths.journal)
     try:
-        events = read(paths.journal)
+        usage, recorded, made_by = _read_journal(paths)
         settings = settings_to_record(config, paths.root)
-        recorded = [event["settings"] for event in events if event["event"] == "settings"]
         if recorded:
             refuse_edits(paths, recorded[-1], settings)
         facts = {"reference": reference.hash, "config": settings_hash(settings)}
-        ledger = Ledger(paths, journal, Usage(events), **facts)
+        ledger = Ledger(paths, journal, usage, **facts, made_by=provenance())
+        _say_what_is_another(journal, progress, made_by)
         _record_settings(journal, recorded, settings)
     except BaseException:
         journal.close()
@@ -111,6 +112,26 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
         state=state,
         ledger=ledger,
     )
+
+
+def _read_journal(paths: CampaignPaths) -> tuple[Usage, list[dict[str, Any]], dict[str, str]]:
+    """What the journal tells: what has been used, every configuration so far, and what the last driver ran on."""
+    usage, recorded, made_by = Usage(), [], dict[str, str]()
+    for event in events(paths.journal):
+        usage.add(event)
+        if event["event"] == "settings":
+            recorded.append(event["settings"])
+        elif event["event"] == "opened":
+            made_by = event.get("made_by", made_by)
+    return usage, recorded, made_by
+
+
+def _say_what_is_another(journal: Journal, progress: ProgressListener, before: dict[str, str]) -> None:
+    """Say where the campaign goes on with other versions or on another processor than before."""
+    words = differences(before, provenance()) if before else ""
+    if words:
+        journal.append("other environment", changed=words)
+        progress.note(f"goes on with {words}: the same to the last bits it need not come out")
 
 
 def _record_settings(journal: Journal, recorded: list[dict[str, Any]], settings: dict[str, Any]) -> None:

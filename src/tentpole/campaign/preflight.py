@@ -19,6 +19,7 @@ from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
 from tentpole.config.schema import (
     CampaignConfig,
+    LabelledSection,
     LabelPlaces,
     LocalSection,
     ParslTrainingSection,
@@ -28,8 +29,11 @@ from tentpole.config.schema import (
 )
 from tentpole.errors import InputError, TentpoleError
 from tentpole.labeling.trial import Trial
+from tentpole.records import bare
 
 ENOUGH_GB = 1.0
+OTHER_METHOD_eV, OTHER_VERSION_eV = 0.05, 0.001
+"""Energy differences per atom beyond which a label is of another method, or perhaps of another version."""
 
 
 def check_campaign(source: Path) -> Iterator[Line]:
@@ -44,8 +48,11 @@ def check_campaign(source: Path) -> Iterator[Line]:
     yield Line("campaign file", True, f"{config.name}: {names}")
     yield _disk(source)
     yield from _magnetism(config, starts.values())
-    found = _try_reference(config, starts)
-    yield from _reference(config, found)
+    own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
+    found = _try_reference(config, starts, own)
+    yield from _reference(config, found, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
+    if own is not None and isinstance(found, Trial) and found.ok:
+        yield own_line(own, found.energy_eV)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
         if section.kind != "local":
@@ -73,8 +80,19 @@ def _magnetism(config: CampaignConfig, structures: Iterable[Atoms]) -> Iterator[
         yield Line("magnetism", True, doubt, doubtful=True)
 
 
-def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Trial | TentpoleError:
-    """One label of the first structure, rattled as the initial ones are, in a fresh worker, and some around it."""
+def own_line(own: Atoms, energy_eV: float) -> Line:
+    """Whether the user's label of a structure is the reference's: another method's energy is another one."""
+    off = abs(float(own.info["REF_energy"]) - energy_eV) / len(own)
+    words = f"the reference gives your first frame {energy_eV:.4f} eV, {1000 * off:.2g} meV/atom off your label"
+    if off > OTHER_METHOD_eV:
+        words += ': they are of another method, or in another unit. Have the frames labelled anew: kind = "frames"'
+    elif off > OTHER_VERSION_eV:
+        words += ": another version, or other settings of convergence?"
+    return Line("your labels", off <= OTHER_METHOD_eV, words, OTHER_VERSION_eV < off <= OTHER_METHOD_eV)
+
+
+def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms], own: Atoms | None) -> Trial | TentpoleError:
+    """One label in a fresh worker, and some around it: of `own`, or of the first structure, rattled a little."""
     import numpy as np
 
     from tentpole.exploration.initial import rattled
@@ -83,10 +101,9 @@ def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Trial
 
     elements = [symbol for start in starts.values() for symbol in start.get_chemical_symbols()]
     try:
-        _, atoms = rattled(dict(starts), 1, [0.02], np.random.default_rng(0))[0]
         return trial(
             references.load(config.reference, elements),
-            atoms,
+            rattled(dict(starts), 1, [0.02], np.random.default_rng(0))[0][1] if own is None else bare(own),
             config.charge,
             config.multiplicity,
             time_limit_s=config.executor.label_time_limit_s,
@@ -96,7 +113,7 @@ def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Trial
         return error
 
 
-def _reference(config: CampaignConfig, found: Trial | TentpoleError) -> Iterator[Line]:
+def _reference(config: CampaignConfig, found: Trial | TentpoleError, structure: str) -> Iterator[Line]:
     what = f'reference "{config.reference}"'
     if isinstance(found, TentpoleError):
         yield Line(what, False, str(found))
@@ -108,8 +125,8 @@ def _reference(config: CampaignConfig, found: Trial | TentpoleError) -> Iterator
         yield Line(what, False, words + lines)
         return
     words = (
-        f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å (first structure, rattled by "
-        f"0.02 Å); {found.seconds:.3g} s a label, {found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"
+        f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å ({structure}); "
+        f"{found.seconds:.3g} s a label, {found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"
     )
     if config.stop.labels is not None:
         seconds = 3600 * found.projected_hours(config.stop.labels, 1)

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from ase import Atoms
+
 from tentpole.campaign.batches import Batch, Failure, Method, Request, failure_of, labels_of
 from tentpole.campaign.budget import Budget, budget
 from tentpole.campaign.facts import (
@@ -207,6 +209,16 @@ class CampaignRecord:
     driver: Mapping[str, object] | None
     written: str
     label_files: int
+
+    def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
+        """Log-det gain that `atoms` would bring to a dataset of the structures `known`, as round `number` saw it."""
+        from tentpole.campaign.dataset import covariance_of, fingerprint_rows
+
+        learned = self.config.fingerprint.kind == "mace"
+        models = self.state.newest_models(number - 1) if learned else None
+        fingerprint, _ = fingerprint_rows(self.config, [], [*known, atoms], models)
+        covariance = covariance_of(self.config, [fingerprint.fingerprints(one) for one in known])
+        return float(covariance.gain(fingerprint.fingerprints(atoms)))
 
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:

@@ -31,12 +31,11 @@ def candidates_of(explorations: Sequence[Exploration], fingerprint: Fingerprint)
 
 def table(candidates: Sequence[Candidate], sigma: str = "mean") -> Candidates:
     """The candidates as a rule sees them: σ is `sigma` over the atoms' force disagreement, eV/Å (see Scores.sigma)."""
-    return Candidates(
+    return Candidates.of_rows(
         ids=[c.snapshot.id for c in candidates],
-        sigma=np.array([c.scores.sigma(sigma, len(c.snapshot.atoms)) for c in candidates], dtype=float),
-        features=np.array([c.fingerprints.mean(axis=0) for c in candidates]),
-        conditions=[str(c.snapshot.condition) for c in candidates],
+        sigma=[c.scores.sigma(sigma, len(c.snapshot.atoms)) for c in candidates],
         rows=[c.fingerprints for c in candidates],
+        conditions=[str(c.snapshot.condition) for c in candidates],
     )
 
 

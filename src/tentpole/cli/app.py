@@ -6,7 +6,6 @@ Ctrl-C, with everything saved.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -22,9 +21,9 @@ from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
-from tentpole.cli.printing import PlainConsole, marked
+from tentpole.cli.printing import PlainConsole, in_any_locale, marked
 from tentpole.cli.status import in_meV
-from tentpole.errors import InputError, StateError, TentpoleError
+from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system
 
 if TYPE_CHECKING:
     from tentpole.cli.files import Counts
@@ -52,11 +51,6 @@ CampaignFile = Annotated[Path, typer.Argument(help="A campaign file (TOML), or a
 Folder = Annotated[Path, typer.Argument(help="A campaign folder.")]
 
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_ROOM = (
-    "Make room there, or mend the disk or its permissions; then the same command goes on: what was written so far "
-    "is whole."
-)
 STOPPED = "\nStopped. Everything so far is saved; the same command goes on."
 
 
@@ -67,23 +61,21 @@ class Stopped(Exception):
 def main() -> None:
     """Entry point: run the command and turn errors into messages and exit statuses."""
     signal.signal(signal.SIGTERM, _stop)
+    in_any_locale()
     # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     try:
         status = app(
             prog_name="tentpole", standalone_mode=False
         )  # the status of a typer.Exit, or what a command returned: nothing
-    except (InputError, StateError) as error:
-        _say(error)
-        sys.exit(2)
     except TentpoleError as error:
-        _say(error)
-        sys.exit(3)
+        _say(str(error))
+        sys.exit(2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3)
     except OSError as error:
-        if error.errno not in _DISK:
+        if not of_system(error):
             err.print_exception()
             sys.exit(3)
-        _say(StateError(f"{error.filename or 'a file'}: {error.strerror}. {_ROOM}"))
+        _say(of_system(error))
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         err.print(STOPPED)
@@ -107,8 +99,8 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _say(error: Exception) -> None:
-    err.print(marked("error:", "bold red", f" {error}"), soft_wrap=True)
+def _say(words: str) -> None:
+    err.print(marked("error:", "bold red", f" {words}"), soft_wrap=True)
 
 
 def _say_usage(error: Exception) -> None:
@@ -122,7 +114,7 @@ def _say_usage(error: Exception) -> None:
         return
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "tentpole"
-    err.print(marked("error:", "bold red", f" {words} See: {command} --help"), soft_wrap=True)
+    _say(f"{words} See: {command} --help")
 
 
 def _version(wanted: bool) -> None:
@@ -209,10 +201,12 @@ def run(
         folder = live.folder
         if labels_from is not None:
             kept, others = live.carry_labels(labels_from)
+            left = f"; {others} of other references stay there" if others else ""
             words = (
-                f"{labels_from}: {kept} labels of this reference taken over; what is among them is not computed again"
+                f"{labels_from}: {kept} labels of this reference taken over{left}. What is asked of them is not "
+                f"computed again. To train on all of them: tentpole export {labels_from} --out DIR, then "
             )
-            out.print(words + (f"; {others} of other references left" if others else ""))
+            out.print(words + '[initial] kind = "labelled"', soft_wrap=True)
         live.run()
     print_status(out, CampaignRecord.read(folder))
     out.print(f"A page to look at: tentpole report {folder}")

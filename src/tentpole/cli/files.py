@@ -24,6 +24,8 @@ from tentpole.storage.labels import label_path, read_label
 from tentpole.storage.structures import labelled_atoms, read_structures, write_frames
 
 if TYPE_CHECKING:
+    from tentpole.labeling import Reference
+    from tentpole.selection import Candidates, Labelled, Pick, SelectionRule
     from tentpole.training import TrainingReport
 
 SCORES = ("energy_std", "energy_std_per_atom", "force_std", "max_force_std", "gain")
@@ -123,9 +125,6 @@ def select_file(
     frame's `force_std`, as `score_file` writes it; frames with `failed` are left out and counted. The gain is that over
     `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
     """
-    from tentpole.entropy import GOM, Covariance
-    from tentpole.selection import KINDS, WITHOUT_SIGMA, Candidates, Labelled
-
     chooser = checked_rule(rule, settings or {}, "--set")
     check_out(out, structures, dataset)
     if count < 1:
@@ -133,49 +132,55 @@ def select_file(
     frames = read_structures(structures, ":", "STRUCTURES", finite=False)
     failed = [str(atoms.info["failed"]) for atoms in frames if "failed" in atoms.info]
     numbers = [k for k, atoms in enumerate(frames) if "failed" not in atoms.info]
-    for k in numbers:
-        if not (np.isfinite(frames[k].positions).all() and np.isfinite(frames[k].cell.array).all()):
-            raise InputError(f"{structures}: frame {k}: positions or cell are not finite: score the file first")
-        sigma = frames[k].info.get("force_std")
-        if not isinstance(chooser, WITHOUT_SIGMA) and not (isinstance(sigma, float | int) and np.isfinite(sigma)):
-            raise InputError(
-                f'{structures}: frame {k} has no finite force_std, which the rule "{rule}" looks at. Score the file '
-                f"first: tentpole score {structures} --models … --out scored.extxyz; or choose with one of "
-                f"{', '.join(sorted(name for name, kind in KINDS.items() if kind in WITHOUT_SIGMA))}"
-            )
     if not numbers:
         raise InputError(f"{structures}: all {len(frames)} frames have failed to be scored, none can be selected")
+    for k in numbers:
+        _check_scored(frames[k], f"{structures}: frame {k}", rule, chooser)
+    known = read_structures(dataset, ":", "--dataset") if dataset is not None else []
+    candidates, labelled = _features({str(k): frames[k] for k in numbers}, known, structures.stem, cutoff, eps)
+    picks = chooser.select(candidates, labelled, count, np.random.default_rng(seed))
+    write_or_remove(out, [_picked(frames[int(pick.id)], pick) for pick in picks])
+    return Counts(len(picks), len(failed), dict(Counter(failed).most_common()))
+
+
+def _check_scored(atoms: Atoms, where: str, rule: str, chooser: SelectionRule) -> None:
+    """Raises InputError for a frame that cannot be selected from, or that lacks the σ that the rule looks at."""
+    from tentpole.selection import KINDS, WITHOUT_SIGMA
+
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise InputError(f"{where}: positions or cell are not finite: score the file first")
+    sigma = atoms.info.get("force_std")
+    if not isinstance(chooser, WITHOUT_SIGMA) and not (isinstance(sigma, float | int) and np.isfinite(sigma)):
+        raise InputError(
+            f'{where} has no finite force_std, which the rule "{rule}" looks at. Score the file first: tentpole score '
+            "STRUCTURES --models … --out scored.extxyz; or choose with one of "
+            f"{', '.join(sorted(name for name, kind in KINDS.items() if kind in WITHOUT_SIGMA))}"
+        )
+
+
+def _features(
+    frames: dict[str, Atoms], known: Sequence[Atoms], condition: str, cutoff: float, eps: float
+) -> tuple[Candidates, Labelled]:
+    """What a rule chooses from, by the frames' names, and what is labelled already."""
+    from tentpole.entropy import GOM, Covariance
+    from tentpole.selection import Candidates, Labelled
+
     fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
-    known = [
-        fingerprint.fingerprints(atoms)
-        for atoms in (read_structures(dataset, ":", "--dataset") if dataset is not None else [])
-    ]
-    for block in known:
+    blocks = [fingerprint.fingerprints(atoms) for atoms in known]
+    for block in blocks:
         covariance.add(block)
-    rows = [fingerprint.fingerprints(frames[k]) for k in numbers]
-    means = [block.mean(axis=0) for block in known]
-    picks = chooser.select(
-        Candidates(
-            ids=[str(k) for k in numbers],
-            sigma=np.array([float(frames[k].info.get("force_std", 0.0)) for k in numbers]),
-            features=np.array([block.mean(axis=0) for block in rows]),
-            conditions=[structures.stem] * len(numbers),
-            rows=rows,
-        ),
-        Labelled(
-            np.array(means) if means else np.zeros((0, rows[0].shape[1])), [structures.stem] * len(known), covariance
-        ),
-        count,
-        np.random.default_rng(seed),
-    )
-    written = []
-    for pick in picks:
-        frame = frames[numbers[pick.index]]
-        atoms, kept = bare(frame), {name: frame.info[name] for name in SCORES if name in frame.info}
-        atoms.info |= {"frame": numbers[pick.index], **kept, **pick.scores, "reason": pick.reason}
-        written.append(atoms)
-    write_or_remove(out, written)
-    return Counts(len(written), len(failed), dict(Counter(failed).most_common()))
+    rows = [fingerprint.fingerprints(atoms) for atoms in frames.values()]
+    sigma = [float(atoms.info.get("force_std", 0.0)) for atoms in frames.values()]
+    candidates = Candidates.of_rows(list(frames), sigma, rows, [condition] * len(frames))
+    return candidates, Labelled.of_rows(blocks, [condition] * len(known), covariance, d=rows[0].shape[1])
+
+
+def _picked(frame: Atoms, pick: Pick) -> Atoms:
+    """A frame that was picked, with its number in the file, its scores and the reason."""
+    atoms = bare(frame)
+    kept = {name: frame.info[name] for name in SCORES if name in frame.info}
+    atoms.info |= {"frame": int(pick.id), **kept, **pick.scores, "reason": pick.reason}
+    return atoms
 
 
 def label_file(
@@ -208,6 +213,7 @@ def label_file(
     elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
     method, progress = load(reference, elements), progress or NoProgress()
     check_magnetism(magnetism, method, frames)
+    _ask_physics(method, frames, {"charge": charge, "multiplicity": multiplicity})
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [Task(folder, method, atoms, charge, multiplicity) for atoms in frames]
     failed: dict[str, str] = {}
@@ -219,6 +225,19 @@ def label_file(
     labels = [read_label(label_path(folder, task.structure, method.hash)) for task in tasks if task.name not in failed]
     write_or_remove(out, [labelled_atoms(label) for label in labels])
     return _counts(len(tasks), [failed[task.name] for task in tasks if task.name in failed])
+
+
+def _ask_physics(method: Reference, frames: Sequence[Atoms], stated: dict[str, int | None]) -> None:
+    """Raises InputError, naming the option, where the method needs a charge or multiplicity that was not stated."""
+    for atoms in frames:
+        needed = method.requires + (() if atoms.pbc.any() else method.requires_for_molecules)
+        for word in needed:
+            if stated.get(word, 0) is None:
+                usual = {"charge": "0 for a neutral structure", "multiplicity": "1 for a closed shell"}[word]
+                raise InputError(
+                    f'reference "{method.name}" needs the {word} of {atoms.get_chemical_formula()}, which has no '
+                    f"default: say --{word}, {usual}"
+                )
 
 
 def train_files(
@@ -297,8 +316,8 @@ def _keep_order(out: Path, order: dict[str, Any]) -> None:
     before = read_json(path)
     if changed := [key for key in order if before.get(key) != order[key]]:
         raise InputError(
-            f"{out}: holds a committee, begun with another {', '.join(changed)}. Name another folder with --out, or "
-            "repeat the first command to go on with it"
+            f"{out}: holds a committee that was begun otherwise; these differ: {', '.join(changed)}. Name another "
+            "folder with --out, or repeat the first command to go on with it"
         )
 
 

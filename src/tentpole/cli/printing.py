@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +24,13 @@ def printable(text: str) -> str:
 def marked(word: str, style: str, text: str) -> Text:
     """`word` in a style, then `text` as it is."""
     return Text.assemble((word, style), printable(text))
+
+
+def in_any_locale() -> None:
+    """Print what the terminal's or the pipe's encoding lacks, σ or Å, as a question mark, where Python would stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 class PlainConsole(Console):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tentpole.committee.ase_voter import AseVoter, aligned
     from tentpole.committee.calculator import CommitteeCalculator
-    from tentpole.committee.calibration import Calibration, atom_cases, calibrate, likeness, structure_cases
+    from tentpole.committee.calibration import Calibration, atom_cases, calibrate, member_diversity, structure_cases
     from tentpole.committee.committee import Committee, Disagreement, Prediction
     from tentpole.committee.disagreement import (
         NonFinite,
@@ -31,7 +31,7 @@ _HOME = {
     "Calibration": "calibration",
     "atom_cases": "calibration",
     "calibrate": "calibration",
-    "likeness": "calibration",
+    "member_diversity": "calibration",
     "structure_cases": "calibration",
     "Committee": "committee",
     "CommitteeCalculator": "calculator",
@@ -68,8 +68,8 @@ __all__ = [
     "force_std",
     "foundation",
     "import_model",
-    "likeness",
     "max_force_std",
+    "member_diversity",
     "p95_force_std",
     "read_member",
     "relative_force_std",

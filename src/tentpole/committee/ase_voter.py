@@ -17,9 +17,17 @@ FloatArray = NDArray[np.float64]
 
 
 class AseVoter:
-    """One vote of any ASE calculator. It finds its own neighbours, so the committee's list is none of its
-    business (cutoff 0). It is reset before each structure: what it was asked before (a list with a skin, a density to
-    start from) changes no bit of its answer. numbers : the species it may be asked about; all of them where None."""
+    """One vote of any ASE calculator.
+
+    It finds its own neighbours, so that it needs none from the committee's list (cutoff 0). It is reset before each
+    structure: what it was asked before (a list with a skin, a density to start from) changes no bit of its answer.
+
+    Parameters
+    ----------
+    calculator : ase.calculators.calculator.Calculator
+    numbers : sequence of int, optional
+        The species it may be asked about; all of them where None.
+    """
 
     cutoff = 0.0
     votes = 1
@@ -65,6 +73,7 @@ class Shifted:
 
     @property
     def votes(self) -> int:
+        """Those of the voter within."""
         return self.voter.votes
 
     def evaluate(
@@ -87,8 +96,10 @@ def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shift
 
 
 def composition_shifts(frames: Sequence[Atoms], residuals: ArrayLike) -> dict[int, float]:
-    """Energy per species, by atomic number: the least-squares solution of smallest norm of Σ_Z n_Z shift_Z = residual
-    over the frames, in eV."""
+    """Energy per species in eV, by atomic number.
+
+    The least-squares solution of smallest norm of Σ_Z n_Z shift_Z = residual over the frames.
+    """
     species = sorted({int(z) for atoms in frames for z in atoms.numbers})
     counts = np.array([[np.count_nonzero(atoms.numbers == z) for z in species] for atoms in frames])
     shifts, *_ = np.linalg.lstsq(counts.astype(float), np.asarray(residuals, dtype=float), rcond=None)

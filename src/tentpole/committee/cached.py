@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=2)
 def committee_in(models: Path, dtype: str) -> Committee:
-    """The committee in a folder, kept for the next job of this process. One thread: the workers share the
-    cores, and sums in another order would give other last digits."""
+    """The committee in a folder, kept for the next job of this process.
+
+    One thread: the workers share the cores, and sums in another order would give other last digits.
+    """
     import torch
 
     from tentpole.committee import Committee

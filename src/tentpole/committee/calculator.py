@@ -51,6 +51,16 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         stress_comm (M, 6), stress_std (6,) (eV/Å³)
     An MD step asks for forces and pays for the driver alone. The first σ asked for at the same positions adds
     the other members, on the same neighbour list. Raises NonFinite where a σ is asked of a broken prediction.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> from tentpole.committee import AseVoter, Committee, CommitteeCalculator
+    >>> water = molecule("H2O")
+    >>> water.calc = CommitteeCalculator(Committee([AseVoter(EMT()), AseVoter(EMT())]), driver="mean")
+    >>> water.get_forces().shape, water.calc.get_property("forces_std").tolist()
+    ((3, 3), [0.0, 0.0, 0.0])
     """
 
     implemented_properties: ClassVar[list[str]] = [*DRIVER, "stress", *SPREAD, *STRESS_SPREAD]

@@ -28,7 +28,9 @@ from tentpole.errors import InputError
 FloatArray = NDArray[np.float64]
 
 MINIMUM = 20
-ALIKE = 0.2
+"""Held-out structures below which nothing is promised."""
+COLLAPSED = 0.2
+"""Spread of the members over their common error below which σ says little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Calibration:
 
     @property
     def words(self) -> str:
+        """What is promised, or why nothing is."""
         if self.scale is not None:
             return (
                 f"an error stays below {self.scale:.3g} σ in {100 * (1 - self.alpha):g} % of cases "
@@ -127,27 +130,45 @@ def structure_cases(prediction: Prediction, references: Sequence[ArrayLike]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class MemberDiversity:
     """How far members still differ, measured against their common error on held-out structures.
 
-    spread_ratio : sqrt(mean σ² / mean |error of the mean|²) over atoms. For members whose errors correlate with
-    ρ it is sqrt((1 − ρ)(M − 1) / (1 + (M − 1) ρ)): near 1 and above for independent members, 0 for equal ones;
-    below 0.2 (ρ > 0.95 for four members) σ says little of the error: `alike`.
+    Parameters
+    ----------
+    spread_ratio : float
+        sqrt(mean σ² / mean |error of the mean|²) over atoms. For members whose errors correlate with ρ it is
+        sqrt((1 − ρ)(M − 1) / (1 + (M − 1) ρ)): near 1 and above for independent members, 0 for equal ones.
+    collapsed : bool
+        Whether it is below 0.2 (ρ > 0.95 for four members): σ then says little of the error.
+    words : str
+        The same for a reader.
     """
 
     spread_ratio: float
-    alike: bool
+    collapsed: bool
     words: str
 
 
-def likeness(prediction: Prediction, references: Sequence[ArrayLike]) -> Likeness:
-    """Whether the committee has collapsed: members that have become alike agree and are wrong together."""
+def member_diversity(prediction: Prediction, references: Sequence[ArrayLike]) -> MemberDiversity:
+    """Measure whether the committee has collapsed: members that have become alike agree and are wrong together.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of held-out structures.
+    references : sequence of (N_i, 3) arrays
+        Their forces, eV/Å.
+
+    Returns
+    -------
+    MemberDiversity
+    """
     sigma, error = atom_cases(prediction, references)
     if not len(sigma) or not error.any():
-        return Likeness(math.nan, False, "no held-out errors to measure the members' spread against")
+        return MemberDiversity(math.nan, False, "no held-out errors to measure the members' spread against")
     ratio = float(np.sqrt(np.mean(sigma**2) / np.mean(error**2)))
-    alike = ratio < ALIKE
+    collapsed = ratio < COLLAPSED
     words = f"the members' spread is {ratio:.2f} of their common error"
-    if alike:
+    if collapsed:
         words += ": they have become alike, σ says little. Train them from scratch, or with other seeds or data."
-    return Likeness(ratio, alike, words)
+    return MemberDiversity(ratio, collapsed, words)

@@ -28,7 +28,9 @@ class Voter(Protocol):
     cutoff: float
 
     @property
-    def votes(self) -> int: ...
+    def votes(self) -> int:
+        """How many members this potential stands for."""
+        ...
 
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
@@ -77,11 +79,33 @@ class Prediction:
         return Disagreement(energy, energy / len(atoms), float(atoms.mean()), float(atoms.max()))
 
     def disagreements(self, *, ddof: int = 0) -> list[Disagreement]:
+        """Disagreement over every structure, in order."""
         return [self.disagreement(k, ddof=ddof) for k in range(len(self))]
 
 
 class Committee:
-    """M members that vote. `Committee.load` reads one; the constructor takes voters of any kind."""
+    """M members that vote. `Committee.load` reads one; the constructor takes voters of any kind.
+
+    Parameters
+    ----------
+    voters : iterable of Voter
+        Each with one vote or several.
+
+    Raises
+    ------
+    InputError
+        Where there is none.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> from tentpole.committee import AseVoter, Committee
+    >>> committee = Committee([AseVoter(EMT()), AseVoter(EMT())])
+    >>> prediction = committee.evaluate([molecule("H2O"), molecule("CO")])
+    >>> prediction.energies.shape, prediction.disagreement(0).force_std
+    ((2, 2), 0.0)
+    """
 
     def __init__(self, voters: Iterable[Voter]) -> None:
         self.voters = tuple(voters)
@@ -100,15 +124,34 @@ class Committee:
     ) -> Committee:
         """Read a committee from a campaign folder (its newest models), a models folder, or member files.
 
-        device : "cpu", "cuda", or "auto" for a GPU where there is one. dtype : "float32" or "float64", the
-        files' own where None. same_energies : False lets members differ in the energies of their isolated
-        atoms; such an offset passes for uncertainty unless it is taken out (see `aligned`). Nothing in the
-        files is executed. Raises InputError, StateError.
-        """
-        from tentpole.committee.member_files import read_voter
+        Parameters
+        ----------
+        path : path, or sequence of paths
+            A folder, or members' files with or without their ending. Nothing in them is executed.
+        device : str
+            "cpu", "cuda", or "auto" for a GPU where there is one.
+        dtype : {"float32", "float64"}, optional
+            The files' own where None.
+        same_energies : bool
+            False lets members differ in the energies of their isolated atoms; such an offset passes for uncertainty
+            unless it is taken out (see `aligned`).
 
-        chosen = choose_device(device)
-        voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in member_stems(path)]
+        Returns
+        -------
+        Committee
+
+        Raises
+        ------
+        InputError
+            For files that are no members, copies of one member, or energies of isolated atoms that differ.
+        StateError
+            For members that are damaged or of another version.
+        """
+        from tentpole.committee.member_files import read_voter, refuse_copies
+
+        chosen, stems = choose_device(device), member_stems(path)
+        refuse_copies(stems)
+        voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in stems]
         if same_energies:
             _check_energies([(voter.numbers, row) for voter in voters for row in voter.e0s])
         return cls(voters)
@@ -185,7 +228,7 @@ class Committee:
 
 
 def choose_device(device: str) -> str:
-    """ "auto" becomes "cuda" where a GPU is ready, else "cpu"; other names pass through."""
+    """Turn "auto" into "cuda" where a GPU is ready, else "cpu"; other names pass through."""
     if device != "auto":
         return device
     import torch

@@ -17,6 +17,7 @@ from tentpole.committee.ase_voter import AseVoter
 from tentpole.committee.committee import Voter, choose_device
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import MaceVoter
+from tentpole.committee.member_files import read_voter, refuse_pickle
 from tentpole.errors import InputError, import_object, unknown
 
 
@@ -24,8 +25,9 @@ def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Vo
     """The voter of that name. Its weights come from where its own package keeps them.
 
     "chgnet"              CHGNet with the weights of its package
-    "mace-mp:small"       MACE-MP by mace's own loader: small, medium, medium-mpa-0, ... or a file of it
+    "mace-mp:small"       MACE-MP by mace's own loader: small, medium, medium-mpa-0, ...
     "mace-off:small"      MACE-OFF likewise
+    "mace-mp:FILE.json"   a member made of any MACE model by `tentpole models import`; a pickle is refused
     "nequip:FILE"         a compiled NequIP or Allegro model, by nequip's ASE calculator
     "package.module:name" any ASE calculator: `name` is called without arguments, or is one. Trusted input: it
                           is imported
@@ -48,13 +50,15 @@ def check_name(name: str) -> None:
         raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
     if kind in _PACKAGES:
         _require(kind, _PACKAGES[kind])
+    if kind in _MACE and _names_a_file(rest):
+        refuse_unsafe(rest)
 
 
 def check_species(name: str, numbers: Iterable[int]) -> None:
     """Load the model. Raises InputError where that fails or where it does not know one of the atomic numbers."""
-    strangers = sorted(set(numbers) - set(foundation(name).numbers))
-    if strangers:
-        raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in strangers)}')
+    unknown_species = sorted(set(numbers) - set(foundation(name).numbers))
+    if unknown_species:
+        raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in unknown_species)}')
 
 
 def _chgnet(variant: str, device: str, dtype: str) -> Voter:
@@ -67,6 +71,8 @@ def _chgnet(variant: str, device: str, dtype: str) -> Voter:
 
 def _mace(loader: str) -> Callable[[str, str, str], Voter]:
     def load(variant: str, device: str, dtype: str) -> Voter:
+        if _names_a_file(variant):
+            return _member_file(variant, device, dtype)
         module = mace("calculators.foundations_models")
         model = variant or "small"
         command = f"python -c \"from mace.calculators import {loader}; {loader}(model='{model}')\""
@@ -78,7 +84,8 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
         except Exception as error:
             raise InputError(
                 f"the weights of {loader} {model!r} cannot be had here ({error}). On a machine with access to "
-                f"them run `{command}`, or copy the file and name it: {loader.replace('_', '-')}:FILE"
+                f"them run `{command}`, or copy the file, turn it into a member (tentpole models import FILE --trust) "
+                f"and name that: {loader.replace('_', '-')}:FILE.json"
             ) from error
         finally:
             os.environ.pop(_FORCE, None) if before is None else os.environ.update({_FORCE: before})
@@ -86,6 +93,29 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
         return MaceVoter(found.requires_grad_(False).eval(), [0], device)
 
     return load
+
+
+def _names_a_file(variant: str) -> bool:
+    """Whether what stands after mace-mp: is a file or an address rather than one of mace's own names."""
+    path = Path(variant)
+    return bool(variant) and ("/" in variant or (bool(path.suffix) and not path.suffix[1:].isdigit()) or path.is_file())
+
+
+def refuse_unsafe(variant: str) -> None:
+    """Raise InputError for a file that runs code when it is read, or one that is fetched from an address."""
+    if "://" in variant:
+        raise InputError(
+            f"{variant} is an address, and what lies there runs whatever code is in it. Fetch it, and if you trust who "
+            "made it: tentpole models import FILE --trust, then name the FILE.json that this makes."
+        )
+    if not Path(variant).is_file() and Path(variant).suffix not in ("", ".json", ".safetensors"):
+        raise InputError(f"no file {variant}")
+    refuse_pickle(Path(variant))
+
+
+def _member_file(variant: str, device: str, dtype: str) -> Voter:
+    refuse_unsafe(variant)
+    return read_voter(Path(variant), device=device, dtype=dtype)
 
 
 def _nequip(file: str, device: str, dtype: str) -> Voter:
@@ -126,6 +156,7 @@ _NEQUIP = (
 )
 _PACKAGES = {"chgnet": "pip install 'tentpole[chgnet]'", "nequip": _NEQUIP}
 _FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_MACE = ("mace-mp", "mace-off")
 _KINDS: dict[str, Callable[[str, str, str], Voter]] = {
     "chgnet": _chgnet,
     "mace-mp": _mace("mace_mp"),

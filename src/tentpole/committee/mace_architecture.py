@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tentpole.committee.hyperparameter_limits import check_sizes
 from tentpole.errors import InputError, unknown
 
 FloatArray = NDArray[np.float64]
@@ -56,7 +57,7 @@ _IRREPS = ("hidden_irreps", "edge_irreps", "MLP_irreps")
 
 
 def mace(module: str) -> Any:
-    """mace's module of that name, imported without side effects on this process.
+    """Import mace's module of that name without side effects on this process.
 
     mace switches torch.load back to unrestricted pickles for the whole process when it is imported
     (TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD), because e3nn 0.4.4 reads its own constants so; here the variable is
@@ -123,7 +124,7 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
     if missing:
         raise InputError(f"the weights lack {', '.join(sorted(missing))}: this is no whole member")
     shapes = tuple(tuple(weights[key].shape) for key in (_E0S, *_SCALES))
-    built = _twin(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
+    built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
     try:
         built.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
@@ -147,16 +148,16 @@ def _template(model: str, hyper: str, dtype: str, shapes: tuple[tuple[int, ...],
     return built.requires_grad_(False)
 
 
-def _twin(module: Any) -> Any:
-    """The same module with tensors of its own; code is shared. (copy.deepcopy would turn it to TorchScript.)"""
-    twin = object.__new__(type(module))
-    twin.__dict__.update(module.__dict__)
-    twin.__dict__["_parameters"] = {name: _own(tensor) for name, tensor in module._parameters.items()}
-    twin.__dict__["_buffers"] = {name: _own(tensor) for name, tensor in module._buffers.items()}
-    twin.__dict__["_modules"] = {
-        name: None if child is None else _twin(child) for name, child in module._modules.items()
+def _copied(module: Any) -> Any:
+    """Copy a module: tensors of its own, the same code. copy.deepcopy would turn it to TorchScript."""
+    copied = object.__new__(type(module))
+    copied.__dict__.update(module.__dict__)
+    copied.__dict__["_parameters"] = {name: _own(tensor) for name, tensor in module._parameters.items()}
+    copied.__dict__["_buffers"] = {name: _own(tensor) for name, tensor in module._buffers.items()}
+    copied.__dict__["_modules"] = {
+        name: None if child is None else _copied(child) for name, child in module._modules.items()
     }
-    return twin
+    return copied
 
 
 def _own(tensor: Any) -> Any:
@@ -188,6 +189,7 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
     ):
         if hyper[key] not in legal:
             raise unknown(key, str(hyper[key]), [str(word) for word in legal])
+    check_sizes(hyper)
     arguments = dict(hyper)
     for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
         arguments[key] = getattr(blocks, hyper[key])

@@ -34,6 +34,7 @@ class MaceVoter:
 
     @property
     def votes(self) -> int:
+        """How many heads vote."""
         return len(self.heads)
 
     def evaluate(
@@ -65,9 +66,9 @@ def tensors(graph: Graph, numbers: Sequence[int], heads: Sequence[int], dtype: A
     table = np.asarray(numbers)
     kinds = np.minimum(np.searchsorted(table, graph.numbers), len(table) - 1)
     if not np.array_equal(table[kinds], graph.numbers):
-        strangers = sorted(set(graph.numbers.tolist()) - set(table.tolist()))
+        unknown_species = sorted(set(graph.numbers.tolist()) - set(table.tolist()))
         raise InputError(
-            f"atomic numbers {strangers} are unknown to a model of {table.tolist()}. "
+            f"atomic numbers {unknown_species} are unknown to a model of {table.tolist()}. "
             "Train a committee on structures that hold them."
         )
     attributes = np.zeros((atoms, len(table)))

@@ -32,10 +32,11 @@ from tentpole.storage.atomic import atomic_write
 
 FORMAT = "tentpole-member"
 VERSION = 1
-_MEND = (
+_RESTORE = (
     "Restore it from a copy, or delete the member's two files, .json and .safetensors: `tentpole run` trains what is "
     "missing of a campaign anew, with the same result."
 )
+_NEEDED = ("model", "hyperparameters", "dtype", "heads", "voting", "sha256")
 _PICKLES = (".model", ".pt", ".pth", ".pkl", ".pickle")
 
 
@@ -98,18 +99,20 @@ def read_description(stem: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"no model at {path}: a member is NAME.safetensors and NAME.json") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StateError(f"{path}: damaged ({error}). {_MEND}") from error
+        raise StateError(f"{path}: damaged ({error}). {_RESTORE}") from error
     checksum = content.pop("checksum", None) if isinstance(content, dict) else None
     damaged = checksum is not None and checksum != _checksum(content)
     if damaged and content.get("version") == VERSION:
-        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
+        raise StateError(f"{path}: damaged, its checksum does not match. {_RESTORE}")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no member of a committee: its format is not {FORMAT}")
     if content.get("version") != VERSION:
         raise StateError(
             f"{path} has version {content.get('version')}; this Tentpole reads {VERSION}. Use the version of Tentpole "
-            f"that wrote it{', or: ' + _MEND if damaged else '.'}"
+            f"that wrote it{', or: ' + _RESTORE if damaged else '.'}"
         )
+    if absent := sorted(set(_NEEDED) - set(content)):
+        raise StateError(f"{path}: damaged, it lacks {', '.join(absent)}. {_RESTORE}")
     return content
 
 
@@ -125,16 +128,24 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
     dtype : float32 or float64; the file's own where None. Raises as read_description and build do, and
     StateError where the weights are missing or damaged.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     content = read_description(stem)
     path = weights_file(stem)
     if not path.is_file():
-        raise StateError(f"{path}: missing. {_MEND}")
+        raise StateError(f"{path}: missing. {_RESTORE}")
     blob = path.read_bytes()
     if hashlib.sha256(blob).hexdigest() != content["sha256"]:
-        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
-    model = build(content["model"], content["hyperparameters"], load(blob), content["dtype"])
+        raise StateError(f"{path}: damaged, its checksum does not match. {_RESTORE}")
+    try:
+        weights = load(blob)
+    except SafetensorError as error:
+        raise StateError(f"{path}: no safetensors file ({error}). {_RESTORE}") from error
+    try:
+        model = build(content["model"], content["hyperparameters"], weights, content["dtype"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     if dtype is not None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):
             raise unknown("dtype", dtype, ("float32", "float64"))
@@ -145,7 +156,25 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
 def read_voter(stem: Path, *, device: str, dtype: str | None = None) -> MaceVoter:
     """The member or members under `stem`, ready to vote on `device`."""
     model, content = read_member(stem, dtype=dtype)
-    return MaceVoter(model, [content["heads"].index(head) for head in content["voting"]], device)
+    heads, voting = content["heads"], content["voting"]
+    for head in voting:
+        if head not in heads:
+            raise unknown("head", str(head), heads, where=str(description_file(stem)))
+    return MaceVoter(model, [heads.index(head) for head in voting], device)
+
+
+def refuse_copies(stems: Sequence[Path]) -> None:
+    """Raise InputError where two members hold the same weights: they agree on everything, and σ says nothing."""
+    first: dict[str, Path] = {}
+    for stem in stems:
+        digest = str(read_description(stem)["sha256"])
+        if digest in first:
+            raise InputError(
+                f"{weights_file(stem)} holds the same weights as {weights_file(first[digest])}: members that are "
+                "copies agree on everything, and their disagreement says nothing of the error. Leave one of them out, "
+                "or restore the one that was overwritten."
+            )
+        first[digest] = stem
 
 
 def import_model(file: Path, out: Path | None = None, *, trust: bool = False, head: str | None = None) -> Path:

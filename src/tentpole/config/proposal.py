@@ -112,6 +112,7 @@ def _text(
         return json.dumps(os.path.relpath(Path(path).resolve(), out.resolve().parent), ensure_ascii=False)
 
     reference = references.load(method)
+    stated = beside(method) if method.endswith(".toml") else json.dumps(method)
     cheap = reference.import_path.startswith(CHEAP)
     name = re.sub(r"[^A-Za-z0-9_]+", "-", next(iter(starts)).stem).strip("-") or "campaign"
     physics = [f"charge = {charge}            # total charge in e"] if charge is not None else []
@@ -137,8 +138,7 @@ def _text(
         "",
         f'name = "{name}"       # its folder is runs/{name}',
         "seed = 1",
-        f"reference = {beside(method) if method.endswith('.toml') else json.dumps(method)}"
-        f"   # {reference.description or 'what labels'}; others: tentpole references",
+        f"reference = {stated}   # {reference.description or 'what labels'}; others: tentpole references",
         *physics,
         "",
         *structures,
@@ -149,7 +149,9 @@ def _text(
         "[target]              # when it is enough",
         "force_error_eV_per_A = 0.05",
         "",
-        "[initial]             # first labels, before there is a committee: rattled starting structures",
+        "# First labels, before there is a committee: rattled starting structures. Labels that you have already:",
+        f'# kind = "labelled", file = "mine.extxyz", reference = {stated}',
+        "[initial]",
         'kind = "rattle"',
         f"count = {size.initial}",
         "stdev_A = [0.02, 0.05, 0.1]",

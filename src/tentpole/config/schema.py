@@ -52,7 +52,7 @@ def _safe_name(name: str) -> str:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Temperature = Annotated[float, Field(gt=0, le=1e5)]
 Pressure = Annotated[float, Field(ge=-1000, le=1000)]
@@ -431,7 +431,7 @@ class MACESection(MACESettings):
         "lr": (1e-12, 1),
         "lr_warm": (1e-12, 1),
         "lr_end": (1e-12, 1),
-        "ema_decay": (0, 1),
+        "ema_decay": (0, 0.99999),
         "energy_weight": (0, 1e9),
         "forces_weight": (0, 1e9),
         "stress_weight": (0, 1e9),
@@ -444,6 +444,8 @@ class MACESection(MACESettings):
     def __post_init__(self) -> None:
         MACESettings.__post_init__(self)
         check_bounds(self, self.BOUNDS)
+        if not self.energy_weight + self.forces_weight > 0:
+            raise InputError("energy_weight and forces_weight are both 0: nothing would be learnt")
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?|mps", self.device):
             raise InputError(f'device = "{self.device}": "auto", "cpu", "cuda", "cuda:1" or "mps" is legal')
 
@@ -538,6 +540,10 @@ class ParslTrainingSection:
     config: str
     label: str = "all"
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^\0]+:[A-Za-z_][\w.]*", self.config):
+            raise InputError(f'config = "{self.config}": "module:name" or "file.py:name" is wanted')
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParslSection(LabelLimits, ParslTrainingSection):
@@ -576,6 +582,9 @@ class TrainingQueueSection(Queue):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, self.BOUNDS)
+        for name in ("partition", "account", "image", "namespace"):
+            if not re.fullmatch(r"[\w.:/@+=-]*", getattr(self, name)):
+                raise InputError(f"{name} = {getattr(self, name)!r}: one word is wanted")
         if not re.fullmatch(r"(\d+-)?\d+:\d\d(:\d\d)?", self.walltime):
             raise InputError(f'walltime = "{self.walltime}": hours:minutes:seconds is wanted, as in "24:00:00"')
 

@@ -7,6 +7,7 @@ default or a name is written once.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -48,9 +49,14 @@ def validated(kind: type[T], content: Any) -> T:
     Raises pydantic's ValidationError.
     """
     text = json.dumps({"it": content}, default=_plain)
-    # pydantic takes the rules for a plain dataclass from the Section around it
-    holder = create_model("Holder", __base__=Section, it=(kind, ...))
-    return holder.model_validate_json(text).it  # type: ignore[attr-defined,no-any-return]
+    holder: Any = _holder(typing.cast(Any, kind))
+    return holder.model_validate_json(text).it  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _holder(kind: type) -> type[Section]:
+    """A Section around a `kind`: pydantic takes the rules for a plain dataclass from what holds it."""
+    return create_model("Holder", __base__=Section, it=(kind, ...))
 
 
 def _plain(value: Any) -> Any:

@@ -48,6 +48,24 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
     per_species : each species' rows on their own, S = Σ_s (N_s/N) S_s; a SpeciesCovariance does so anyway.
     clip : bias force per atom at most this, eV/Å; the rest of what is cut is shared out so that no net force
         remains. While atoms are clipped, forces are not the energy's gradient: `bias_clipped` tells.
+
+    Raises
+    ------
+    InputError
+        For an unknown entropy, a strength given twice or not finite, a dataset form without its dataset.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> from tentpole.entropy import EntropyBias
+    >>> water = molecule("H2O")
+    >>> water.rattle(0.1, seed=1)
+    >>> water.calc = EntropyBias(EMT(), ratio=0.3)
+    >>> forces = water.get_forces()
+    >>> extra = forces - water.calc.results["forces_unbiased"]
+    >>> round(float((extra**2).mean() ** 0.5 / (water.calc.results["forces_unbiased"] ** 2).mean() ** 0.5), 6)
+    0.3
     """
 
     def __init__(
@@ -100,7 +118,7 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
 
     @property
     def bias_strength(self) -> float | None:
-        """k in eV as last used; None before the first evaluation with a ratio.
+        """Strength k in eV as last used; None before the first evaluation with a ratio.
 
         Set it to resume a walker: the next evaluation uses exactly this k, and the running mean goes on from
         it. A checkpoint that stores k after a step therefore continues bit for bit. None begins anew, with k_eV where

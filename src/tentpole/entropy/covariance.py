@@ -30,11 +30,34 @@ _CHUNK = 4_000_000
 class Covariance:
     """Sufficient statistics of fingerprint rows.
 
-    mode : "per-atom", every row of a configuration joins (disordered matter), or "per-config", its mean row
-        alone (ordered matter).
-    eps : ε, the variance below which a direction counts as noise. The main knob: 1e-3 sees 3 of 50
-        directions of a broad silicon pool, 1e-6 sees 19.
-    scale : (d,) divisors of the components before anything else; None: 1.
+    Parameters
+    ----------
+    mode : {"per-atom", "per-config"}
+        Every row of a configuration joins (disordered matter), or its mean row alone (ordered matter).
+    eps : float
+        ε, the variance below which a direction counts as noise. The main knob: 1e-3 sees 3 of 50 directions of a
+        broad silicon pool, 1e-6 sees 19.
+    scale : (d,) array, optional
+        Divisors of the components before anything else; None: 1.
+    size : int, optional
+        d, where it is to be known before the first rows.
+
+    Raises
+    ------
+    InputError
+        For an unknown mode, or an ε or scale that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.entropy import Covariance
+    >>> rng = np.random.default_rng(0)
+    >>> dataset = Covariance(eps=1e-3)
+    >>> for _ in range(20):
+    ...     dataset.add(rng.normal(size=(8, 3)))
+    >>> usual, new = rng.normal(size=(8, 3)), rng.normal(size=(8, 3)) + [5.0, 0.0, 0.0]
+    >>> dataset.configurations, bool(dataset.gain(new) > dataset.gain(usual))
+    (20, True)
     """
 
     def __init__(

@@ -41,11 +41,45 @@ def greedy(
     quotas: Quotas = None,
     floor: float = -np.inf,
 ) -> list[tuple[int, float]]:
-    """At most k of the batch as (index, gain when it was chosen), in order of choice.
+    """Choose configurations one after another, each the one that gains most given those chosen before.
 
-    groups : a label per candidate. quotas : how many of each label at most, one number for all or one per
-    label (labels it does not name are free). floor : stop when the best gain left falls below it.
-    The covariance is left as it is. Raises InputError for an unknown method.
+    Parameters
+    ----------
+    covariance : Covariance
+        Of the dataset; it is left as it is.
+    batch : sequence of (N_i, d) arrays, or (n, d) array
+        The candidates' fingerprint rows.
+    k : int
+        At most so many are chosen.
+    method : {"exact", "information", "cholesky"}
+        See the module's first lines.
+    groups : sequence, optional
+        A label per candidate.
+    quotas : int or mapping, optional
+        How many of each label at most, one number for all or one per label (labels it does not name are free).
+    floor : float
+        Stop when the best gain left falls below it.
+
+    Returns
+    -------
+    list of (int, float)
+        Index and gain when it was chosen, in order of choice.
+
+    Raises
+    ------
+    InputError
+        For an unknown method, or quotas without groups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.entropy import Covariance, greedy
+    >>> known = Covariance("per-config", size=2)
+    >>> for row in np.random.default_rng(0).normal(size=(50, 2)):
+    ...     known.add(row)
+    >>> candidates = np.array([[0.1, 0.0], [4.0, 0.0], [0.0, 3.0]])
+    >>> [index for index, gain in greedy(known, candidates, 2)]
+    [1, 2]
     """
     if method not in _METHODS:
         raise unknown("greedy method", str(method), _METHODS)

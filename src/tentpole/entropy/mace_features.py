@@ -41,6 +41,7 @@ class MaceFeatures:
 
     @property
     def size(self) -> int:
+        """Length of a row."""
         return len(self._columns)
 
     def fingerprints(self, atoms: Atoms) -> FloatArray:

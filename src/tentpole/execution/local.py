@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -302,8 +303,10 @@ class _CleanSpawn(multiprocessing.context.SpawnContext):
     class Process(multiprocessing.context.SpawnProcess):
         @staticmethod
         def _Popen(process_obj: Any) -> Any:
-            with _one_at_a_time, _no_main(), without_current_folder(), _no_interrupt():
-                return multiprocessing.context.SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+            with _one_at_a_time, _no_main(), without_current_folder():
+                resource_tracker.ensure_running()  # else it starts in here, and lets Ctrl-C through again
+                with _no_interrupt():
+                    return multiprocessing.context.SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
 
 
 @contextmanager

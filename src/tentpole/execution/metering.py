@@ -7,6 +7,7 @@ once its process is no more; see ledger.py.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -85,13 +86,17 @@ def measured(root: Path, phase: str, function: Callable[..., T], *arguments: obj
 
 
 def readings(root: Path, *, ended: bool) -> dict[str, dict[str, float]]:
-    """Core-seconds per phase by file: of jobs that have ended or whose process is no more, or of those that run."""
+    """Core-seconds per phase by file: of jobs that have ended or whose process is no more, or of those that run.
+
+    A file that no job has written, or that a power cut tore, counts nothing.
+    """
     found = {}
     for path in sorted((root / SPENT).glob("[dt]*-*")):
         over = path.name.startswith("done-") or not lives(path)
         if over == ended:
-            with suppress(OSError, ValueError):  # taken by the driver meanwhile, or torn by a power cut
-                found[path.name] = {
-                    phase: float(value) for phase, value in json.loads(path.read_text(encoding="utf-8")).items()
-                }
+            with suppress(OSError, ValueError, TypeError, AttributeError):
+                content = json.loads(path.read_text(encoding="utf-8"))
+                reading = {phase: float(value) for phase, value in content.items()}
+                if all(0.0 <= value < math.inf for value in reading.values()):
+                    found[path.name] = reading
     return found

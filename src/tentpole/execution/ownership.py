@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import re
 import shutil
 import socket
 import time
 from pathlib import Path
 
-SILENT_S = 60.0  # a worker elsewhere whose folder shows no beat for this long is taken for dead
+import psutil
+
+SILENT_S = 60.0
+"""A worker elsewhere whose folder shows no beat for as long as this is taken for dead."""
+LONG_AGO_S = 3600.0
+"""Nor is one waited for whose last beat is older than this: no clock is so far behind."""
 
 
 def own_folder(place: Path, name: str, pid: int | None = None) -> Path:
@@ -22,23 +29,47 @@ def own_folder(place: Path, name: str, pid: int | None = None) -> Path:
 
 
 def lives(folder: Path) -> bool:
-    """Whether the process that made this folder in work/ is still at it: here by pid, elsewhere by its beat."""
-    _, place, pid = folder.name.rsplit("-", 2)
-    host, _, born = place.rpartition(".")
-    if host == _host():
-        return runs(int(pid), born)
+    """Whether the process that made this folder (or file) is still at it: here by pid, elsewhere by its beat.
+
+    False for what no worker has made.
+    """
+    made = _MADE.fullmatch(folder.name)
+    if made is None:
+        return False
+    if made["host"] == _host():
+        return runs(int(made["pid"]), made["born"])
+    return _beats(folder)
+
+
+_MADE = re.compile(r"tmp-.+-(?P<host>[^-]*?)(?:\.(?P<born>\d+))?-(?P<pid>\d+)")
+_seen: dict[Path, tuple[float, float]] = {}
+
+
+def _beats(folder: Path) -> bool:
+    """Whether a worker elsewhere gives signs of life. Its clock may be ahead of this one or behind: what counts is
+    whether its sign changes while this process looks on."""
     for sign in (folder / "alive", folder):
         with contextlib.suppress(OSError):
-            return time.time() - sign.stat().st_mtime < SILENT_S
-    return False
+            told = sign.stat().st_mtime
+            break
+    else:
+        return False
+    if time.time() - told > LONG_AGO_S:
+        return False
+    before, since = _seen.get(folder, (None, 0.0))
+    if told != before:
+        _seen[folder] = (told, time.monotonic())
+        return True
+    return time.monotonic() - since < SILENT_S
 
 
 def used(folder: Path) -> float:
     """Core-seconds of the attempt in this folder as its worker last told them; 0 where it told none."""
     try:
-        return float((folder / "alive").read_text(encoding="utf-8"))
+        told = float((folder / "alive").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0.0
+    return told if 0.0 <= told < math.inf else 0.0
 
 
 def runs(pid: int, born: str) -> bool:
@@ -53,10 +84,18 @@ def runs(pid: int, born: str) -> bool:
 
 
 def birth(pid: int) -> str:
-    """When a process began, in clock ticks since the machine did; "0" where there is no /proc."""
+    """When a process began, in clock ticks since the machine did, or another number that stays."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except OSError:
+        return _born_elsewhere(pid)
+
+
+def _born_elsewhere(pid: int) -> str:
+    """The same from psutil, where there is no /proc; "0" where there is no such process."""
+    try:
+        return str(round(100 * psutil.Process(pid).create_time()))
+    except psutil.Error:
         return "0"
 
 
@@ -65,7 +104,7 @@ def _host() -> str:
 
 
 def clear_stale(root: Path) -> None:
-    """Remove folders in work/ whose workers are no more."""
+    """Remove folders in work/ whose workers are no more; what no worker has made stays."""
     for folder in (root / "work").glob("tmp-*"):
-        if not lives(folder):
+        if _MADE.fullmatch(folder.name) and not lives(folder):
             shutil.rmtree(folder, ignore_errors=True)

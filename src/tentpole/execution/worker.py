@@ -1,6 +1,6 @@
 """What a worker process is: its threads, its own session, and the limits it keeps by itself.
 
-Standard library only, so that the number of threads is set before NumPy is imported.
+No NumPy here: the number of threads is set before it is imported.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
+
+import psutil
+
+from tentpole.errors import InputError
 
 BEAT_S = 5.0
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -94,8 +98,10 @@ def end_session() -> NoReturn:
 
 def kill_all(pid: int, itself: bool = True) -> None:
     """Kill all that process `pid` has started, also what made a session of its own as MPI launchers do, and `pid`."""
-    for below in (*_descendants(pid), *([pid] if itself else [])):
-        _kill(below)
+    for process in _with_descendants(pid):
+        if itself or process.pid != pid:
+            with suppress(psutil.Error):
+                process.kill()
 
 
 @contextmanager
@@ -107,7 +113,15 @@ def watched(
     Memory is the resident set of this process and all below it. The check comes a few times a second. With
     `beat`, folder/alive is written every few seconds: other hosts can tell that this worker lives, and whoever finds
     the folder how many core-seconds it had used.
+
+    Raises InputError where there is a limit and this is a thread of a pool: ending it would end the whole program.
     """
+    if (time_limit_s or memory_limit_GB) and threading.current_thread() is not threading.main_thread():
+        raise InputError(
+            "executor: labels have a limit of time or memory here, which a pool of threads, such as Parsl's "
+            "ThreadPoolExecutor, cannot keep: leave label_time_limit_s and label_memory_limit_GB out, or take an "
+            "executor whose workers are processes (Parsl: HighThroughputExecutor)."
+        )
     began = time.monotonic()
     done = threading.Event()
     limit = min(60.0, time_limit_s or 60.0)
@@ -166,35 +180,17 @@ def _give_up(folder: Path, reason: str, message: str) -> None:
 
 
 def resident_GB() -> float:
-    """Resident memory of this process and all below it, from /proc."""
-    page = os.sysconf("SC_PAGE_SIZE")
+    """Resident memory of this process and all below it."""
     total = 0
-    for pid in (os.getpid(), *_descendants(os.getpid())):
-        try:
-            total += int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * page
-        except (OSError, IndexError):
-            continue  # it ended meanwhile
+    for process in _with_descendants(os.getpid()):
+        with suppress(psutil.Error):  # it ended meanwhile
+            total += process.memory_info().rss
     return total / 1e9
 
 
-def _descendants(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            after_name = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(after_name[1]), []).append(int(path.parent.name))
-    found, queue = [], [root]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
-
-
-def _kill(pid: int) -> None:
+def _with_descendants(pid: int) -> list[psutil.Process]:
     try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+        process = psutil.Process(pid)
+        return [*process.children(recursive=True), process]
+    except psutil.Error:
+        return []

@@ -14,7 +14,7 @@ from tentpole.committee.neighbourhood import UnusableGeometry, check_finite
 from tentpole.exploration.health import HealthLimits, Unhealthy, check, shortest_height
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
-from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare
+from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare, snapshot_id
 
 Scorer = Callable[[Atoms], Scores]
 Potential = Callable[[Atoms], tuple[float, FloatArray]]

@@ -134,13 +134,13 @@ def _read(file: h5py.File) -> Exploration:
         bias_strength=facts["bias_strength"],
         barostat=tuple(facts.get("barostat", ())),
     )
-    round, group = int(file.attrs["round"]), file["snapshots"]
+    number, group = int(file.attrs["round"]), file["snapshots"]
     steps: list[int] = group["step"][:].tolist()
     # shards from before these two were kept have neither
     flagged: list[bool] = group["before_mishap"][:].tolist() if "before_mishap" in group else [False] * len(steps)
     p95: list[float] = group["p95_force_std"][:].tolist() if "p95_force_std" in group else [math.nan] * len(steps)
     snapshots = tuple(
-        Snapshot(snapshot_id(round, walker.id, step), bare(atoms), condition, walker.id, round, step, last)
+        Snapshot(snapshot_id(number, walker.id, step), bare(atoms), condition, walker.id, number, step, last)
         for step, atoms, last in zip(steps, _read_frames(group), flagged, strict=True)
     )
     columns: list[FloatArray] = [group[name][:] for name in _NUMBERS]
@@ -155,7 +155,7 @@ def _read(file: h5py.File) -> Exploration:
     )
     md_seconds, scoring_seconds = (float(x) for x in file.attrs["seconds"])
     return Exploration(
-        round=round,
+        round=number,
         walker=walker,
         done=int(file.attrs["done"]),
         snapshots=snapshots,

@@ -32,8 +32,11 @@ REASON = "failed labels"
 
 @dataclass(frozen=True, slots=True)
 class WalkerReset:
-    """One walker sent back. `after`: the round whose failures decided it; `round`: the walker's first round from the
-    earlier state; `before`: that state is from before this step, where the first of the failed frames was."""
+    """One walker sent back.
+
+    `after`: the round whose failures decided it; `round`: the walker's first round from the
+    earlier state; `before`: that state is from before this step, where the first of the failed frames was.
+    """
 
     walker: str
     after: int

@@ -53,7 +53,7 @@ class NPT:
     >>> copper = Condition("copper", 300.0, pressure_GPa=0.0)
     >>> walker = init_walker("w00", copper, bulk("Cu", cubic=True), np.random.default_rng(0))
     >>> moved = advance(walker, EMT(), 5, NPT())
-    >>> moved.atoms.get_volume() != walker.atoms.get_volume(), len(moved.barostat)
+    >>> bool(moved.atoms.get_volume() != walker.atoms.get_volume()), len(moved.barostat)
     (True, 2)
     """
 

@@ -25,7 +25,6 @@ _SCHEME_1: Mapping[str, tuple[int, ...]] = {
     "selection": (3,),  # key (round,)
     "walker": (),  # key (round, walker)
     "walker sent back": (),  # key (round, walker, 1 + how often before)
-    "training": (),  # key (member,): a number, not a stream
 }
 """Every purpose, and what scheme 1 put between seed and key."""
 
@@ -38,8 +37,7 @@ def generator(seed: int, purpose: str, *key: int, scheme: int = NEWEST) -> np.ra
     seed : int
         The campaign's, 0 or more.
     purpose : str
-        What the numbers are for: "initial structures", "validation", "selection", "walker", "walker sent back" or
-        "training".
+        What the numbers are for: "initial structures", "validation", "selection", "walker" or "walker sent back".
     *key : int
         Which of that purpose's streams: a round, a walker's place, a count; 0 or more each.
     scheme : {1, 2}
@@ -67,18 +65,6 @@ def generator(seed: int, purpose: str, *key: int, scheme: int = NEWEST) -> np.ra
     if scheme == 1:
         return np.random.default_rng([seed, *_SCHEME_1[purpose], *key])
     return np.random.default_rng(_sequence(seed, purpose, key))
-
-
-def integer(seed: int, purpose: str, *key: int, scheme: int = NEWEST) -> int:
-    """A seed of 32 bits for a program that takes a number, such as the training of one member.
-
-    Parameters, Raises: as for `generator`. In scheme 1 it is 1000 seed + the first of the key, as it was for training,
-    which for seeds above 4294966 is more than 32 bits.
-    """
-    _check(seed, purpose, key, scheme)
-    if scheme == 1:
-        return 1000 * seed + (key[0] if key else 0)
-    return int(_sequence(seed, purpose, key).generate_state(1)[0])
 
 
 @dataclass(frozen=True, slots=True)

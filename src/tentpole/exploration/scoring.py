@@ -27,6 +27,7 @@ class FrameScorer:
         self._covariance = covariance
 
     def __call__(self, atoms: Atoms) -> Scores:
+        """Score one frame; where that fails, the scores say why."""
         try:
             energy_std = float(self._calculator.get_property("energy_std", atoms))
             atom_std = np.asarray(self._calculator.get_property("forces_std", atoms))
@@ -97,9 +98,9 @@ def _unfit(atoms: Atoms, limits: HealthLimits, known: set[int]) -> str:
         return "no atoms"
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         return "positions or cell are not finite"
-    strangers = sorted(set(atoms.get_chemical_symbols()) - {_symbol(z) for z in known})
-    if strangers:
-        return f"the committee does not know {', '.join(strangers)}"
+    unknown_species = sorted(set(atoms.get_chemical_symbols()) - {_symbol(z) for z in known})
+    if unknown_species:
+        return f"the committee does not know {', '.join(unknown_species)}"
     wrong = geometry(atoms, limits)
     return f"{wrong.reason}: {wrong.message}" if wrong else ""
 

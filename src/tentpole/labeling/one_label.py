@@ -7,8 +7,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tentpole.errors import LabelError, StateError
+from tentpole.errors import InputError, LabelError, StateError
 from tentpole.execution.ownership import lives
+from tentpole.execution.provenance import provenance
 from tentpole.execution.worker import core_seconds, cores, cpu_seconds, watched
 from tentpole.labeling.single_point import NOT_STARTED, single_point
 from tentpole.labeling.tasks import AGAIN, Outcome, Task
@@ -38,7 +39,7 @@ def compute(task: Task) -> Outcome:
             with watched(folder, task.time_limit_s, task.memory_limit_GB, beat=True):
                 label = _label(task, folder)
             used = core_seconds(began, cpu)
-            label = replace(label, details=label.details | {"cores": cores(), "core_s": used})
+            label = replace(label, details=label.details | {"cores": cores(), "core_s": used, "made_by": provenance()})
             write_label(task.root, label)
         except LabelError as error:
             seconds = time.monotonic() - began
@@ -82,7 +83,7 @@ def _label(task: Task, folder: Path) -> Label:
         retry = reference.retries[step - 1]
         details |= {"retry": name, "settings": retry.parameters, "physics": rung.hash, "failures": failures}
     joins = not name or reference.joins(reference.retries[step - 1])
-    return Label(
+    label = Label(
         structure=task.structure,
         reference=reference.hash if joins else rung.hash,
         atoms=reference.bare(task.atoms),
@@ -93,6 +94,12 @@ def _label(task: Task, folder: Path) -> Label:
         multiplicity=task.multiplicity,
         details=details,
     )
+    try:
+        label.check()
+        label.check_details()
+    except InputError as error:  # the program gave what cannot be kept: this label fails, no other
+        raise LabelError("incomplete", str(error)) from None
+    return label
 
 
 def _found(task: Task) -> Outcome | None:

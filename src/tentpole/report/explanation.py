@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 from tentpole.campaign.record import CampaignRecord, FrameRecord
 from tentpole.errors import InputError, nearest
 from tentpole.exploration import Exploration
@@ -149,12 +148,8 @@ def _gain_after(
         for frame in frames.values()
         if isinstance(frame.round, int) and frame.round < snapshot.round and frame.outcome == "accepted"
     ]
-    known, models = [frame.request.atoms for frame in [*before, *of_round]], None
-    if record.config.fingerprint.kind == "mace":
-        models = record.state.newest_models(snapshot.round - 1)
-    fingerprint, _ = fingerprint_rows(record.config, [], [*known, snapshot.atoms], models)
-    covariance = covariance_of(record.config, [fingerprint.fingerprints(atoms) for atoms in known])
-    return float(covariance.gain(fingerprint.fingerprints(snapshot.atoms)))
+    known = [frame.request.atoms for frame in [*before, *of_round]]
+    return record.gain(snapshot.atoms, known, snapshot.round)
 
 
 def _outcome(frame: FrameRecord) -> list[str]:

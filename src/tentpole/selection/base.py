@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tentpole.records import FloatArray
 
 if TYPE_CHECKING:
     from tentpole.entropy import Covariance
+
+
+def _means(rows: Sequence[FloatArray]) -> FloatArray:
+    return np.array([block.mean(axis=0) for block in rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,13 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @staticmethod
+    def of_rows(
+        ids: Sequence[str], sigma: ArrayLike, rows: Sequence[FloatArray], conditions: Sequence[str]
+    ) -> Candidates:
+        """The table of candidates with fingerprint rows: (N_i, d) each, whose means are the features."""
+        return Candidates(ids, np.asarray(sigma, dtype=float), _means(rows), conditions, rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
@@ -87,6 +98,11 @@ class Labelled:
     features: FloatArray
     conditions: Sequence[str] = ()
     covariance: Covariance | None = None
+
+    @staticmethod
+    def of_rows(rows: Sequence[FloatArray], conditions: Sequence[str], covariance: Covariance, d: int = 0) -> Labelled:
+        """The set of configurations with fingerprint rows: (N_i, d) each, `covariance` of all of them."""
+        return Labelled(_means(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
 
     def joined(
         self, features: FloatArray, rows: Sequence[FloatArray] | None = None, conditions: Sequence[str] = ()

@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tentpole.errors import StateError
+from tentpole.errors import StateError, reading
 
-_MEND = "Restore it from a copy, or delete it: what is missing is made anew."
+MEND = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -69,11 +69,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content written by `write_json`. Raises StateError, naming the file, where it is not that."""
-    try:
+    with reading(path, "JSON", error=StateError, mend=MEND):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StateError(f"{path}: cannot be read ({error}). {_MEND}") from None
     stored = content.pop("checksum", None) if isinstance(content, dict) else None
     if stored != hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest():
-        raise StateError(f"{path}: damaged, its checksum does not match. {_MEND}")
+        raise StateError(f"{path}: damaged, its checksum does not match. {MEND}")
     return dict(content)

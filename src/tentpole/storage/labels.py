@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tentpole.errors import InputError, StateError
+from tentpole.errors import InputError, StateError, reading
 from tentpole.records import FloatArray, Label, bare
-from tentpole.storage.atomic import atomic_write, read_json, write_json
+from tentpole.storage.atomic import MEND, atomic_write, read_json, write_json
 from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
 
 LABEL_VERSION = 1
+_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]+")  # anything else in labels/ is somebody's own
 
 
 def label_path(root: Path, structure: str, reference: str) -> Path:
@@ -32,8 +34,17 @@ def find_label(root: Path, structure: str, reference: str) -> Path | None:
 
 
 def write_label(root: Path, label: Label) -> Path:
-    """Write one label under `root`/labels. Called by the worker that computed it. `root` itself is never made:
-    a folder that was moved or removed meanwhile does not come back."""
+    """Write one label under `root`/labels. Called by the worker that computed it.
+
+    Raises
+    ------
+    InputError
+        For what is no label, see `Label.check` and `Label.check_details`.
+    OSError
+        Where `root` is not there: a folder that was moved or removed meanwhile does not come back.
+    """
+    label.check()
+    label.check_details()
     _must_exist(root)
     path = label_path(root, label.structure, label.reference)
     write_json(
@@ -55,13 +66,30 @@ def write_label(root: Path, label: Label) -> Path:
 
 
 def read_label(path: Path) -> Label:
-    """One label. Raises StateError where the file is damaged or of a version this Tentpole does not read."""
+    """One label.
+
+    Raises
+    ------
+    StateError
+        Where the file is damaged, of a version this Tentpole does not read, or holds another label than its name says.
+    """
     content = read_json(path)
     if content.get("version") != LABEL_VERSION:
         raise StateError(
             f"{path}: label format {content.get('version')}, this Tentpole reads {LABEL_VERSION}. "
             "Use the version of Tentpole that wrote it."
         )
+    with reading(path, error=StateError, mend=MEND):
+        label = _label(content)
+        label.check()
+        if label.name != path.stem:
+            raise StateError(
+                f"{path}: holds the label {label.name}: files have been swapped or copied over each other. {MEND}"
+            )
+    return label
+
+
+def _label(content: dict[str, Any]) -> Label:
     stress = content["stress"]
     return Label(
         structure=content["structure"],
@@ -78,7 +106,8 @@ def read_label(path: Path) -> Label:
 
 def label_files(root: Path) -> Iterator[Path]:
     """All label files under `root`, in the order of their names."""
-    return iter(sorted((root / "labels").glob("[0-9a-f][0-9a-f]/*.json")))
+    found = (root / "labels").glob("[0-9a-f][0-9a-f]/*.json")
+    return iter(sorted(path for path in found if _NAME.fullmatch(path.stem) and path.stem[:2] == path.parent.name))
 
 
 def carry_labels(source: Path, root: Path, reference: str) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from ase.io import write
 from tentpole.committee.committee import choose_device
 from tentpole.committee.member_files import read_description, read_member, write_member
 from tentpole.errors import InputError, unknown
+from tentpole.execution.provenance import provenance
 from tentpole.storage.structures import labelled_frames
 from tentpole.training.jobs import TrainingJob, TrainingReport
 
@@ -226,6 +227,7 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
             "updates": (curve[-1][0] + 1)
             * (len(labelled_frames(job.train)) * job.heads // _given(command, "batch_size")),
             "curve": curve,
+            "made_by": provenance(),
         }
         write_member(job.out, model, training=training)
     finally:

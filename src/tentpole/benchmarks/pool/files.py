@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from tentpole.benchmarks.pool.table import Pool, as_column, build
-from tentpole.errors import InputError, unknown
+from tentpole.errors import InputError, reading, unknown
 
 VERSION = 1
 
@@ -38,12 +38,8 @@ def read(path: Path) -> Pool:
     ending = suffix(path)
     if ending not in READERS:
         raise unknown("file ending", ending or path.name, READERS, str(path))
-    try:
+    with reading(path, ending[1:]):
         pool = READERS[ending](path)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path}: cannot be read as {ending[1:]} ({type(error).__name__}: {error}).") from None
     if len(pool) == 0:
         raise InputError(f"{path}: holds no rows.")
     return pool

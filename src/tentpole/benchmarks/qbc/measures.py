@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from tentpole.committee import Committee
-from tentpole.committee.calibration import atom_cases, calibrate, likeness, structure_cases
+from tentpole.committee.calibration import atom_cases, calibrate, member_diversity, structure_cases
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ def measure(committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms],
 
     force_rmse over components; force_p95, the 95th percentile of |error of the force vector| over atoms;
     energy_rmse per atom, the mean error over the set included; spearman of σ and error over structures (largest
-    of the atoms) and over atoms; spread_ratio as `likeness` defines it; scale and coverage: of the conformal
+    of the atoms) and over atoms; spread_ratio as `member_diversity` defines it; scale and coverage: of the conformal
     calibration of a frame's largest error on `valid`, and the share of `test` within it (promised: 95 %), None
     where `valid` is too small.
     """
@@ -44,7 +44,7 @@ def measure(committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms],
     members = [_rms([f[m] - r for f, r in zip(found.forces, forces, strict=True)]) for m in range(committee.size)]
     atom_sigma, atom_error = atom_cases(found, forces)
     sigma, error = structure_cases(found, forces)
-    alike = likeness(found, forces)
+    diversity = member_diversity(found, forces)
     held = committee.evaluate(valid)
     fit = calibrate(*structure_cases(held, [atoms.arrays["REF_forces"] for atoms in valid]), minimum=0)
     rest = committee.evaluate(pool)
@@ -60,8 +60,8 @@ def measure(committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms],
         "force_std": float(np.mean([d.force_std for d in found.disagreements()])),
         "spearman_structures": float(spearmanr(sigma, error).statistic),
         "spearman_atoms": float(spearmanr(atom_sigma, atom_error).statistic),
-        "spread_ratio": alike.spread_ratio,
-        "alike": alike.alike,
+        "spread_ratio": diversity.spread_ratio,
+        "alike": diversity.collapsed,
         "scale": fit.scale,
         "coverage": None if fit.scale is None else fit.coverage(sigma, error),
         "sigma": sigma.tolist(),

@@ -174,14 +174,13 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
                 for k in training:
                     covariance.add(rows[k])
                 picks = chooser.select(
-                    Candidates(
+                    Candidates.of_rows(
                         ids=[str(k) for k in pool],
                         sigma=result.pool_error if settings.rules[name].get("sees") == "error" else result.pool_sigma,
-                        features=np.array([rows[k].mean(axis=0) for k in pool]),
-                        conditions=["pool"] * len(pool),
                         rows=[rows[k] for k in pool],
+                        conditions=["pool"] * len(pool),
                     ),
-                    Labelled(np.array([rows[k].mean(axis=0) for k in training]), ["pool"] * len(training), covariance),
+                    Labelled.of_rows([rows[k] for k in training], ["pool"] * len(training), covariance),
                     room,
                     np.random.default_rng([seed, number]),
                 )

@@ -33,11 +33,37 @@ _BEYOND = 8
 class GOM:
     """The fingerprint's settings, and its two operations.
 
-    cutoff : r_c in Å. n_max : length of a row; eigenvalues beyond it are dropped, atoms never.
-    widths : σ in Å by atomic number, in place of the covalent radii.
-    contrast : p > 0 tells species apart by more than their widths: f_k becomes (Z_k/Z_c)^p f_k, so that an atom
-        counts by what it is beside the centre. 1/3 suits; one element alone gives the plain fingerprint.
-    threads : cores to use at most; None: as many as this process may use.
+    Parameters
+    ----------
+    cutoff : float
+        r_c, Å.
+    n_max : int
+        Length of a row; eigenvalues beyond it are dropped, atoms never.
+    widths : mapping of int to float
+        σ in Å by atomic number, in place of the covalent radii.
+    contrast : float
+        p > 0 tells species apart by more than their widths: f_k becomes (Z_k/Z_c)^p f_k, so that an atom counts by
+        what it is beside the centre. One element alone gives the plain fingerprint.
+    threads : int, optional
+        Cores to use at most; None: as many as this process may use.
+
+    Raises
+    ------
+    InputError
+        For a cutoff or length that cannot be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from tentpole.entropy import GOM
+    >>> fingerprint = GOM(5.0)
+    >>> rows = fingerprint.fingerprints(bulk("Si", a=5.43))
+    >>> rows.shape, np.round(rows[0, :2], 6).tolist()
+    ((2, 50), [1.203461, 0.358973])
+    >>> gradient, strain = fingerprint.pullback(bulk("Si", a=5.43), np.ones((2, 50)))
+    >>> gradient.shape, strain.shape
+    ((2, 3), (3, 3))
     """
 
     cutoff: float
@@ -54,10 +80,26 @@ class GOM:
 
     @property
     def size(self) -> int:
+        """Length of a row, n_max."""
         return self.n_max
 
     def fingerprints(self, atoms: Atoms) -> FloatArray:
-        """(N, n_max) eigenvalues, dimensionless. Raises InputError for what `spheres` and radii refuse."""
+        """Eigenvalues of each atom's overlap matrix, descending.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+
+        Returns
+        -------
+        (N, n_max) array
+            Dimensionless.
+
+        Raises
+        ------
+        InputError
+            For no atoms, an element without a covalent radius, positions or a cell that no list can be built for.
+        """
         return self._spectra(atoms, vectors=False)[0][:, : self.n_max].copy()
 
     def pullback(self, atoms: Atoms, weights: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -30,6 +30,7 @@ class Spheres:
 
     @property
     def sizes(self) -> IntArray:
+        """(N,) how many members each sphere has, its centre included."""
         return np.diff(self.start)
 
 
