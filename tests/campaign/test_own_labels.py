@@ -126,7 +126,6 @@ def test_labels_of_another_campaign_are_not_computed_again(campaign_file: Make, 
 
 
 def test_labels_of_another_reference_stay_where_they_are(tmp_path: Path) -> None:
-    (tmp_path / "new").mkdir()
     with pytest.raises(InputError, match="holds no labels"):
         carry_labels(tmp_path, tmp_path / "new", "ab")
     atoms = bulk("Cu")
