@@ -13,6 +13,8 @@ import pytest
 from support.paths import TOP
 from tentpole.labeling import available
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(not (TOP / "pyproject.toml").exists(), reason="not a checkout")
 def test_every_reference_is_in_the_wheel_built_from_the_sdist(tmp_path: Path) -> None:

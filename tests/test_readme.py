@@ -22,11 +22,16 @@ def test_the_ase_script_runs_as_printed(tmp_path: Path) -> None:
     assert re.search(r"\[.*\] -?\d", ended.stdout, re.DOTALL)
 
 
-def test_the_table_names_every_rule_and_every_key_of_the_demo() -> None:
-    row = next(line for line in README.splitlines() if line.startswith("| `[selection]`"))
-    assert all(kind in row for kind in KINDS)
-    campaign = tomllib.loads((TOP / "examples/01_zundel/campaign.toml").read_text())
-    assert all(key in README for key in campaign)
+def test_the_page_of_keys_names_every_rule_and_every_key_of_the_demo() -> None:
+    page = (TOP / "examples" / "CAMPAIGN.md").read_text(encoding="utf-8")
+    assert all(kind in page for kind in KINDS)
+    campaign = tomllib.loads((TOP / "examples/01_zundel/campaign.toml").read_text(encoding="utf-8"))
+    assert all(key in page for key in campaign)
+
+
+def test_every_page_that_the_readme_names_is_there() -> None:
+    for name in re.findall(r"\]\(([^)#]+)\)", README):
+        assert name.startswith("https://") or (TOP / name).is_file(), name
 
 
 def test_importing_the_package_does_nothing(tmp_path: Path) -> None:

@@ -29,8 +29,11 @@ class StateError(TentpoleError):
 
 
 class MachineError(StateError):
-    """Nothing is wrong with the input or the folder; what work runs on is broken: workers die before they begin, a
-    queue refuses jobs, a program cannot be started, all labels crash alike. Nothing is lost. Exit status 3."""
+    """Nothing is wrong with the input or the folder, but with what work runs on. Exit status 3.
+
+    Workers die before they begin, a queue refuses jobs, a program cannot be started, all labels crash alike. Nothing is
+    lost.
+    """
 
 
 class LabelError(TentpoleError):

@@ -25,6 +25,8 @@ from tentpole.selection.base import Labelled
 from tentpole.storage.journal import read
 from tentpole.storage.labels import label_path, read_label
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 AHEAD = {"temperatures_K": [600.0], "steps": 30, "snapshot_every": 5, "bias": {"ratios": [0.0, 0.3]}, "ahead": True}
 

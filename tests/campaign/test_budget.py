@@ -27,6 +27,8 @@ from tentpole.labeling.references import load as load_reference
 from tentpole.storage.journal import Journal, read
 from tentpole.storage.labels import write_label
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 

@@ -24,6 +24,8 @@ from tentpole.storage import journal
 from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import label_files, read_label
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 

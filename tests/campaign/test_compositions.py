@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from ase.build import bulk
 from ase.io import write
 
@@ -10,6 +11,8 @@ from tentpole import Campaign, Committee
 from tentpole.committee.member_files import read_description
 from tentpole.progress import NoProgress
 from tentpole.storage.structures import labelled_frames
+
+pytestmark = pytest.mark.slow
 
 Make = Callable[..., Path]
 

@@ -15,6 +15,8 @@ from ase import Atoms
 from support.same_end import differing, machine, manifest
 from tentpole import Campaign, Committee
 
+pytestmark = pytest.mark.slow
+
 V1 = Path(__file__).parents[1] / "data" / "v1"
 MADE = json.loads((V1 / "finished_manifest.json").read_text())
 DIFFERENT = {key for key, value in machine().items() if MADE["machine"].get(key) != value}

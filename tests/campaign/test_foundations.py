@@ -13,6 +13,8 @@ from tentpole.config.loading import load
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 EMT_NAME = "ase.calculators.emt:EMT"
 

@@ -24,6 +24,8 @@ from tentpole.storage.atomic import write_json
 from tentpole.storage.journal import read
 from tentpole.storage.labels import quarantine
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from tentpole.campaign.selecting import draw_audit, table
+from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.preflight import _rule
+from tentpole.campaign.selecting import choose, draw_audit, table
+from tentpole.config.loading import load
+from tentpole.entropy import Covariance
 from tentpole.records import Candidate, Condition, Scores, Snapshot
+from tentpole.selection import Candidates, Labelled, TwoKey
 
 
 def candidate(step: int, atoms: int = 1, before_mishap: bool = False) -> Candidate:
@@ -30,3 +35,44 @@ def test_the_last_sound_frame_before_a_mishap_is_a_candidate_but_no_audit_frame(
 def test_the_rule_sees_the_sigma_that_the_campaign_asks_for(kind: str, few: float, many: float) -> None:
     shown = table([candidate(10, atoms=2), candidate(20, atoms=60)], kind)
     assert shown.sigma.tolist() == [few, many]
+
+
+class Listens(TwoKey):
+    """A rule that keeps what it was told."""
+
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list:
+        told.append(labelled)
+        return super().select(candidates, labelled, k, rng)
+
+
+told: list[Labelled] = []
+
+
+@pytest.mark.parametrize(("audits_known", "configurations"), [(True, 4), (False, 2)])
+def test_the_rule_knows_the_audit_frames_of_its_batch(audits_known: bool, configurations: int) -> None:
+    covariance = Covariance()
+    rows = np.random.default_rng(0).normal(size=(2, 4, 3))
+    for block in rows:
+        covariance.add(block)
+    labelled = Labelled(rows.mean(axis=1), ["initial"] * 2, covariance)
+    candidates = [candidate(step) for step in range(10, 110, 10)]
+    how = {"sigma": "max", "audits_known": audits_known}
+    told.clear()
+    chosen, facts = choose(candidates, Listens(sigma=0.5), labelled, 4, 0.5, np.random.default_rng(1), **how)
+    assert told[0].covariance.configurations == configurations
+    assert len(told[0].features) == configurations
+    assert covariance.configurations == 2
+    assert [audited for _, _, audited in chosen] == [True, True, False, False]
+    assert facts.choice == "8 candidates → 2 picked + 2 audit of 4 wanted"
+    again = BatchFacts.from_json(BatchFacts(bias_strength_eV={"w00": None}, funnel=facts.funnel, audits=2).to_json())
+    assert (again.funnel, again.audits) == (facts.funnel, 2)
+
+
+def test_check_doubts_an_absolute_floor_of_the_gain(campaign_file) -> None:
+    floor = {"rule": "two_key", "settings": {"gain": 0.01}}
+    (line,) = _rule(load(campaign_file(selection=floor)))
+    assert line.good
+    assert line.doubtful
+    assert "absolute floor" in line.found
+    assert not list(_rule(load(campaign_file(selection={"rule": "two_key"}))))
+    assert not list(_rule(load(campaign_file())))

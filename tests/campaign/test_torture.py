@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.paths import TOP
+
+pytestmark = pytest.mark.slow
 
 
 def test_after_every_fault_a_campaign_ends_like_an_undisturbed_one(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from ase.calculators.lj import LennardJones
 
 from support.paths import EXAMPLES
 
+pytestmark = pytest.mark.slow
+
 
 def example(name):
     spec = importlib.util.spec_from_file_location(name.split("_", 1)[1], EXAMPLES / f"{name}.py")

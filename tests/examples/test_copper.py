@@ -11,6 +11,8 @@ from tentpole import CampaignRecord
 from tentpole.report import explain, write_report
 from tentpole.storage.labels import label_files
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = EXAMPLES / "02_copper_emt.py"
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from support.paths import EXAMPLES
 
+pytestmark = pytest.mark.slow
+
 HOME = EXAMPLES / "06_eigen_on_the_fly"
 
 

@@ -11,6 +11,8 @@ import tomli_w
 from support.paths import EXAMPLES
 from tentpole import CampaignRecord
 
+pytestmark = pytest.mark.slow
+
 HOME = EXAMPLES / "01_zundel"
 
 

@@ -15,6 +15,8 @@ from tentpole.labeling import Reference, Task, compute, load
 from tentpole.labeling.codes.espresso import Espresso
 from tentpole.storage.labels import find_label, read_label
 
+pytestmark = pytest.mark.slow
+
 PSEUDO = Path("/usr/share/espresso/pseudo")  # where Debian's quantum-espresso-data puts them
 real = pytest.mark.skipif(shutil.which("pw.x") is None or not PSEUDO.is_dir(), reason="pw.x is not installed")
 

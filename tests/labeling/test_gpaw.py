@@ -13,6 +13,8 @@ from ase.build import bulk, molecule
 from tentpole.labeling import Task, compute, load
 from tentpole.storage.labels import label_files, read_label
 
+pytestmark = pytest.mark.slow
+
 DEBIAN = Path("/usr/share/gpaw-setups")  # where Debian's gpaw-data puts the PAW setups
 CHEAP = 'parent = "gpaw"\n[parameters]\nk_spacing_per_A = 2.0\nmode = { name = "pw", ecut = 150.0 }\n'
 

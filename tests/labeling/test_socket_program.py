@@ -16,6 +16,8 @@ from tentpole.labeling import Task, compute, load
 from tentpole.labeling import socket_program as serving
 from tentpole.storage.labels import find_label, read_label
 
+pytestmark = pytest.mark.slow
+
 PSEUDO = Path("/usr/share/espresso/pseudo")
 real = pytest.mark.skipif(shutil.which("pw.x") is None or not PSEUDO.is_dir(), reason="pw.x is not installed")
 CHEAP = """parent = "espresso"

@@ -17,6 +17,8 @@ from tentpole.report import explain
 from tentpole.storage.atomic import read_json
 from tentpole.storage.labels import write_label
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -15,6 +15,8 @@ from tentpole import CampaignRecord
 from tentpole.errors import InputError, StateError
 from tentpole.report import write_report
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br", "link", "hr", "path"}
 
 

@@ -207,7 +207,7 @@ def test_a_small_gain_silences_no_frame_that_the_committee_disagrees_about():
     assert labelled.covariance.gains(candidates.rows).max() < 0  # today's floor of 0.01 lets nothing through
     rule = TwoKey(sigma=0.0)
     assert len(rule.select(candidates, labelled, 8, rng())) == 8
-    assert str(funnel_of(rule, candidates, labelled, 8, 8)) == "40 candidates → 40 uncertain → 8 picked"
+    assert str(funnel_of(rule, candidates, labelled, 8, 8)) == "40 candidates → 8 picked"
 
 
 def test_the_gain_ranks_within_the_shortlist_alone():

@@ -77,10 +77,12 @@ def oqmd_rows(n=17):
 
 
 class Services:
-    """A server in a thread. `base` is its address, `requests` the data requests it saw: (path, query)."""
+    """A server in a thread. `base` is its address, `requests` the data requests it saw: (path, query), `headers`
+    theirs."""
 
     def __init__(self):
-        self.faults, self.requests, self.heartbeat_faults = [], [], []
+        self.faults, self.requests, self.heartbeat_faults, self.headers = [], [], [], []
+        self.redirect_to = ""  # where all data requests are sent on to
         self.documents, self.rows = mp_documents(), oqmd_rows()
         services = self
 
@@ -113,6 +115,9 @@ class Services:
             beat = {"version": "0.87.3", "db_version": "2026.04.1", "access_controlled_batch_ids": []}
             return send(handler, 200, {"status": "OK", **beat})
         self.requests.append((url.path, query))
+        self.headers.append(dict(handler.headers))
+        if self.redirect_to:
+            return send(handler, 302, {}, {"Location": self.redirect_to + handler.path})
         if url.path.startswith("/materials/summary") and handler.headers.get("x-api-key") != KEY:
             return send(handler, 401, {"message": "Invalid authentication credentials"})
         fault = self.faults.pop(0) if self.faults else None

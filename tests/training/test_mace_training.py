@@ -15,6 +15,8 @@ from tentpole.training import MACESettings, TrainingError, TrainingJob, committe
 from tentpole.training.client import the_server
 from tentpole.training.mace import arguments, bootstrap, isolated_energies, read_curve, schedule
 
+pytestmark = pytest.mark.slow
+
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S)
 
 

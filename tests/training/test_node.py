@@ -13,6 +13,8 @@ from tentpole.execution.local import local
 from tentpole.execution.ownership import own_folder
 from tentpole.training import node
 
+pytestmark = pytest.mark.slow
+
 
 def order(folder: Path, number: int = 0) -> dict[str, Any]:
     return {"id": number, "job": {"out": folder / f"member-{number}", "folder": folder}}

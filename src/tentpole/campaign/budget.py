@@ -14,7 +14,7 @@ UNITS = {"labels": "labels", "rounds": "rounds", "hours": "hours", "core_hours":
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
+class BudgetProjection:
     """How many more labels, rounds, hours and core-hours until the first limit, at the rate of the last rounds."""
 
     labels: float
@@ -41,7 +41,7 @@ class Budget:
     limit: Mapping[str, float | None]
     left: Mapping[str, float | None]
     core_seconds: Mapping[str, float]
-    projected: Projection | None
+    projected: BudgetProjection | None
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def budget(
     return Budget(used, limit, left, seconds, _projected(left, labels, usage))
 
 
-def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: Usage) -> Projection | None:
+def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: Usage) -> BudgetProjection | None:
     ends = usage.round_ends
     last = max(ends, default=0)
     first = max(0, last - RECENT)
@@ -108,7 +108,9 @@ def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: U
         return None
     soonest = min(lasts, key=lambda unit: lasts[unit])
     more = {unit: lasts[soonest] * rate[unit] for unit in UNITS}
-    return Projection(**more, ends_on=soonest, over_rounds=span, words=_words(more, soonest, lasts[soonest], span))
+    return BudgetProjection(
+        **more, ends_on=soonest, over_rounds=span, words=_words(more, soonest, lasts[soonest], span)
+    )
 
 
 def _words(more: Mapping[str, float], soonest: str, rounds: float, span: int) -> str:

@@ -81,7 +81,8 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     if known == number - 1:
         rule, first_key = chooser(config, state.end(known).calibration)
         audit, sigma = config.selection.audit, config.selection.sigma
-        chosen, facts = choose(candidates, rule, before, wanted, audit, rng, sigma=sigma)
+        aware = config.random_numbers > 1  # older campaigns choose as they began
+        chosen, facts = choose(candidates, rule, before, wanted, audit, rng, sigma=sigma, audits_known=aware)
     else:
         now = _labelled(context, rows, number - 1)
         chosen, facts, first_key = _choose_from_queue(context, number, candidates, before, now, wanted, rng)
@@ -129,6 +130,6 @@ def _labelled(context: Context, rows: Sequence[FloatArray], last: int) -> Labell
 def _tell(context: Context, number: int, facts: BatchFacts, asked: int) -> None:
     dropped = f", {len(facts.dropped)} dropped from the queue" if facts.dropped else ""
     context.progress.note(
-        f"round {number}: {facts.candidates} candidates, {asked} worth a label{dropped}, "
+        f"round {number}: {facts.choice}, {asked} labels asked for{dropped}, "
         f"{facts.unhealthy} mishaps" + (f"; {facts.first_key}" if facts.first_key else "")
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from tentpole.committee.calibration import Calibration
 from tentpole.records import FloatArray
+from tentpole.selection import Funnel
 
 VERSION = 1
 
@@ -75,6 +76,8 @@ class BatchFacts:
     mishaps : resets of walkers by reason; unhealthy : all of them, plain_unhealthy : those of unbiased walkers;
     intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
     first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
+    funnel : how many candidates passed each key of the rule; audits, wanted : frames drawn at random before the rule
+    looked, and the size of the batch that was wanted. None and 0 in folders from before they were kept.
     """
 
     candidates: int = 0
@@ -92,6 +95,16 @@ class BatchFacts:
     first_key: str = ""
     queued: int | None = None
     dropped: tuple[DroppedFrame, ...] = ()
+    funnel: Funnel | None = None
+    audits: int = 0
+    wanted: int = 0
+
+    @property
+    def choice(self) -> str:
+        """What became of the candidates, in words."""
+        if self.funnel is None:
+            return f"{self.candidates} candidates, {self.chosen} picked"
+        return f"{self.funnel} + {self.audits} audit of {self.wanted} wanted"
 
     def to_json(self) -> dict[str, Any]:
         """As batch.json keeps them: nothing for a batch without exploration."""
@@ -106,6 +119,8 @@ class BatchFacts:
             content[name] = _table(getattr(self, name))
         if self.queued is not None:
             content |= {"queued": self.queued, "dropped": [frame.to_json() for frame in self.dropped]}
+        if self.funnel is not None:
+            content |= {"funnel": asdict(self.funnel), "audits": self.audits, "wanted": self.wanted}
         return content
 
     @staticmethod
@@ -127,6 +142,9 @@ class BatchFacts:
             first_key=content.get("first_key", ""),
             queued=content.get("queued"),
             dropped=tuple(DroppedFrame.from_json(frame) for frame in content.get("dropped", ())),
+            funnel=Funnel(**content["funnel"]) if "funnel" in content else None,
+            audits=content.get("audits", 0),
+            wanted=content.get("wanted", 0),
         )
 
 

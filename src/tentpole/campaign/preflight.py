@@ -30,6 +30,7 @@ from tentpole.config.schema import (
 from tentpole.errors import InputError, TentpoleError
 from tentpole.labeling.trial import Trial
 from tentpole.records import bare
+from tentpole.selection import KeyedRule, make_rule
 
 ENOUGH_GB = 1.0
 OTHER_METHOD_eV, OTHER_VERSION_eV = 0.05, 0.001
@@ -48,6 +49,7 @@ def check_campaign(source: Path) -> Iterator[Line]:
     yield Line("campaign file", True, f"{config.name}: {names}")
     yield _disk(source)
     yield from _magnetism(config, starts.values())
+    yield from _rule(config)
     own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
     found = _try_reference(config, starts, own)
     yield from _reference(config, found, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
@@ -67,6 +69,13 @@ def check_campaign(source: Path) -> Iterator[Line]:
 def _disk(source: Path) -> Line:
     free = shutil.disk_usage(source.resolve().parent).free / 1e9
     return Line("disk", free > ENOUGH_GB, f"{free:.0f} GB free")
+
+
+def _rule(config: CampaignConfig) -> Iterator[Line]:
+    """A doubt where the selection rule has a setting that its user should know more of."""
+    rule = make_rule(config.selection.rule, **config.selection.settings)
+    if isinstance(rule, KeyedRule) and rule.warning:
+        yield Line("selection", True, rule.warning, doubtful=True)
 
 
 def _magnetism(config: CampaignConfig, structures: Iterable[Atoms]) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from tentpole.campaign.batches import Method, Request
 from tentpole.campaign.facts import BatchFacts, DroppedFrame, Spread
 from tentpole.exploration import Exploration
 from tentpole.records import Candidate
-from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule, funnel_of
 
 if TYPE_CHECKING:
     from tentpole.entropy import Fingerprint
@@ -55,16 +56,32 @@ def choose(
     rng: np.random.Generator,
     *,
     sigma: str = "mean",
+    audits_known: bool = True,
 ) -> tuple[list[Chosen], BatchFacts]:
     """At most k candidates with their picks; the last of each triple tells audit frames.
 
     A share `audit` of the k (at least one where the share is not zero) is drawn at random before the rule
-    looks, whatever its scores: those frames judge the committee without bias.
+    looks, whatever its scores: those frames judge the committee without bias. `audits_known`: the rule counts
+    them among what is labelled, so that it does not ask for their like.
     """
     audited, rest = draw_audit(candidates, k, audit, rng)
-    chosen = [_audited(c) for c in audited]
-    chosen += by_rule(rest, rule, labelled, k - len(audited), rng, sigma=sigma)
-    return chosen, describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    if audits_known:
+        labelled = with_frames(labelled, audited)
+    picked = by_rule(rest, rule, labelled, k - len(audited), rng, sigma=sigma)
+    chosen = [*(_audited(c) for c in audited), *picked]
+    facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    if rest:
+        funnel = funnel_of(rule, table(rest, sigma), labelled, k - len(audited), len(picked))
+        facts = replace(facts, funnel=funnel, audits=len(audited), wanted=k)
+    return chosen, facts
+
+
+def with_frames(labelled: Labelled, frames: Sequence[Candidate]) -> Labelled:
+    """What is labelled, and frames that will be whatever the rule says."""
+    if not frames:
+        return labelled
+    shown = table(frames)
+    return labelled.joined(shown.features, shown.rows, shown.conditions)
 
 
 def draw_audit(

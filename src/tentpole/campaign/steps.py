@@ -97,6 +97,7 @@ def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[O
         tasks,
         context.workers.labels,
         attempts=limits.attempts,
+        in_a_row=limits.crashes_in_a_row,
         submitted=ahead.start,  # labels come first where both share the workers
         enough=lambda: time_is_up(context) is not None,
     )

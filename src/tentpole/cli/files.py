@@ -261,6 +261,7 @@ def train_files(
     """
     from tentpole.committee.committee_files import member_stems
     from tentpole.storage.labelled import read_labelled
+    from tentpole.storage.lock import Lock
     from tentpole.training import MACESettings, TrainingJob, train_committee
 
     method = read_as(MACESettings, settings or {}, "--set")
@@ -304,7 +305,8 @@ def train_files(
         share[member] = min(1.0, epoch / max(of, 1))
         (progress or NoProgress()).progress("training", sum(share.values()), len(jobs))
 
-    return train_committee(jobs, method, workers, on_progress)
+    with Lock(out):
+        return train_committee(jobs, method, workers, on_progress)
 
 
 def _keep_order(out: Path, order: dict[str, Any]) -> None:

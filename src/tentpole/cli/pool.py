@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -57,18 +58,18 @@ def fetch(
     pages = db.PageCache(cache or db.default_cache(), refresh)
     pools = []
     with progress("fetching") as show:
-        if mp:
-            query = db.Query(symbols, bool(chemsys), mp)
-            at = mp_endpoint or db.MP_ENDPOINT
-            pools.append(db.fetch_mp(query, pages, endpoint=at, on_progress=lambda n, a, b: show(a, b)))
-        if oqmd:
-            query = db.Query(symbols, bool(chemsys), oqmd)
-            at = oqmd_endpoint or db.OQMD_ENDPOINT
-            pools.append(db.fetch_oqmd(query, pages, endpoint=at, on_progress=lambda n, a, b: show(a, b)))
-        if optimade:
-            query = db.Query(symbols, bool(chemsys), optimade)
-            pools.append(db.fetch_optimade(query, pages, service, on_progress=lambda n, a, b: show(a, b)))
-    pools += [db.fetch_table(path) for path in table or []]
+        for limit, get in (
+            (mp, partial(db.fetch_mp, endpoint=mp_endpoint or db.MP_ENDPOINT)),
+            (oqmd, partial(db.fetch_oqmd, endpoint=oqmd_endpoint or db.OQMD_ENDPOINT)),
+            (optimade, partial(db.fetch_optimade, service=service)),
+        ):
+            if limit:
+                query = db.Query(symbols, bool(chemsys), limit)
+                pools.append(get(query, pages, on_progress=lambda _, done, total: show(done, total)))
+    for path in table or []:
+        pools.append(db.fetch_table(path))
+        if filters:
+            _check_formulas(pools[-1], path)
     kept = []
     for one in pools:
         if len(one) == 0:
@@ -113,12 +114,14 @@ def run(
     from tentpole.benchmarks.pool import files, runner
     from tentpole.benchmarks.pool.benchmark import BenchmarkProtocol
     from tentpole.benchmarks.pool.filters import SCALES, Filters, aligned, apply
-    from tentpole.benchmarks.pool.tables import comparisons, markdown, sentences
+    from tentpole.benchmarks.pool.tables import comparisons, sentences, terminal
 
-    chosen = tuple(r.strip() for r in rules.split(",") if r.strip()) or runner.RULES
+    chosen = tuple(r.strip() for r in rules.split(",") if r.strip()) if rules else runner.RULES
 
     def load(path: Path) -> Pool:
         table = files.read(path)
+        if filters or {"leak-free", "paper", "composition"} & {word.strip() for word in features.split("+")}:
+            _check_formulas(table, path)
         if not filters:
             return table
         table, lines = apply(table, Filters())
@@ -159,7 +162,7 @@ def run(
             typer.echo(f"warning: {found} correlates with the target so strongly that it may contain it")
         if len(results.seeds) > 1 and "random" in how.rules:
             rows = comparisons(results)
-            typer.echo(markdown(rows))
+            typer.echo(terminal(rows))
             for sentence in sentences(results, rows):
                 typer.echo(sentence)
     typer.echo(f"results: {out}; figures and one page: tentpole pool report {out}")
@@ -175,6 +178,13 @@ def report(
 
     for path in write_report(folders, out or folders[0] / "report"):
         typer.echo(str(path))
+
+
+def _check_formulas(pool: Pool, path: Path) -> None:
+    from tentpole.benchmarks.pool.composition import check_formulas
+
+    if "formula" in pool:
+        check_formulas(pool.text("formula"), str(path))
 
 
 @contextmanager

@@ -68,8 +68,17 @@ def meanings(kind: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for ancestor in reversed(kind.__mro__):
         if ancestor.__module__.startswith("tentpole."):
-            found |= dict(_described(inspect.cleandoc(ancestor.__doc__ or ""), keys))
+            found |= dict(_described(_plain_entries(inspect.cleandoc(ancestor.__doc__ or "")), keys))
     return {key: found[key] for key in keys if key in found}
+
+
+def _plain_entries(text: str) -> str:
+    """`key : meaning` for `key : type` with the meaning below it, where `text` has a section of parameters."""
+    _, section, entries = text.partition("\nParameters\n----------\n")
+    if not section:
+        return text
+    entries = re.split(r"\n\n\w+\n-+\n", entries)[0]
+    return re.sub(r"^(\w+ : ).*\n(?=    )", r"\1", entries, flags=re.MULTILINE)
 
 
 def _described(text: str, keys: list[str]) -> Iterator[tuple[str, str]]:

@@ -118,7 +118,7 @@ class TargetSection(Section):
     stalled_rounds : rounds without a better validation error after which the campaign is STALLED.
     """
 
-    force_error_eV_per_A: Positive = 0.05
+    force_error_eV_per_A: Annotated[float, Field(ge=1e-6, le=100)] = 0.05
     rounds: Count = 2
     miss_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     labels_needed: Count = 50
@@ -184,7 +184,7 @@ class ReferenceMDSection(Section):
     frames: Count = 100
     temperatures_K: Temperatures = (300.0,)
     every: Count = 20
-    timestep_fs: Annotated[float, Field(gt=0, le=20)] = 0.5
+    timestep_fs: Annotated[float, Field(ge=1e-3, le=20)] = 0.5
 
 
 class NoValidationSection(Section):
@@ -461,7 +461,7 @@ class SelectionSection(Section):
     batch : labels per round, at most, audit frames included.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee.
     sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
-    settings : of the rule, as in settings.gain = 0.003.
+    settings : of the rule, as in settings.shortlist = 5.
     """
 
     rule: str = "two_key"
@@ -495,13 +495,16 @@ class LabelLimits:
     label_time_limit_s : seconds of one attempt.
     label_memory_limit_GB : memory of one attempt; no limit by default.
     attempts : how often a label is tried before its structure goes to quarantine.
+    crashes_in_a_row : so many equal crashes, of three structures or more and with no label before, are the machine's
+        fault: the campaign stops and nothing goes to quarantine for them. 0: never.
     persistent : a Quantum ESPRESSO or FHI-aims per worker stays and serves label after label over ASE's socket; measure
         first whether it pays (scripts/bench_persistent.py).
     """
 
     label_time_limit_s: Positive = 3600.0
-    label_memory_limit_GB: Positive | None = None
+    label_memory_limit_GB: Annotated[float, Field(ge=0.05, le=1e5)] | None = None
     attempts: Annotated[int, Field(ge=1, le=100)] = 2
+    crashes_in_a_row: Annotated[int, Field(ge=0, le=1000)] = 6
     persistent: bool = False
 
 

@@ -92,8 +92,11 @@ class LocalExecutor(Executor):
         _executors.add(self)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run `fn(*args, **kwargs)` in a worker. The future raises WorkerLost where that died, TimeoutError at the
-        time limit, and MachineError where no worker can be started."""
+        """Run `fn(*args, **kwargs)` in a worker.
+
+        The future raises WorkerLost where that died, TimeoutError at the time limit, and MachineError where no worker
+        can be started.
+        """
         return self._submit(1, fn, args, kwargs)
 
     def submit_lasting(self, attempts: int, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -147,6 +150,7 @@ class LocalExecutor(Executor):
         return process
 
     def forget(self, process: BaseProcess) -> None:
+        """A process that has ended."""
         self._processes.discard(process)
 
     @property

@@ -46,8 +46,10 @@ _seen: dict[Path, tuple[float, float]] = {}
 
 
 def _beats(folder: Path) -> bool:
-    """Whether a worker elsewhere gives signs of life. Its clock may be ahead of this one or behind: what counts is
-    whether its sign changes while this process looks on."""
+    """Whether a worker elsewhere gives signs of life.
+
+    Its clock may be ahead of this one or behind: what counts is whether its sign changes while this process looks on.
+    """
     for sign in (folder / "alive", folder):
         with contextlib.suppress(OSError):
             told = sign.stat().st_mtime

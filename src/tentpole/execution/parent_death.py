@@ -1,4 +1,6 @@
-"""Run a command that ends when its parent does: `python -m tentpole.labeling.leash COMMAND ...`
+"""Run a command that ends when its parent does.
+
+`python -m tentpole.execution.parent_death COMMAND ...`
 
 Parsl's interchange outlives a driver that is killed, and with it the jobs that hold the nodes. On Linux the
 kernel is asked to end it too; elsewhere the command runs as it is.
@@ -15,6 +17,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
+    """Become the command that this module was given."""
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -18,8 +18,11 @@ ATTEMPTS = 3
 
 
 class Workers:
-    """Local processes that start on first use (0: as many as this process may use cores), and other executors,
-    a queue's, for labels and for training, where `label_elsewhere` and `train_elsewhere` make one."""
+    """Local processes, and other executors for labels and for training.
+
+    `processes` start on first use; 0: as many as this process may use cores. `label_elsewhere` and `train_elsewhere`
+    make the others, a queue's.
+    """
 
     def __init__(
         self,

@@ -120,10 +120,12 @@ class ClusterExecutor(Executor):
         self._pool = ParslPoolExecutor(dfk=self._kernel)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Hand the call to Parsl."""
         future: Future[T] = self._pool.submit(fn, *args, **kwargs)
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Give the jobs back to the queue, after what was handed in unless `cancel_futures`."""
         kernel, self._kernel = self._kernel, None
         if kernel is None:
             return

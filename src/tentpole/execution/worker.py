@@ -31,8 +31,11 @@ _driver = 0  # pid of the driver that started this worker; 0 in a process that `
 
 
 def python_module(name: str) -> list[str]:
-    """The command that runs a module of ours in a process of its own. What lies in the current folder is not imported,
-    as it would be without -P: a file named ase.py there may be anybody's."""
+    """The command that runs a module of ours in a process of its own.
+
+    What lies in the current folder is not imported, as it would be without -P: a file named ase.py there may be
+    anybody's.
+    """
     return [sys.executable, "-P", "-W", "ignore", "-m", name]
 
 
@@ -158,8 +161,11 @@ def cores() -> int:
 
 
 def core_seconds(began: float, cpu_before: float) -> float:
-    """Core-seconds since `began` (monotonic): the cores given, or the CPU time of this process and its ended
-    programs where that is more, as it is for a program started on several cores by a launcher."""
+    """Core-seconds since `began` (monotonic), of the cores given.
+
+    The CPU time of this process and its ended programs where that is more, as it is for a program that a launcher
+    starts on several cores.
+    """
     return round(max(cores() * (time.monotonic() - began), cpu_seconds() - cpu_before), 6)
 
 

@@ -100,8 +100,10 @@ class Accept:
             raise LabelError("energy", f"the energy is {per_atom:g} eV/atom; accepted from {limit:g}.")
 
     def magnetism(self, final: dict[str, Any], atoms: int) -> None:
-        """After the calculation, of its final moments (µB). Raises LabelError for a label outside a band, or with a
-        band and no moment to hold against it."""
+        """After the calculation, of its final moments (µB).
+
+        Raises LabelError for a label outside a band, or with a band and no moment to hold against it.
+        """
         for key, (found, says) in _BANDS.items():
             band, value = getattr(self, key), final.get(found)
             if band is None:

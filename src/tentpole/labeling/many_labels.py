@@ -189,7 +189,8 @@ class _Crashes:
                 f'same way ("{self.reason}"), and none succeeded. The first: {self.messages[0][:500]} The last: '
                 f"{self.messages[-1][:500]} All alike, that is the machine's fault or the reference's rather than the "
                 "structures': none of them is in quarantine for it. Mend what the message says (modules, licence, "
-                "disk, memory); then the same command goes on."
+                "disk, memory); then the same command goes on. Are they bad structures after all? Then [executor] "
+                "crashes_in_a_row = 0 takes them for that."
             )
 
     def decided(self, all_of_them: bool = False) -> Iterator[Outcome]:

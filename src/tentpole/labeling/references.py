@@ -18,7 +18,7 @@ from ase import Atoms
 
 from tentpole.errors import InputError
 from tentpole.labeling.acceptance import Accept
-from tentpole.labeling.codes import Code, Request, Setup, code_of
+from tentpole.labeling.codes import Code, Setup, SinglePoint, code_of
 from tentpole.labeling.codes.base import takes
 from tentpole.labeling.codes.modules import advice, import_module
 from tentpole.labeling.codes.moments import check_moments
@@ -153,7 +153,9 @@ class Reference:
         """The atoms as the program sees them, bare but for starting moments, and its calculator's keywords."""
         self.check(atoms, charge, multiplicity)
         wanted = tuple(p for p in self.properties if p != "stress" or atoms.pbc.all())
-        request = Request(self.name, self.bare(atoms), dict(self.parameters), wanted, charge, multiplicity, directory)
+        request = SinglePoint(
+            self.name, self.bare(atoms), dict(self.parameters), wanted, charge, multiplicity, directory
+        )
         return self.code.setup(request)
 
     def make(self, keywords: dict[str, Any], directory: Path | None) -> Any:

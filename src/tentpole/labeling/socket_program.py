@@ -61,6 +61,7 @@ class Running:
         return results, text
 
     def close(self) -> None:
+        """End the program and remove its folder."""
         # a dead program cannot be asked to leave, and pw.x goes with a signal and a warning of ASE's
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -69,8 +70,10 @@ class Running:
 
 
 def key(reference: Reference, setup: Setup) -> str:
-    """What a running program keeps: its settings, species in their order, the moments that its density started from,
-    and the cell with its plane waves."""
+    """What a running program keeps, in words to compare.
+
+    Its settings, species in their order, the moments that its density started from, and the cell with its plane waves.
+    """
     settings = {name: value for name, value in setup.keywords.items() if name != "txt"}
     cell = np.asarray(setup.atoms.cell.array).tobytes().hex()
     moments = setup.atoms.get_initial_magnetic_moments().tolist()

@@ -39,6 +39,7 @@ class Task:
 
     @property
     def structure(self) -> str:
+        """The structure's hash."""
         return structure_hash(self.reference.bare(self.atoms), self.charge, self.multiplicity)
 
     @property

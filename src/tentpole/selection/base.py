@@ -195,8 +195,9 @@ class Funnel:
     picked: int
 
     def __str__(self) -> str:
-        between = "" if self.new == self.uncertain else f" → {self.new} new"
-        return f"{self.candidates} candidates → {self.uncertain} uncertain{between} → {self.picked} picked"
+        first = "" if self.uncertain == self.candidates else f" → {self.uncertain} uncertain"
+        second = "" if self.new == self.uncertain else f" → {self.new} new"
+        return f"{self.candidates} candidates{first}{second} → {self.picked} picked"
 
 
 @dataclass(frozen=True, slots=True)

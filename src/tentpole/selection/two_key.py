@@ -37,7 +37,9 @@ class TwoKey:
         Floor of the gain, given what is already chosen. Kept for campaign files that state it; see `warning`.
     gain_of_median : float, optional
         Floor as a multiple of the candidates' median gain; of two floors the higher counts.
-    method, quota
+    method : {"exact", "information", "cholesky"}
+        See LogDet.
+    quota : int, "even" or "none"
         See LogDet.
     eps : float, optional
         ε of the gain's covariance, in place of the one that the labelled set's covariance carries.

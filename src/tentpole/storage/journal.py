@@ -68,8 +68,9 @@ class Journal:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
 
     def append(self, event: str, *, echo: bool = False, **facts: Any) -> None:
-        """Write one event and make it durable before returning. Raises OSError, the journal as it was before,
-        where the disk does not take it.
+        """Write one event and make it durable before returning.
+
+        Raises OSError, the journal as it was before, where the disk does not take it.
 
         echo : the fact is in a synced file of its own as well, as a label is. Such lines may be synced together: a
         power cut (no kill) can cost those of the last `ECHO_S`.
@@ -94,6 +95,7 @@ class Journal:
             raise
 
     def close(self) -> None:
+        """No more events."""
         os.close(self._descriptor)
 
     def __enter__(self) -> Journal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,10 +20,12 @@ from tentpole.storage.atomic import MEND, atomic_write, read_json, write_json
 from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
 
 LABEL_VERSION = 1
-_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]+")  # anything else in labels/ is somebody's own
+_SHELF = re.compile(r"[0-9a-f]{2}")
+_FILE = re.compile(r"[0-9a-f]{32}-[0-9a-f]+\.json")
 
 
 def label_path(root: Path, structure: str, reference: str) -> Path:
+    """The file of the label that `reference` gives `structure`, there or not."""
     name = f"{structure}-{reference}"
     return root / "labels" / name[:2] / f"{name}.json"
 
@@ -105,9 +108,20 @@ def _label(content: dict[str, Any]) -> Label:
 
 
 def label_files(root: Path) -> Iterator[Path]:
-    """All label files under `root`, in the order of their names."""
-    found = (root / "labels").glob("[0-9a-f][0-9a-f]/*.json")
-    return iter(sorted(path for path in found if _NAME.fullmatch(path.stem) and path.stem[:2] == path.parent.name))
+    """All label files under `root`, in the order of their names; what else lies there is passed over."""
+    place = root / "labels"
+    for shelf in _names(place, _SHELF):
+        for name in _names(place / shelf, _FILE):
+            if name.startswith(shelf):
+                yield place / shelf / name
+
+
+def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def carry_labels(source: Path, root: Path, reference: str) -> tuple[int, int]:

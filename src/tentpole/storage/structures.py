@@ -26,8 +26,10 @@ def write_frames(path: Path, frames: Atoms | Sequence[Atoms]) -> None:
 
 
 def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
-    """Species, positions, cell, pbc and starting moments where there are any; nothing else of an Atoms object is part
-    of a structure here."""
+    """Species, positions, cell, pbc and starting moments where there are any.
+
+    Nothing else of an Atoms object is part of a structure here.
+    """
     content = {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
@@ -39,6 +41,7 @@ def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
 
 
 def atoms_from_json(content: dict[str, Any]) -> Atoms:
+    """The structure that `atoms_to_json` gave."""
     return Atoms(
         numbers=content["numbers"],
         positions=np.asarray(content["positions"], dtype=float).reshape(-1, 3),

@@ -3,12 +3,15 @@
 import base64
 import csv
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from support.loopback_services import KEY, Services
+from support.processes import children, until
 from tentpole.benchmarks.pool import (
     BenchmarkProtocol,
     LearningTask,
@@ -26,6 +29,8 @@ from tentpole.cli.pool import pool_app
 from tentpole.errors import InputError, StateError
 from tentpole.selection import make_rule
 from tentpole.selection.base import Candidates, Labelled
+from tentpole.storage.atomic import read_json, write_json
+from tentpole.storage.lock import Lock
 
 QUICK = BenchmarkProtocol(labels=60)
 FAST = {"random": make_rule("random"), "uncertainty": make_rule("uncertainty"), "hybrid": make_rule("hybrid")}
@@ -123,6 +128,57 @@ def test_a_run_goes_on_where_it_stopped_and_takes_more_seeds(tmp_path):
         run(table(seed=1), settings, tmp_path / "cut", range(3))
 
 
+def test_a_worker_of_a_run_ends_with_its_driver(tmp_path):
+    write(table(600), tmp_path / "t.csv")
+    words = ("--target", "target", "--features", "columns", "--seeds", "400", "--workers", "2")
+    command = [sys.executable, "-m", "tentpole", "pool", "run", "t.csv", "--out", "o", *words]
+    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    workers = until(lambda: [p for p in children(driver.pid) if "resource_tracker" not in p.command], 60)
+    driver.kill()
+    driver.wait()
+    assert workers
+    assert until(lambda: not any(p.lives for p in workers), 20)
+
+
+def test_seeds_of_other_data_are_not_reported_as_new(tmp_path):
+    settings = Settings("t", "target", "columns", rules=("random",), protocol=QUICK)
+    run(table(), settings, tmp_path, range(2))
+    (tmp_path / "benchmark.json").unlink()
+    with pytest.raises(StateError, match=r"00000\.json: of other settings or data"):
+        run(table(seed=1), settings, tmp_path, range(2))
+    assert run(table(), settings, tmp_path, range(2)).seeds == [0, 1]
+    seed = tmp_path / "seeds" / "00001.json"
+    content = read_json(seed)
+    write_json(seed, content | {"identity": "another"})
+    with pytest.raises(StateError, match=r"00001\.json: of other settings"):
+        load(tmp_path)
+    write_json(seed, {key: value for key, value in content.items() if key != "identity"})  # as version 0.1 wrote it
+    assert load(tmp_path).seeds == [0, 1]
+
+
+def test_two_runs_of_one_folder_do_not_work_at_once(tmp_path):
+    settings = Settings("t", "target", "columns", rules=("random",), protocol=QUICK)
+    with Lock(tmp_path), pytest.raises(StateError, match="another driver"):
+        run(table(), settings, tmp_path, range(2))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "rules", "workers", "match"),
+    [
+        ((-5, -4), ("random",), 1, r"--first-seed -5"),
+        (range(10**9), ("random",), 1, r"--seeds 1000000000"),
+        ((0,), ("random", "random"), 1, r'"random" is named twice'),
+        ((0,), (), 1, "no rules"),
+        ((0,), ("random",), -2, "--workers -2"),
+    ],
+)
+def test_calls_that_cannot_be_meant_are_refused(tmp_path, seeds, rules, workers, match):
+    settings = Settings("t", "target", "columns", rules=rules, protocol=QUICK)
+    with pytest.raises(InputError, match=match):
+        run(table(), settings, tmp_path / "o", seeds, workers=workers)
+    assert not (tmp_path / "o").exists()
+
+
 def test_a_damaged_seed_is_named(tmp_path):
     settings = Settings("t", "target", "columns", rules=("random",), protocol=QUICK)
     run(table(), settings, tmp_path, range(2))
@@ -138,7 +194,8 @@ def test_a_users_own_csv_with_a_custom_target_in_one_command(tmp_path):
     more = ("--rules", "random,uncertainty,adaptive", "--labels", 60, "--seeds", 3, "--workers", 1)
     done = command(*run_words, *more)
     assert done.exit_code == 0, done.output
-    assert "| random | 60 |" in done.output
+    assert re.search(r"^random +60 +0\.\d{4} ± ", done.output, re.MULTILINE)
+    assert max(map(len, done.output[done.output.index("rule ") :].split("After Holm")[0].splitlines()[:4])) <= 80
     assert "After Holm's correction" in done.output
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")

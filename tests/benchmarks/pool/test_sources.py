@@ -152,6 +152,22 @@ def test_the_key_is_written_nowhere(services, key, tmp_path, capfd):
     assert KEY not in "".join(everything_said(caught.value))
 
 
+def test_the_key_does_not_follow_a_redirect_to_another_host(services, key):
+    with Services() as other:
+        services.redirect_to = other.base
+        with pytest.raises((InputError, ServiceError)):
+            mp(services, Query(("Ti", "O")), page=10)
+        assert other.headers
+        assert not [name for headers in other.headers for name in headers if name.lower() == "x-api-key"]
+        assert KEY not in str(other.headers)
+
+
+@pytest.mark.parametrize("endpoint", ["http://api.materialsproject.org/", "ftp://127.0.0.1/", "api.x.org", "http://a/"])
+def test_the_key_goes_over_https_alone(key, endpoint):
+    with pytest.raises(InputError, match="https alone"):
+        fetch_mp(Query(("Si",)), PageCache(None), endpoint=endpoint, patience=QUICK)
+
+
 def test_an_interrupted_fetch_goes_on_where_it_stopped(services, key, tmp_path):
     asked = Query(("Ti", "O"))
     services.faults = [None] * 4 + [502] * 100

@@ -11,10 +11,13 @@ from ase.io import write as ase_write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tentpole.benchmarks.pool import build, read, write
-from tentpole.benchmarks.pool.composition import ELECTRONEGATIVITY, amounts, fractions, reduced
+from tentpole.benchmarks.pool import build, files, read, write
+from tentpole.benchmarks.pool.composition import ELECTRONEGATIVITY, amounts, check_formulas, fractions, reduced
 from tentpole.benchmarks.pool.filters import Filters, apply, formation_energies, mix
 from tentpole.errors import InputError
+
+WHOLE = gzip.compress("".join(f"Fe{k},{k * k}\n" for k in range(500)).encode())
+DAMAGED = WHOLE[:10] + b"\xff" + WHOLE[11:]  # no type that a block can have
 
 
 def test_formulas():
@@ -127,6 +130,10 @@ def test_pymatgen_entries_bring_structures_and_their_own_formation_energies(tmp_
         ("a.json", b'{"a": [1,', "cannot be read as json"),
         ("a.csv.gz", b"\x1f\x8bxx", "cannot be read as csv"),
         ("a.h5", b"not hdf5", "cannot be read as h5"),
+        ("a.csv", b"a,b\n" + b"x" * 200_000 + b",1\n", r"a\.csv: cannot be read as csv: .*field larger"),
+        ("a.csv", b"a,b\nF\0e,1\n", r"a\.csv: holds NUL bytes"),
+        ("a.csv.gz", DAMAGED, r"a\.csv\.gz: cannot be read as csv: .*Error -3"),
+        ("a.json", b"[" * 100_000, r"a\.json: cannot be read as json: its lists or tables lie too deep"),
     ],
 )
 def test_unreadable_files_say_why(tmp_path, name, content, match):
@@ -134,6 +141,28 @@ def test_unreadable_files_say_why(tmp_path, name, content, match):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=match):
         read(tmp_path / name)
+
+
+def test_what_unpacks_to_more_than_the_limit_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TEXT_LIMIT", 2**20)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 2**20))
+    with pytest.raises(InputError, match=r"a\.csv\.gz: holds more than 1 MiB"):
+        read(tmp_path / "a.csv.gz")
+
+
+def test_cells_that_a_spreadsheet_would_run_are_written_as_text_and_numbers_as_they_are(tmp_path):
+    words = ["=1+1", "+1.5", "-2", "@SUM(A1)", "-cmd", "Fe", ""]
+    pool = build({"formula": ["Fe"] * 7, "remark": words, "x": [-1.0, 2.0, np.nan, 0, 1, 2, 3]})
+    write(pool, tmp_path / "p.csv")
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == ["'=1+1", "+1.5", "-2", "'@SUM(A1)", "'-cmd", "Fe", ""]
+    assert read(tmp_path / "p.csv").numeric("x")[0] == -1.0
+
+
+@pytest.mark.parametrize("formula", ["", "Xx2", "X2O", "rust", "Fe((((", "Fe0", "Fe" + "9" * 400, "Fe٣O"])
+def test_a_formula_that_is_none_is_told_with_its_row(formula):
+    with pytest.raises(InputError, match=r"^pool\.csv, row 3: formula "):
+        check_formulas(["Fe", "NaN", formula], "pool.csv")
 
 
 def test_every_filter_tells_its_count():

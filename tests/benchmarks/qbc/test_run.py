@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from ase import Atoms
 from ase.io import write
 
+from support.processes import children, until
 from tentpole.benchmarks.qbc import QBCSettings, compare, learning_curves, run, run_one, stop_suggestion
 from tentpole.benchmarks.qbc.curves import Curve, histories
 from tentpole.benchmarks.qbc.figures import draw
@@ -22,11 +25,14 @@ from tentpole.benchmarks.qbc.study import (
 )
 from tentpole.benchmarks.qbc.summary import summarise
 from tentpole.committee import Committee
-from tentpole.errors import InputError, StateError
+from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.selection import TwoKey
 from tentpole.storage.atomic import read_json
 from tentpole.storage.labelled import read_labelled
+from tentpole.storage.lock import Lock
 from tentpole.training import MACESettings
+
+pytestmark = pytest.mark.slow
 
 E0S = {"H": -13.0, "O": -2040.0}
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=8, E0s=E0S)
@@ -147,6 +153,40 @@ def test_a_variant_of_a_rule_has_a_name_of_its_own():
         QBCSettings(data="none", rules={"initial": {"rule": "random"}})
     with pytest.raises(InputError, match='did you mean "two_key"'):
         QBCSettings(data="none", rules={"two_kye": {}})
+
+
+def test_a_second_driver_is_refused_and_a_run_that_fails_is_told_with_its_log(study, tmp_path):
+    settings, _, _, _ = study
+    with Lock(tmp_path / "held"), pytest.raises(StateError, match="another driver"):
+        run(settings, tmp_path / "held")
+    broken = replace(settings, training=replace(SMALL, E0s={"H": -13.0}), rules={"random": {}})
+    with pytest.raises(TentpoleError, match=r"1 runs failed: initial, seed 0: .*O.*initial-0/run\.log"):
+        run(broken, tmp_path / "broken", parallel=1)
+    assert "E0s" in (run_folder(tmp_path / "broken", "initial", 0) / "run.log").read_text()
+    assert not run_folder(tmp_path / "broken", "random", 0).exists()
+
+
+def test_workers_end_with_a_driver_that_is_killed(study, tmp_path):
+    settings, _, _, _ = study
+    code = f"""
+from pathlib import Path
+from tentpole.benchmarks.qbc import run
+from tentpole.benchmarks.qbc.study import settings_from_json
+import json
+run(settings_from_json(json.loads({json.dumps(json.dumps(settings_to_json(slow(settings))))})), Path("out"), parallel=1)
+"""
+    driver = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    workers = until(lambda: [p for p in children(driver.pid) if "resource_tracker" not in p.command], 60)
+    assert workers
+    trainers = until(lambda: children(workers[0].pid), 60)
+    driver.kill()
+    driver.wait()
+    assert trainers
+    assert until(lambda: not any(p.lives for p in [*workers, *trainers]), 30)
+
+
+def slow(settings):
+    return replace(settings, training=replace(SMALL, updates=100_000))
 
 
 def test_curves_and_ratios(study):

@@ -103,7 +103,7 @@ def run_seed(
     model: Model,
     protocol: BenchmarkProtocol,
     seed: int,
-    on_round: Callable[[Measurement], None] = lambda measurement: None,
+    on_round: Callable[[Measurement], None] = lambda _: None,
 ) -> tuple[list[Measurement], dict[str, list[int]]]:
     """The whole protocol for one seed: the measurements, and each rule's labels in their order.
 
@@ -165,7 +165,7 @@ def _fit(task: LearningTask, model: Model, labelled: Index, seed: int) -> _Train
 
 
 def _measure(task: LearningTask, trained: _Trained, test: Index) -> Found:
-    """(mae, r2, spearman, elsewhere_mae, elsewhere_r2)"""
+    """Give (mae, r2, spearman, elsewhere_mae, elsewhere_r2)."""
     from scipy.stats import spearmanr
 
     truth = task.target[test]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from ase.data import atomic_numbers
@@ -24,7 +25,8 @@ Cm 1.30 Bk 1.30 Cf 1.30 Es 1.30 Fm 1.30 Md 1.30 No 1.30 Lr 1.30
 ELECTRONEGATIVITY = {symbol: float(value) for symbol, value in zip(*[iter(_PAULING.split())] * 2, strict=True)}
 
 _TOKEN = re.compile(r"([A-Z][a-z]?)|([(\[])|([)\]])")
-_AMOUNT = re.compile(r"\d+\.?\d*|\.\d+")
+_AMOUNT = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_MOST = 1e9  # of one element in a formula: more is a slip
 
 
 @cache
@@ -46,7 +48,7 @@ def amounts(formula: str) -> dict[str, float]:
             stack.append({})
             continue
         if symbol:
-            if symbol not in atomic_numbers:
+            if symbol not in atomic_numbers or symbol == "X":  # X is ASE's word for no element
                 raise InputError(f'formula "{formula}": there is no element "{symbol}".')
             group = {symbol: 1.0}
         elif len(stack) == 1:
@@ -58,6 +60,8 @@ def amounts(formula: str) -> dict[str, float]:
         at = number.end() if number else at
         for element, amount in group.items():
             stack[-1][element] = stack[-1].get(element, 0.0) + times * amount
+    if not max(stack[0].values(), default=0.0) <= _MOST:
+        raise InputError(f'formula "{formula[:60]}": amounts up to {_MOST:g} are legal.')
     if len(stack) > 1 or not stack[0]:
         raise InputError(f'formula "{formula}" is empty or leaves a bracket open.')
     return stack[0]
@@ -70,6 +74,15 @@ def fractions(formula: str) -> dict[str, float]:
     if total <= 0:
         raise InputError(f'formula "{formula}" holds no atoms.')
     return {element: amount / total for element, amount in parts.items()}
+
+
+def check_formulas(formulas: Sequence[str], where: str) -> None:
+    """Raises InputError for a formula that cannot be read or holds no atoms: `where`, its row from 1, and why."""
+    for row, formula in enumerate(formulas, 1):
+        try:
+            fractions(formula)
+        except InputError as error:
+            raise InputError(f"{where}, row {row}: {error}") from None
 
 
 @cache

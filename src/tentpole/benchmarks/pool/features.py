@@ -213,7 +213,7 @@ def _not_asked_for(pool: Pool, target: str, table: dict[str, FloatArray]) -> lis
 
 
 def suspicious(inputs: FloatArray, names: list[str], target: FloatArray, limit: float = 0.95) -> list[str]:
-    """Descriptors whose linear correlation with the target exceeds `limit` in magnitude: do they contain it?"""
+    """Descriptors whose linear correlation with the target exceeds `limit` in magnitude: they may contain it."""
     found = []
     for name, column in zip(names, inputs.T, strict=True):
         r = float(np.corrcoef(column, target)[0, 1]) if np.ptp(column) > 0 else 0.0

@@ -18,6 +18,8 @@ from tentpole.benchmarks.pool.table import Pool, as_column, build
 from tentpole.errors import InputError, reading, unknown
 
 VERSION = 1
+TEXT_LIMIT = 512 * 2**20
+"""Bytes of a text file, unpacked, that are read: 2 MB of zeros in gzip unpack to 2 GB."""
 
 
 def suffix(path: Path) -> str:
@@ -31,7 +33,9 @@ def read(path: Path) -> Pool:
 
     csv: a header line, one row per material; the formula NaN is sodium nitride, never a missing value.
     json: a list of rows, a mapping of columns, or a list of pymatgen entries with structures.
-    extxyz: frames; `info` gives the columns. Raises InputError for what cannot be read.
+    extxyz: frames; `info` gives the columns. Text that would unpack to more than TEXT_LIMIT is refused.
+
+    Raises InputError, naming the file and what is wrong with it, for what cannot be read.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file. Give a pool as {', '.join(READERS)} (or .gz of text).")
@@ -60,12 +64,19 @@ def write(pool: Pool, path: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else path.open("rb") as file:
+        raw = file.read(TEXT_LIMIT + 1)
+    if len(raw) > TEXT_LIMIT:
+        raise InputError(f"{path}: holds more than {TEXT_LIMIT / 2**20:.0f} MiB of text. Give a part of it, or an .h5.")
+    if b"\0" in raw and raw[:2] not in (b"\xff\xfe", b"\xfe\xff"):  # those of UTF-16 are told by the decoder
+        raise InputError(f"{path}: holds NUL bytes: that is no text, or a damaged file.")
+    return raw.decode("utf-8-sig")
 
 
 def _read_csv(path: Path) -> Pool:
-    rows = list(csv.reader(io.StringIO(_text(path))))
+    rows = list(csv.reader(io.StringIO(_text(path), newline="")))
     header, body = (rows[0], [row for row in rows[1:] if row]) if rows else ([], [])
     ragged = next((i for i, row in enumerate(body, 2) if len(row) != len(header)), None)
     if ragged is not None:
@@ -90,7 +101,7 @@ def _read_json(path: Path) -> Pool:
 
 
 def _entries(rows: list[dict[str, Any]]) -> Pool:
-    """pymatgen entries or Materials Project documents: numbers and words as columns, the structure as Atoms."""
+    """Entries of pymatgen or Materials Project documents: numbers and words as columns, the structure as Atoms."""
     structures = [structure_from_dict(row["structure"]) for row in rows]
     columns: dict[str, list[Any]] = {}
     for i, row in enumerate(rows):
@@ -191,12 +202,27 @@ def _write_hdf5(pool: Pool, path: Path) -> None:
         group["positions"] = np.concatenate([s.positions for s in known]).reshape(-1, 3)
 
 
+def harmless(value: Any) -> Any:
+    """The cell `value` as a spreadsheet shows it and does not run it.
+
+    Text that begins like a formula gets an apostrophe before it, as OWASP advises. Numbers, as such or as text, stay
+    what they are.
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def _write_csv(pool: Pool, path: Path) -> None:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(pool.columns)
+    writer.writerow([harmless(name) for name in pool.columns])
     for row in zip(*pool.columns.values(), strict=True):
-        writer.writerow(["" if isinstance(v, float) and np.isnan(v) else v for v in row])
+        writer.writerow(["" if isinstance(v, float) and np.isnan(v) else harmless(v) for v in row])
     content = out.getvalue().encode()
     path.write_bytes(gzip.compress(content, mtime=0) if ".gz" in path.name else content)
 

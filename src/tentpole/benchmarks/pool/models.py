@@ -16,14 +16,20 @@ from tentpole.records import FloatArray
 class Fitted(Protocol):
     """What training gives: `predict(inputs)` -> (mean (m,), standard deviation (m,)) for inputs (m, d)."""
 
-    def predict(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]: ...
+    def predict(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (m,) for inputs (m, d)."""
+        ...
 
 
 class Model(Protocol):
-    """`fit` trains on inputs (n, d) and targets (n,), both standardised by the caller; same arguments and
-    seed, same bits."""
+    """What can be trained on inputs (n, d) and targets (n,), both standardised by the caller.
 
-    def fit(self, inputs: FloatArray, targets: FloatArray, seed: int) -> Fitted: ...
+    The same arguments and seed give the same bits.
+    """
+
+    def fit(self, inputs: FloatArray, targets: FloatArray, seed: int) -> Fitted:
+        """Train on inputs (n, d) and targets (n,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,13 +41,16 @@ class Scale:
 
     @classmethod
     def of(cls, values: FloatArray) -> Scale:
+        """That of the rows `values` (n, ...)."""
         width = values.std(axis=0)
         return cls(values.mean(axis=0), np.where(width > 1e-12, width, 1.0))
 
     def forward(self, values: FloatArray) -> FloatArray:
+        """Centred, and divided by the width."""
         return np.asarray((values - self.centre) / self.width)
 
     def back(self, values: FloatArray) -> FloatArray:
+        """What `forward` was given."""
         return np.asarray(values * self.width + self.centre)
 
 
@@ -52,6 +61,7 @@ class Forest:
     trees: int = 100
 
     def fit(self, inputs: FloatArray, targets: FloatArray, seed: int) -> Fitted:
+        """See Model."""
         from sklearn.ensemble import RandomForestRegressor
 
         return FittedForest(RandomForestRegressor(self.trees, random_state=seed % 2**32).fit(inputs, targets))
@@ -59,9 +69,12 @@ class Forest:
 
 @dataclass(frozen=True)
 class FittedForest:
+    """A trained forest."""
+
     forest: Any
 
     def predict(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See Fitted."""
         each = np.stack([tree.predict(inputs) for tree in self.forest.estimators_])
         return each.mean(axis=0), each.std(axis=0)
 
@@ -73,6 +86,7 @@ class GaussianProcess:
     restarts: int = 0
 
     def fit(self, inputs: FloatArray, targets: FloatArray, seed: int) -> Fitted:
+        """See Model."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -88,9 +102,12 @@ class GaussianProcess:
 
 @dataclass(frozen=True)
 class FittedGaussianProcess:
+    """A trained Gaussian process."""
+
     model: Any
 
     def predict(self, inputs: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """See Fitted."""
         mean, std = self.model.predict(inputs, return_std=True)
         return np.asarray(mean), np.asarray(std)
 

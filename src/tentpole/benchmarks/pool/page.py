@@ -88,6 +88,7 @@ def write_one(results: Results, home: Path) -> tuple[dict[str, Any], list[Path]]
 
 
 def slug(results: Results) -> str:
+    """A folder's name for a benchmark: its title, target and descriptors, without what a name may not hold."""
     words = f"{results.settings.title}-{results.settings.target}-{results.settings.features}"
     return "".join(c if c.isalnum() else "-" for c in words).strip("-").lower()
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,14 @@ from tentpole.benchmarks.pool.features import LEAKS, describe, suspicious
 from tentpole.benchmarks.pool.filters import ENERGY, formation_energies
 from tentpole.benchmarks.pool.table import Pool
 from tentpole.errors import InputError, StateError
-from tentpole.execution.local import without_current_folder
+from tentpole.execution.pools import Workers
 from tentpole.records import FloatArray
 from tentpole.selection import make_rule
 from tentpole.storage.atomic import read_json, write_json
+from tentpole.storage.lock import Lock
 
 VERSION = 1
+MOST_SEEDS = 100_000
 RULES = ("random", "uncertainty", "diversity", "hybrid", "logdet", "two_key", "adaptive")
 # A campaign's two_key stops where gains are small in themselves. Here every rule has the same labels to spend, so
 # both keys are relative: σ and gain at or above the candidates' medians.
@@ -55,6 +56,7 @@ class Results:
 
     @property
     def seeds(self) -> list[int]:
+        """The seeds that are there, in order."""
         return sorted({m.seed for m in self.measurements})
 
     def curves(self, quantity: str) -> dict[str, FloatArray]:
@@ -131,7 +133,7 @@ def run(
     *,
     against: Pool | None = None,
     workers: int = 1,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Results:
     """Run what is missing of the benchmark in `folder`, and read all of it.
 
@@ -139,58 +141,98 @@ def run(
     `on_progress` gets measurements made and measurements in all. Raises InputError for unusable data and
     StateError where the folder holds a benchmark of other settings or data.
     """
-    if not seeds:
-        raise InputError("no seeds given. Legal: --seeds 5 and more.")
+    _check_call(settings, seeds, workers)
     task, about = prepare(pool, settings, against)
     rules = {name: make_rule(name, **RULE_SETTINGS.get(name, {})) for name in settings.rules}
-    model = models.model(settings.model)
-    identity = _identity(task, settings, rules)
-    path = folder / "benchmark.json"
+    job = _Job(task, rules, models.model(settings.model), settings.protocol, folder, _identity(task, settings, rules))
+    with Lock(folder):
+        _claim(job, settings, about)
+        _do(job, seeds, workers, on_progress)
+        return load(folder)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all seeds of a benchmark share."""
+
+    task: LearningTask
+    rules: Mapping[str, Any]
+    model: models.Model
+    protocol: BenchmarkProtocol
+    folder: Path
+    identity: str
+
+
+def _check_call(settings: Settings, seeds: Sequence[int], workers: int) -> None:
+    if not seeds:
+        raise InputError("no seeds given. Legal: --seeds 5 and more.")
+    if len(seeds) > MOST_SEEDS or min(seeds) < 0:
+        raise InputError(
+            f"--seeds {len(seeds)} --first-seed {seeds[0]}: legal are up to {MOST_SEEDS} seeds, each 0 or more."
+        )
+    if workers < 1:
+        raise InputError(f"--workers {workers}: 1 or more; without it, one per core.")
+    if not settings.rules:
+        raise InputError("no rules given. Legal: --rules random,uncertainty, or no --rules for all.")
+    for name in settings.rules:
+        if settings.rules.count(name) > 1:
+            raise InputError(f'rules: "{name}" is named twice. Name each rule once.')
+
+
+def _claim(job: _Job, settings: Settings, about: Mapping[str, Any]) -> None:
+    """Make the folder this benchmark's, or see that it is. Raises StateError where it is another's."""
+    path = job.folder / "benchmark.json"
     if path.exists():
-        stored = read_json(path)
-        if stored["identity"] != identity:
+        stored = _read(path, "identity", "settings")
+        if stored["identity"] != job.identity:
+            known = stored["settings"]
             raise StateError(
-                f"{folder} holds a benchmark of other settings or data ({stored['settings']['title']}, target "
-                f"{stored['settings']['target']}, features {stored['settings']['features']}). Give another --out."
+                f"{job.folder} holds a benchmark of other settings or data ({known['title']}, target "
+                f"{known['target']}, features {known['features']}). Give another --out."
             )
-    else:
-        write_json(path, {"version": VERSION, "identity": identity, "settings": asdict(settings), "about": about})
-    missing = [seed for seed in seeds if not _seed_file(folder, seed).exists()]
-    per_seed = len(rules) * settings.protocol.rounds
-    total, done = per_seed * len(seeds), per_seed * (len(seeds) - len(missing))
-    on_progress(done, total)
-    if workers > 1 and len(missing) > 1:
-        # workers are forked from a process without threads that has imported, once, what each of them needs
-        context = get_context("forkserver")
-        context.set_forkserver_preload(["tentpole.benchmarks.pool.benchmark", "scipy.stats", "sklearn.cluster"])
-        executor = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context)
-        try:
-            arguments = (task, rules, model, settings.protocol)
-            with without_current_folder():
-                jobs = [executor.submit(_one_seed, *arguments, seed, folder) for seed in missing]
-            for job in as_completed(jobs):
-                job.result()
-                done += per_seed
-                on_progress(done, total)
-        except BrokenProcessPool:
+        return
+    for file in _seed_files(job.folder):
+        if read_json(file).get("identity") != job.identity:
             raise StateError(
-                f"a worker process died, perhaps for lack of memory. Finished seeds are kept in {folder}: give the "
-                "same command again, with --workers 1."
-            ) from None
-        finally:
-            executor.shutdown(cancel_futures=True)  # stopped half-way: seeds under way are finished, no others
-    else:
-        for seed in missing:
-            made = 0
+                f"{file}: of other settings or data than those given now, or of a version that did not say of which, "
+                f"and {path.name} is not there to tell. Give another --out, or delete {file.parent}."
+            )
+    write_json(path, {"version": VERSION, "identity": job.identity, "settings": asdict(settings), "about": dict(about)})
 
-            def count(measurement: Measurement) -> None:
-                nonlocal made
-                made += 1
-                on_progress(done + made, total)  # noqa: B023 - called within this turn of the loop
 
-            _one_seed(task, rules, model, settings.protocol, seed, folder, count)
-            done += per_seed
-    return load(folder)
+def _do(job: _Job, seeds: Sequence[int], workers: int, on_progress: Callable[[int, int], None]) -> None:
+    """The seeds that are missing; what was stopped half-way is begun anew by the next call."""
+    missing = [seed for seed in seeds if not _seed_file(job.folder, seed).exists()]
+    per_seed = len(job.rules) * job.protocol.rounds
+    done, total = per_seed * (len(seeds) - len(missing)), per_seed * len(seeds)
+    on_progress(done, total)
+    if workers == 1 or len(missing) < 2:
+        for before, seed in enumerate(missing):
+            _one_seed(job, seed, _Count(done + before * per_seed, total, on_progress))
+        return
+    hired = Workers(min(workers, len(missing)))
+    try:
+        for number, future in enumerate(as_completed(hired.submit(partial(_one_seed, job), missing, job.folder)), 1):
+            future.result()
+            on_progress(done + number * per_seed, total)
+    except BrokenExecutor:
+        raise StateError(
+            f"a worker process died, perhaps for lack of memory. Finished seeds are kept in {job.folder}: give the "
+            "same command again, with --workers 1."
+        ) from None
+    finally:
+        hired.close(at_once=True)
+
+
+class _Count:
+    """Tells of each measurement as it is made."""
+
+    def __init__(self, done: int, total: int, on_progress: Callable[[int, int], None]) -> None:
+        self.done, self.total, self._on_progress = done, total, on_progress
+
+    def __call__(self, _: Measurement) -> None:
+        self.done += 1
+        self._on_progress(self.done, self.total)
 
 
 def load(folder: Path) -> Results:
@@ -198,19 +240,33 @@ def load(folder: Path) -> Results:
     path = folder / "benchmark.json"
     if not path.exists():
         raise InputError(f"{folder}: there is no benchmark (benchmark.json). Make one by `tentpole pool run`.")
-    stored = read_json(path)
-    if stored["version"] > VERSION:
-        raise StateError(f"{path}: format version {stored['version']}, this Tentpole reads up to {VERSION}.")
+    stored = _read(path, "identity", "settings", "about")
     given = dict(stored["settings"])
     settings = Settings(**{**given, "rules": tuple(given["rules"]), "protocol": BenchmarkProtocol(**given["protocol"])})
-    measurements = [
-        Measurement(**row)
-        for file in sorted((folder / "seeds").glob("*.json"))
-        for row in read_json(file)["measurements"]
-    ]
+    measurements: list[Measurement] = []
+    for file in _seed_files(folder):
+        content = _read(file, "measurements")
+        if content.get("identity", stored["identity"]) != stored["identity"]:
+            raise StateError(f"{file}: of other settings or data than {path.name}. Delete it: it is then made anew.")
+        measurements += [Measurement(**row) for row in content["measurements"]]
     if not measurements:
         raise InputError(f"{folder}: no seed is finished. Give the same `tentpole pool run` again.")
     return Results(settings, stored["about"], tuple(measurements))
+
+
+def _read(path: Path, *keys: str) -> dict[str, Any]:
+    """A file of a benchmark. Raises StateError where it is damaged, newer than this version, or lacks a key."""
+    content = read_json(path)
+    version = content.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise StateError(f"{path}: format version {version}, this Tentpole reads up to {VERSION}.")
+    if lacking := [key for key in keys if key not in content]:
+        raise StateError(f"{path}: lacks {', '.join(lacking)}. Restore it from a copy, or delete it.")
+    return content
+
+
+def _seed_files(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "seeds").glob("*.json") if path.stem.isdecimal())
 
 
 def _seed_file(folder: Path, seed: int) -> Path:
@@ -226,19 +282,12 @@ def _identity(task: LearningTask, settings: Settings, rules: Mapping[str, Any]) 
     return digest.hexdigest()[:32]
 
 
-def _one_seed(
-    task: LearningTask,
-    rules: Mapping[str, Any],
-    model: models.Model,
-    protocol: BenchmarkProtocol,
-    seed: int,
-    folder: Path,
-    on_round: Callable[[Measurement], None] = lambda measurement: None,
-) -> None:
+def _one_seed(job: _Job, seed: int, on_round: Callable[[Measurement], None] = lambda _: None) -> None:
     with one_thread():
-        measurements, chosen = run_seed(task, rules, model, protocol, seed, on_round)
+        measurements, chosen = run_seed(job.task, job.rules, job.model, job.protocol, seed, on_round)
     rows = [asdict(m) for m in measurements]
-    write_json(_seed_file(folder, seed), {"version": VERSION, "measurements": rows, "labels": chosen})
+    content = {"version": VERSION, "identity": job.identity, "measurements": rows, "labels": chosen}
+    write_json(_seed_file(job.folder, seed), content)
 
 
 @contextmanager

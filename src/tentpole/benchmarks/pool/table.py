@@ -55,6 +55,7 @@ class Pool:
 
     @property
     def numeric_names(self) -> list[str]:
+        """The names of the columns of numbers."""
         return [name for name, column in self.columns.items() if column.dtype.kind == "f"]
 
     def numeric(self, name: str) -> FloatArray:
@@ -84,6 +85,7 @@ class Pool:
         return Pool({name: column[index] for name, column in self.columns.items()}, structures, self.notes)
 
     def with_column(self, name: str, values: Sequence[Any] | NDArray[Any]) -> Pool:
+        """The pool with one column more, or another one of that name."""
         return Pool({**self.columns, name: as_column(name, values)}, self.structures, self.notes)
 
 

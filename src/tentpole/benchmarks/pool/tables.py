@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 
 from tentpole.benchmarks.pool.benchmark import Measurement
 from tentpole.benchmarks.pool.features import LEAKS
+from tentpole.benchmarks.pool.files import harmless
 from tentpole.benchmarks.pool.runner import Results
 from tentpole.benchmarks.pool.statistics import BASELINE, Comparison, compare
 
@@ -33,7 +34,7 @@ def curves_csv(results: Results) -> str:
     writer = csv.writer(out, lineterminator="\n")
     names = [f.name for f in fields(Measurement)]
     writer.writerow(names)
-    writer.writerows([getattr(m, name) for name in names] for m in results.measurements)
+    writer.writerows([harmless(getattr(m, name)) for name in names] for m in results.measurements)
     return out.getvalue()
 
 
@@ -42,7 +43,7 @@ def comparison_csv(rows: Sequence[Comparison]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*asdict(rows[0]), "verdict"])
-    writer.writerows([*asdict(row).values(), row.verdict] for row in rows)
+    writer.writerows([*map(harmless, asdict(row).values()), row.verdict] for row in rows)
     return out.getvalue()
 
 
@@ -91,6 +92,23 @@ def markdown_lines(table: Sequence[Sequence[str]]) -> str:
     """A Markdown table; the first line is its header."""
     lines = [table[0], ["---"] * len(table[0]), *table[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def terminal(rows: Sequence[Comparison]) -> str:
+    """What decides, in at most 80 columns; the whole table is in the report's files."""
+    lines = [("rule", "labels", "MAE ± sd", "to random", "p Holm", "as good at", "verdict")]
+    for c in rows:
+        error = f"{c.final_mean:.4f} ± {c.final_sd:.4f}"
+        if c.rule == BASELINE:
+            lines.append((c.rule, f"{c.labels:.0f}", error, "", "", "", ""))
+            continue
+        share = f"{100 * c.difference / (c.final_mean - c.difference):+.1f} %"
+        needed = "never" if math.isnan(c.labels_needed) else f"{c.labels_needed:.0f}"
+        verdict = {"better than random": "better", "worse than random": "worse"}.get(c.verdict, "as random")
+        lines.append((c.rule[:15], f"{c.labels:.0f}", error[:21], share, probability(c.p_holm), needed, verdict))
+    first, *others, last = (max(map(len, column)) for column in zip(*lines, strict=True))
+    form = "  ".join([f"{{:<{first}}}", *(f"{{:>{width}}}" for width in others), f"{{:<{last}}}"])
+    return "\n".join(form.format(*line).rstrip() for line in lines)
 
 
 def probability(p: float) -> str:

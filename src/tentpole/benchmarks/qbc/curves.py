@@ -29,6 +29,7 @@ class Curve:
 
     @property
     def mean(self) -> FloatArray:
+        """Over the seeds."""
         return np.asarray(self.values.mean(axis=0))
 
     @property

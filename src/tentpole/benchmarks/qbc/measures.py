@@ -19,8 +19,11 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """summary : JSON-able figures, in eV, eV/atom, eV/Å. pool_sigma : (n,) force_std of the pool in eV/Å; pool_error :
-    (n,) the force RMSE of its frames."""
+    """What `measure` found.
+
+    summary : JSON-able figures, in eV, eV/atom, eV/Å. pool_sigma : (n,) force_std of the pool in eV/Å; pool_error :
+    (n,) the force RMSE of its frames.
+    """
 
     summary: dict[str, Any]
     pool_sigma: FloatArray

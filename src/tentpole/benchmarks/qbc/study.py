@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,15 +21,15 @@ from tentpole.benchmarks.qbc.measures import measure
 from tentpole.committee import Committee
 from tentpole.entropy import GOM, Covariance
 from tentpole.errors import InputError, StateError, TentpoleError, unknown
-from tentpole.execution.worker import python_module
+from tentpole.execution.pools import Workers
 from tentpole.selection import Candidates, Labelled, SelectionRule, make_rule
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
+from tentpole.storage.lock import Lock
 from tentpole.training import MACESettings, TrainingJob, TrainingReport, train_committee
 
 VERSION = 1
 INITIAL = "initial"
-WORKER = "tentpole.benchmarks.qbc.worker"
 """The run that trains what all rules of a seed start from."""
 
 
@@ -78,69 +79,91 @@ class QBCSettings:
             raise InputError("a shallow committee is trained from scratch each round: set warm_start = false")
 
 
-def run(  # noqa: C901
+def run(
     settings: QBCSettings,
     folder: Path,
     *,
     parallel: int | None = None,
     on_round: Callable[[str, int, dict[str, Any]], None] | None = None,
 ) -> list[Path]:
-    """Do every run of the study, `parallel` at a time (None: one per two cores), each in its own process.
+    """Do every run of the study, `parallel` at a time (None: one per two cores), in processes of their own.
 
     Finished rounds are not repeated: the same call goes on after a kill. on_round(rule, seed, measures) is
     called as rounds end. Returns the runs' folders. Raises InputError for bad settings, StateError where the
-    folder belongs to another study, TentpoleError where a run failed, when the others have ended.
+    folder belongs to another study or another driver works there, TentpoleError where a run failed, when the others
+    of its stage have ended.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    content = settings_to_json(settings)
-    stored = folder / "settings.json"
-    if stored.is_file():
-        if different := _differences(content, read_json(stored)):
-            raise StateError(
-                f"{folder} holds another study ({', '.join(different)} differ): take another folder. Rules and seeds "
-                "may be added."
-            )
-    else:
-        prepare_split(settings)  # refuses bad data before anything is written
-    write_json(stored, content)
-    waiting = [(INITIAL, seed) for seed in settings.seeds]
-    waiting += [(name, seed) for seed in settings.seeds for name in settings.rules]
     cores = os.cpu_count() or 1
     limit = parallel or max(1, cores // 2)
-    running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+    starts = [(INITIAL, seed) for seed in settings.seeds]
+    runs = [(name, seed) for seed in settings.seeds for name in settings.rules]
+    with Lock(folder):
+        _claim(settings, folder)
+        hired = Workers(limit)
+        try:
+            for stage in (starts, runs):  # the runs start from what the first ones train
+                failed = _do(hired, folder, stage, max(1, cores // limit), on_round)
+                if failed:
+                    raise TentpoleError(f"{len(failed)} runs failed: {'; '.join(failed)}. The same command goes on.")
+        finally:
+            hired.close(at_once=True)
+    return [run_folder(folder, name, seed) for name, seed in runs]
+
+
+def _claim(settings: QBCSettings, folder: Path) -> None:
+    """Make the folder this study's, or see that it is; rules and seeds may join."""
+    content, stored = settings_to_json(settings), folder / "settings.json"
+    if not stored.is_file():
+        prepare_split(settings)  # refuses bad data before anything is written
+    elif different := _differences(content, read_json(stored)):
+        raise StateError(
+            f"{folder} holds another study ({', '.join(different)} differ): take another folder. Rules and seeds "
+            "may be added."
+        )
+    write_json(stored, content)
+
+
+def _do(
+    hired: Workers,
+    folder: Path,
+    runs: Sequence[tuple[str, int]],
+    threads: int,
+    on_round: Callable[[str, int, dict[str, Any]], None] | None,
+) -> list[str]:
+    """Each of the runs in a worker, rounds told as they end. Returns which failed, and where to look."""
+    futures = hired.submit(partial(_in_a_worker, folder, threads), runs, folder)
     told: set[Path] = set()
-    failed: list[str] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < limit:
-                if waiting[0][0] != INITIAL and any(name == INITIAL for name, _ in running):
-                    break  # the others start from what these train
-                name, seed = waiting.pop(0)
-                place = run_folder(folder, name, seed)
-                place.mkdir(parents=True, exist_ok=True)
-                command = [*python_module(WORKER), str(folder), name, str(seed)]
-                with (place / "run.log").open("ab") as log:
-                    running[name, seed] = subprocess.Popen(
-                        [*command, str(max(1, cores // limit))], stdout=log, stderr=log, env=os.environ
-                    )
-            time.sleep(0.5)
-            for key, process in list(running.items()):
-                ended = process.poll() is not None  # before looking: what it wrote last is seen
-                if on_round is not None:
-                    for path in rounds(run_folder(folder, *key)):
-                        if path not in told:
-                            told.add(path)
-                            on_round(*key, read_json(path))
-                if ended:
-                    del running[key]
-                    if process.returncode:
-                        failed.append(f"{key[0]}, seed {key[1]}: see {run_folder(folder, *key) / 'run.log'}")
-    finally:
-        for process in running.values():
-            process.kill()
-    if failed:
-        raise TentpoleError(f"{len(failed)} runs failed: {'; '.join(failed)}. The same command goes on.")
-    return [run_folder(folder, name, seed) for seed in settings.seeds for name in settings.rules]
+    under_way = True
+    while under_way:
+        under_way = not hired.wait(futures, 0.5)  # before looking: what was written last is seen
+        for name, seed in runs:
+            for path in rounds(run_folder(folder, name, seed)):
+                if on_round is not None and path not in told:
+                    told.add(path)
+                    on_round(name, seed, read_json(path))
+    failed = []
+    for (name, seed), future in zip(runs, futures, strict=True):
+        error = future.exception()
+        if error is not None:
+            failed.append(f"{name}, seed {seed}: {error} (see {run_folder(folder, name, seed) / 'run.log'})")
+    return failed
+
+
+def _in_a_worker(folder: Path, threads: int, run: tuple[str, int]) -> None:
+    """One run, in a process that others like it stand beside; what is printed, and how it failed, is in run.log."""
+    import torch
+
+    name, seed = run
+    torch.set_num_threads(threads)  # runs beside this one want their cores
+    place = run_folder(folder, name, seed)
+    place.mkdir(parents=True, exist_ok=True)
+    settings = settings_from_json(read_json(folder / "settings.json"))
+    with (place / "run.log").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            run_one(settings, folder, name, seed, workers=threads)
+        except Exception as error:
+            traceback.print_exc(file=log)
+            raise TentpoleError(f"{type(error).__name__}: {error}") from None
 
 
 def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, workers: int = 2) -> list[dict[str, Any]]:
@@ -236,6 +259,7 @@ def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Sp
 
 
 def run_folder(folder: Path, name: str, seed: int) -> Path:
+    """Where the run of one rule and seed is kept."""
     return folder / "runs" / f"{name}-{seed}"
 
 
@@ -245,11 +269,13 @@ def rounds(place: Path) -> list[Path]:
 
 
 def settings_to_json(settings: QBCSettings) -> dict[str, Any]:
+    """What settings.json holds."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
     return {"version": VERSION, **content, "data": str(Path(settings.data).resolve())}
 
 
 def settings_from_json(content: Mapping[str, Any]) -> QBCSettings:
+    """The settings that `settings_to_json` was given."""
     fields = {key: value for key, value in content.items() if key != "version"}
     return QBCSettings(**{**fields, "data": Path(fields["data"]), "training": MACESettings(**fields["training"])})
 

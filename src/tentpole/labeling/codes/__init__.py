@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tentpole.labeling.codes.base import AnyCalculator, Code, Configuration, Request, Setup
+from tentpole.labeling.codes.base import AnyCalculator, Code, Configuration, Setup, SinglePoint
 
-__all__ = ["AnyCalculator", "Code", "Configuration", "Request", "Setup", "code_of"]
+__all__ = ["AnyCalculator", "Code", "Configuration", "Setup", "SinglePoint", "code_of"]
 
 _POTENTIALS = ("ase.calculators.emt", "ase.calculators.lj", "chgnet.model.dynamics")
 

@@ -9,7 +9,7 @@ from typing import Any
 from ase.data import atomic_numbers
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin
+from tentpole.labeling.codes.base import Configuration, Setup, SinglePoint, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
@@ -41,7 +41,7 @@ class Aims:
         ]
     )
 
-    def setup(self, request: Request) -> Setup:
+    def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(request.parameters)
         spacing, level = keywords.pop("k_spacing_per_A", None), keywords.pop("species_defaults", None)
         if level is not None:
@@ -97,7 +97,7 @@ class Aims:
         return section("aims", ("command", "default_species_directory"), CONFIG)
 
 
-def _spin(request: Request) -> dict[str, Any]:
+def _spin(request: SinglePoint) -> dict[str, Any]:
     moments, alone = moments_of(request.atoms), unpaired(request)
     check_spin(request, 'spin = "none"', moments is not None and request.parameters.get("spin") == "none")
     if moments is None and alone is None:

@@ -14,7 +14,7 @@ from tentpole.labeling.codes import modules
 
 
 @dataclass(frozen=True)
-class Request:
+class SinglePoint:
     """One single point as the campaign states it: bare atoms with their starting moments, physics, properties, charge
     (e) and spin."""
 
@@ -72,7 +72,7 @@ class Code(Protocol):
     def socket_output(self) -> str:
         """Name of the output file of a program that can serve many labels over a socket; "" where it cannot."""
 
-    def setup(self, request: Request) -> Setup:
+    def setup(self, request: SinglePoint) -> Setup:
         """Raises InputError for what can never run, LabelError for what this one structure rules out."""
 
     def version(self, calculator: str) -> str:
@@ -108,7 +108,7 @@ class AnyCalculator:
     home: str = ""
     socket_output: str = ""
 
-    def setup(self, request: Request) -> Setup:
+    def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(self.fixed) | request.parameters
         for name, value in (("charge", request.charge), ("multiplicity", request.multiplicity)):
             if value is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin
+from tentpole.labeling.codes.base import Configuration, Setup, SinglePoint, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
@@ -46,7 +46,7 @@ class Espresso:
         )
     )
 
-    def setup(self, request: Request) -> Setup:
+    def setup(self, request: SinglePoint) -> Setup:
         keywords = copy.deepcopy(request.parameters)
         spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
         data = keywords.setdefault("input_data", {})
@@ -114,7 +114,7 @@ class Espresso:
         return section("espresso", ("command", "pseudo_dir"), CONFIG)
 
 
-def _spin(request: Request, system: dict[str, Any], atoms: Atoms, table: Mapping[str, str]) -> None:
+def _spin(request: SinglePoint, system: dict[str, Any], atoms: Atoms, table: Mapping[str, str]) -> None:
     """Put spin into `system`, and what it starts from onto `atoms`, in fractions of each atom's valence electrons.
 
     ASE writes these as starting_magnetization; fractions are what every version of pw.x understands. With nspin = 2
@@ -140,7 +140,7 @@ def _spin(request: Request, system: dict[str, Any], atoms: Atoms, table: Mapping
     atoms.set_initial_magnetic_moments(starts)
 
 
-def _fractions(request: Request, moments: FloatArray, table: Mapping[str, str]) -> FloatArray:
+def _fractions(request: SinglePoint, moments: FloatArray, table: Mapping[str, str]) -> FloatArray:
     symbols = request.atoms.get_chemical_symbols()
     files = _pseudopotentials(table, sorted(set(symbols)))
     valence = {element: _valence(path) for element, path in files.items()}

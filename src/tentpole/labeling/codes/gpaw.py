@@ -11,7 +11,7 @@ from typing import Any
 from ase import Atoms
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import AnyCalculator, Configuration, Request, Setup
+from tentpole.labeling.codes.base import AnyCalculator, Configuration, Setup, SinglePoint
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, unpaired
@@ -27,7 +27,7 @@ class Gpaw(AnyCalculator):
     moments → spin-polarised, and on the atoms.
     """
 
-    def setup(self, request: Request) -> Setup:
+    def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(request.parameters) | {"txt": str(request.folder / OUTPUT)}
         spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
         if is_molecule(request.atoms):
@@ -84,7 +84,7 @@ class Gpaw(AnyCalculator):
         return Configuration((*known.found, *folders))
 
 
-def _spin(request: Request, atoms: Atoms) -> dict[str, Any]:
+def _spin(request: SinglePoint, atoms: Atoms) -> dict[str, Any]:
     """Keywords for spin; what it starts from is put onto `atoms`.
 
     spinpol = true and zeros is refused as for pw.x: GPAW 22.8 stays non-magnetic too (bcc Fe, seen at 250 eV and 3×3×3

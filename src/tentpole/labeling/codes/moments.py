@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from tentpole.errors import InputError
-from tentpole.labeling.codes.base import Request
+from tentpole.labeling.codes.base import SinglePoint
 from tentpole.records import moments_of
 
 LARGEST_MUB = 10.0
@@ -31,12 +31,12 @@ def check_moments(atoms: Atoms, where: str) -> None:
         check_moment(float(moment), f"{where}: atom {number} ({atoms.symbols[number]})")
 
 
-def unpaired(request: Request) -> int | None:
+def unpaired(request: SinglePoint) -> int | None:
     """The unpaired electrons that the campaign fixes, multiplicity − 1; None where it fixes none."""
     return None if request.multiplicity is None else request.multiplicity - 1
 
 
-def check_spin(request: Request, key: str, unpolarized: bool) -> None:
+def check_spin(request: SinglePoint, key: str, unpolarized: bool) -> None:
     """Raises InputError where the reference is without spin (its `key` says so) and the campaign is not."""
     if unpolarized and (unpaired(request) or moments_of(request.atoms) is not None):
         asked = f"multiplicity {request.multiplicity}" if unpaired(request) else "starting moments"

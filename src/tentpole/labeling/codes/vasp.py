@@ -9,7 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Request, Setup, Spin
+from tentpole.labeling.codes.base import Configuration, Setup, SinglePoint, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
@@ -40,7 +40,7 @@ class Vasp:
         ]
     )
 
-    def setup(self, request: Request) -> Setup:
+    def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(request.parameters)
         spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
         if is_molecule(request.atoms):
@@ -113,7 +113,7 @@ class Vasp:
         return Configuration(tuple(n for n, there in have.items() if there), missing, "\n".join(lines))
 
 
-def _spin(request: Request) -> dict[str, Any]:
+def _spin(request: SinglePoint) -> dict[str, Any]:
     moments, alone, stated = moments_of(request.atoms), unpaired(request), request.parameters.get("ispin")
     check_spin(request, "ispin = 1", stated == 1)
     if moments is None and alone is None:

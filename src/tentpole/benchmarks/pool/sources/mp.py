@@ -6,6 +6,7 @@ import os
 import warnings
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -65,6 +66,7 @@ def fetch_mp(
     by its ids. Raises InputError for a missing or refused key, ServiceError for a service that stays away.
     """
     key = api_key()
+    _check_endpoint(endpoint)
     client = _Client(key, endpoint, patience)
     criteria = {"chemsys": query.chemsys} if query.exact else {"elements": ",".join(query.elements)}
     about = {"service": "mp", "endpoint": endpoint, "version": client.version, **criteria}
@@ -89,6 +91,13 @@ def fetch_mp(
     return build(columns, [structure_from_dict(d.get("structure")) for d in documents])
 
 
+def _check_endpoint(endpoint: str) -> None:
+    """Raises InputError where the key would travel unencrypted to another machine."""
+    parts = urlsplit(endpoint)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
+        raise InputError(f"{endpoint}: the key in MP_API_KEY goes over https alone. Legal: {ENDPOINT}.")
+
+
 class _Client:
     """mp-api's MPRester with our retries around it, and without the key in anything it says."""
 
@@ -97,9 +106,8 @@ class _Client:
         self._error = need("mp_api.client.core").MPRestError
         self._patience, self._key = patience, key
         rester = need("mp_api.client").MPRester
-        http = session(patience)
-        http.headers["x-api-key"] = key
         endpoint = endpoint if endpoint.endswith("/") else endpoint + "/"
+        http = session(patience, {"x-api-key": key})
 
         def start() -> Any:
             with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,22 @@ def need(module: str) -> Any:
     return optional_module(module, extra="pool", needed_by="fetching")
 
 
-def session(patience: Patience) -> Any:
-    """A requests.Session that retries 429 (honouring Retry-After), 502, 503, 504 and broken connections."""
+def session(patience: Patience, secret: Mapping[str, str] | None = None) -> Any:
+    """A requests.Session that retries 429 (honouring Retry-After), 502, 503, 504 and broken connections.
+
+    secret : headers for the host that is asked, over the connection that is asked for: a redirect to another host,
+        port or scheme does not get them. requests itself does so for the header Authorization alone.
+    """
     requests = need("requests")
+    hidden = dict(secret or {})
+
+    class Session(requests.Session):  # type: ignore[name-defined,misc]
+        def rebuild_auth(self, prepared_request: Any, response: Any) -> None:
+            super().rebuild_auth(prepared_request, response)
+            if self.should_strip_auth(response.request.url, prepared_request.url):
+                for name in hidden:
+                    prepared_request.headers.pop(name, None)
+
     retry = need("urllib3.util").Retry(
         total=patience.tries,
         backoff_factor=patience.back_off_s,
@@ -45,7 +58,8 @@ def session(patience: Patience) -> Any:
         respect_retry_after_header=True,
         raise_on_status=False,
     )
-    made = requests.Session()
+    made = Session()
+    made.headers.update(hidden)
     adapter = requests.adapters.HTTPAdapter(max_retries=retry)
     made.mount("http://", adapter)
     made.mount("https://", adapter)
@@ -53,8 +67,10 @@ def session(patience: Patience) -> Any:
 
 
 def insist(call: Callable[[], Any], service: str, patience: Patience, secret: str = "") -> Any:
-    """`call()`, again after a pause when its answer is broken: up to `patience.tries` times for content that
-    cannot be used (truncated JSON), twice for a connection, which the session has retried by then.
+    """`call()`, again after a pause when its answer is broken.
+
+    Up to `patience.tries` times for content that cannot be used (truncated JSON), twice for a connection, which the
+    session has retried by then.
 
     Raises ServiceError with the last failure in the end, InputError as it comes. The text of a failure never
     holds `secret`, and the exception it came from is not chained.

@@ -39,6 +39,7 @@ class Query:
 
     @property
     def chemsys(self) -> str:
+        """The elements in alphabetical order, with dashes: O-Ti."""
         return "-".join(sorted(self.elements))
 
     def __str__(self) -> str:

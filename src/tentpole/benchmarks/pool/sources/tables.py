@@ -10,8 +10,11 @@ from tentpole.benchmarks.pool.table import Pool
 
 
 def fetch_table(path: Path) -> Pool:
-    """The rows of a csv, json, extxyz or h5 file; where it does not say, `database` is the file's name,
-    `id` the row's number in it, `date` that of the file. Raises InputError for a file that cannot be read."""
+    """The rows of a csv, json, extxyz or h5 file, with the provenance that they lack.
+
+    Where it does not say, `database` is the file's name, `id` the row's number in it, `date` that of the file. Raises
+    InputError for a file that cannot be read.
+    """
     pool = read(path)
     day = datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
     lacking = {
