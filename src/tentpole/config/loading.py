@@ -121,10 +121,13 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     then: dict[str, Any] = {"settings": before_gain_ranked(selection.rule, selection.settings)}
     if "sigma" not in selection.model_fields_set:
         then["sigma"] = "mean"
-    selection = selection.model_copy(update=then)
-    return config.model_copy(
-        update={"random_numbers": 1, "explore": explore, "selection": selection, "training": training}
-    )
+    if "evidence" not in selection.model_fields_set:
+        then["evidence"] = "labels"
+    update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
+    update["selection"] = selection.model_copy(update=then)
+    if "labels_needed" not in config.target.model_fields_set:
+        update["target"] = config.target.model_copy(update={"labels_needed": 50})
+    return config.model_copy(update=update)
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
