@@ -145,7 +145,7 @@ MEASURES: dict[str, Callable[[Path], float]] = {
 
 
 def measured(name: str, place: Path) -> dict[str, float]:
-    """Seconds and peak memory of one measure in a process of its own."""
+    """Seconds, CPU seconds and peak memory of one measure in a process of its own."""
     command = [sys.executable, __file__, "--measure", name, str(place)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
@@ -163,9 +163,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.measure:
         name, place = given.measure
+        before = time.process_time()
         seconds = MEASURES[name](Path(place))
+        cpu_s = time.process_time() - before  # of the whole measure: tells a busy machine from slow code
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(json.dumps({"seconds": seconds, "peak_GB": peak}))
+        print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, "peak_GB": peak}))
         return
     place = given.keep or Path(tempfile.mkdtemp(prefix="tentpole-scale-"))
     try:

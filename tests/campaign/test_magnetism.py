@@ -75,7 +75,7 @@ def test_frames_of_the_references_own_md_start_from_the_moments_of_their_structu
     monkeypatch.setattr(
         Reference, "setup", lambda self, atoms, *_: Setup(Atoms(atoms, magmoms=[0.3, -0.3], pbc=True), {})
     )
-    job = ReferenceMD("mock", None, None, "pair", pair, 300.0, 2, 1, 0.5, (1,), tmp_path)
+    job = ReferenceMD("mock", None, None, "pair", pair, 300.0, 2, 1, 0.5, 1, 0, 2, tmp_path)
     assert [atoms.get_initial_magnetic_moments().tolist() for atoms in reference_md(job)] == [found] * 2
 
 

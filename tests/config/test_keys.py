@@ -24,7 +24,7 @@ def test_every_key_has_its_meaning(section: type) -> None:
 
 def test_the_page_names_defaults_bounds_and_the_words_that_are_legal() -> None:
     page = keys_page()
-    assert "| `channels` | `16` | whole number, 1 or more, at most 1024 |" in page
+    assert "| `interactions` | `2` | whole number, 1 or more, at most 8 |" in page
     assert '`"per-atom"`, `"per-config"`' in page
     assert "list of numbers" in page
     assert '`rule = "two_key"`' in page

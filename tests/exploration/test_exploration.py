@@ -261,16 +261,16 @@ def test_a_shard_comes_back_bit_for_bit_with_constraints_and_ring(tmp_path: Path
 
 
 def test_walkers_snapshots_and_shards_keep_the_moments_of_their_start(tmp_path: Path) -> None:
-    state, keywords = exploration(20)
+    state, keywords = exploration(40)
     moments = [1.0, -1.0] * (len(keywords["start"]) // 2)
     keywords["start"].set_initial_magnetic_moments(moments)
-    result = explore(begin(1, "w00", Condition("Cu", 900.0), keywords["start"], [1]), EMT(), **keywords)
+    result = explore(begin(1, "w00", Condition("Cu", 900.0), keywords["start"], SEED), EMT(), **keywords)
     shards.write_exploration(tmp_path / "x.h5", result)
     read = shards.read_exploration(tmp_path / "x.h5")
     found = [read.walker.atoms, *(atoms for _, atoms, _ in read.walker.ring), *(s.atoms for s in read.snapshots)]
     assert len(found) > 3
     assert all(atoms.get_initial_magnetic_moments().tolist() == moments for atoms in found)
-    shards.write_exploration(tmp_path / "plain.h5", explore(state, EMT(), **exploration(20)[1]))
+    shards.write_exploration(tmp_path / "plain.h5", explore(state, EMT(), **exploration(40)[1]))
     assert not shards.read_exploration(tmp_path / "plain.h5").walker.atoms.has("initial_magmoms")
 
 

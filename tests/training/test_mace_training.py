@@ -13,11 +13,15 @@ from tentpole.errors import InputError
 from tentpole.execution.local import local
 from tentpole.training import MACESettings, TrainingError, TrainingJob, committee, train_committee, train_member
 from tentpole.training.client import the_server
-from tentpole.training.mace import arguments, bootstrap, isolated_energies, read_curve, schedule
+from tentpole.training.frames import isolated_energies
+from tentpole.training.mace import arguments, bootstrap, schedule
+from tentpole.training.reports import read_curve
 
 pytestmark = pytest.mark.slow
 
-SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S)
+SMALL = MACESettings(
+    channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S, loop="mace", lr=0.04
+)
 
 
 def weights(stem):

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slow
 
 
 def order(folder: Path, number: int = 0) -> dict[str, Any]:
-    return {"id": number, "job": {"out": folder / f"member-{number}", "folder": folder}}
+    return {"id": number, "jobs": [{"out": folder / f"member-{number}", "folder": folder}]}
 
 
 def die_once(given: dict[str, Any]) -> int:
-    mark = Path(given["job"]["folder"]) / f"died-{given['id']}"
+    mark = Path(given["jobs"][0]["folder"]) / f"died-{given['id']}"
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), 9)

@@ -6,11 +6,11 @@ What a campaign knows is always read back from these files and from the labels, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -19,9 +19,11 @@ from tentpole.campaign.facts import VERSION, BatchFacts, RoundOutcome
 from tentpole.campaign.paths import BatchName, CampaignPaths
 from tentpole.errors import InputError, StateError
 from tentpole.records import Condition, FloatArray, Label, structure_hash
-from tentpole.storage.atomic import read_json, write_json
+from tentpole.storage.atomic import read_as, write_json
 from tentpole.storage.labels import read_label
 from tentpole.storage.structures import atoms_from_json, atoms_to_json
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +162,13 @@ def write_batch(paths: CampaignPaths, name: BatchName, requests: Iterable[Reques
 
 def read_batch(paths: CampaignPaths, name: BatchName, method: Method) -> Batch:
     """The batch of a round. Raises StateError for a file that is damaged or of another version."""
-    content = _read(paths.batch(name))
-    return Batch(BatchFacts.from_json(content["facts"]), method, content["requests"])
+    path = paths.batch(name)
+    return _read(path, lambda content: Batch(BatchFacts.from_json(content["facts"]), method, content["requests"]))
 
 
 def read_outcome(paths: CampaignPaths, name: BatchName) -> RoundOutcome:
     """What came of a closed batch. Raises StateError for a file that is damaged or of another version."""
-    return RoundOutcome.from_json(_read(paths.outcome(name)))
+    return _read(paths.outcome(name), RoundOutcome.from_json)
 
 
 def failure_of(paths: CampaignPaths, name: str) -> Failure | None:
@@ -174,8 +176,7 @@ def failure_of(paths: CampaignPaths, name: str) -> Failure | None:
     path = paths.failure(name)
     if not path.exists():
         return None
-    content = read_json(path)
-    return Failure(name, content["reason"], content["message"])
+    return read_as(path, lambda content: Failure(name, content["reason"], content["message"]))
 
 
 def pending(paths: CampaignPaths, batch: Batch) -> list[Request]:
@@ -238,14 +239,16 @@ def same_answer(one: Label | Failure, other: Label | Failure) -> bool:
     return np.array_equal(one.stress, other.stress)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    if content.get("version") != VERSION:
-        raise StateError(
-            f"{path}: format version {content.get('version')}, this Tentpole reads {VERSION}. Use the version of "
-            "Tentpole that wrote it."
-        )
-    return content
+def _read(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+    def of_this_version(content: dict[str, Any]) -> T:
+        if content.get("version") != VERSION:
+            raise StateError(
+                f"{path}: format version {content.get('version')}, this Tentpole reads {VERSION}. Use the version of "
+                "Tentpole that wrote it."
+            )
+        return build(content)
+
+    return read_as(path, of_this_version)
 
 
 def _request(entry: Mapping[str, Any], method: Method) -> Request:

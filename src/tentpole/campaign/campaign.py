@@ -25,7 +25,7 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
 from tentpole.records import Label
-from tentpole.storage.atomic import read_json
+from tentpole.storage.atomic import read_as, read_json
 from tentpole.storage.labels import carry_labels, quarantine, read_label, write_label
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Campaign:
     def verdict(self) -> Verdict | None:
         """How it ended, or None while it goes on."""
         path = self._context.paths.verdict
-        return Verdict.from_json(read_json(path)) if path.exists() else None
+        return read_as(path, Verdict.from_json) if path.exists() else None
 
     @property
     def round(self) -> int:
@@ -204,7 +204,7 @@ class Campaign:
         path = context.paths.verdict
         if path.exists():  # settings that a verdict from before them does not know are as it took them
             now = self._criteria()
-            if all(now.get(key) == value for key, value in read_json(path)["criteria"].items()):
+            if all(now.get(key) == value for key, value in read_json(path).get("criteria", {"": None}).items()):
                 return
         if not path.exists() and (self.round == 0 or context.state.is_decided(self.round)):
             return

@@ -147,7 +147,7 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
     from tentpole.committee.ase_voter import composition_shifts
     from tentpole.committee.cached import committee_in
     from tentpole.storage.structures import labelled_frames
-    from tentpole.training.mace import kept_energies
+    from tentpole.training.frames import kept_energies
 
     frames, committee = labelled_frames(train), committee_in(models, "float64")
     found = committee.evaluate(frames).energies.mean(axis=0)

@@ -39,7 +39,7 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import Label
-from tentpole.storage.atomic import read_json
+from tentpole.storage.atomic import read_as
 from tentpole.storage.journal import read as read_journal
 from tentpole.storage.labels import label_files
 from tentpole.storage.lock import owner
@@ -245,7 +245,7 @@ class CampaignRecord:
             state=state,
             rounds=tuple(rounds),
             validation=_round(state, VALIDATION) if state.is_decided(VALIDATION) else None,
-            verdict=Verdict.from_json(read_json(paths.verdict)) if paths.verdict.exists() else None,
+            verdict=read_as(paths.verdict, Verdict.from_json) if paths.verdict.exists() else None,
             usage=usage,
             budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
             driver=owner(paths.root),
@@ -383,8 +383,7 @@ def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
 def _reference_of(paths: CampaignPaths, files: Sequence[Path]) -> str:
     """The reference's hash in folders whose journal does not tell it: from what was accepted or failed."""
     if paths.outcome(0).exists():
-        content = read_json(paths.outcome(0))
-        names = [*content["accepted"], *content["failed"]]
+        names = read_as(paths.outcome(0), lambda content: [*content["accepted"], *content["failed"]])
     else:
         names = [path.name for path in paths.quarantine.glob("*-*")]
     names += [path.stem for path in files]

@@ -17,7 +17,7 @@ from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
 from tentpole.errors import StateError
 from tentpole.records import Label
-from tentpole.storage.atomic import read_json
+from tentpole.storage.atomic import read_as
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ class RoundState:
     def end(self, number: int) -> RoundEnd:
         """Validation and calibration after a round that is done."""
         path = self.paths.end(number)
-        return self._files.read(path, "end", lambda: RoundEnd.from_json(read_json(path)))
+        return self._files.read(path, "end", lambda: read_as(path, RoundEnd.from_json))
 
     def open_batches(self) -> list[BatchName]:
         """The batches that may lack a label: those decided of this round, and others whose label files are missing."""

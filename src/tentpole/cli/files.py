@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.training import HELD_BACK
+from tentpole.campaign.training import member_seed
 from tentpole.config.schema import checked_rule
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError
@@ -268,12 +268,10 @@ def train_files(
     if members < 2:
         raise InputError(f"--members {members}: 2 or more; one model has nothing to disagree with")
     known = read_labelled(frames).frames
-    held = [k for k in range(len(known)) if k % HELD_BACK == HELD_BACK - 1] or [len(known) - 1]
-    parts = {
-        "train": [atoms for k, atoms in enumerate(known) if valid is not None or k not in held],
-        "valid": [known[k] for k in held] if valid is None else read_labelled(valid).frames,
-    }
-    if not parts["train"]:
+    parts = {"train": known}
+    if valid is not None:
+        parts["valid"] = read_labelled(valid).frames
+    elif len(known) < 2:
         raise InputError(f"{frames}: one frame is not enough: some are trained on, others stop the training in time")
     stems = None if warm_start is None else member_stems(warm_start)
     names = [f"member-{m}" for m in range(1 if shallow else members)]
@@ -289,9 +287,9 @@ def train_files(
     jobs = [
         TrainingJob(
             member=m,
-            seed=seed * 1000 + m,
+            seed=member_seed(seed, m),
             train=out / "train.extxyz",
-            valid=out / "valid.extxyz",
+            valid=None if valid is None else out / "valid.extxyz",
             folder=out,
             out=out / name,
             warm_start=None if stems is None else stems[m],

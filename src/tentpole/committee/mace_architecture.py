@@ -118,7 +118,6 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
         raise unknown("model class", model, MODELS)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
-    import torch
 
     missing = {_E0S, *_SCALES} - set(weights)
     if missing:
@@ -129,7 +128,18 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
         built.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:
         raise InputError(f"these weights do not fit these hyperparameters: {error}") from error
-    return built.to(getattr(torch, dtype)).eval()
+    return in_precision(built, dtype, weights[_E0S]).eval()
+
+
+def in_precision(model: Any, dtype: str, energies: Any = None) -> Any:
+    """The model in `dtype`, but for the energies of the isolated atoms (those it has, or `energies`), which stay in
+    float64: for heavy atoms float32 is too coarse by hundredths of an eV."""
+    import torch
+
+    kept = (model.atomic_energies_fn.atomic_energies if energies is None else energies).double()
+    model = model.to(getattr(torch, dtype))
+    model.atomic_energies_fn.atomic_energies = kept.clone()
+    return model
 
 
 @functools.lru_cache(maxsize=4)

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from tentpole.committee.mace_architecture import build, hyperparameters
+from tentpole.committee.mace_architecture import build, hyperparameters, in_precision
 from tentpole.committee.mace_voter import MaceVoter
 from tentpole.errors import InputError, StateError, unknown
 from tentpole.storage.atomic import atomic_write
@@ -55,7 +55,7 @@ def write_member(
 ) -> Path:
     """Write a mace model under `stem`, and return the JSON's path.
 
-    voting : the heads that vote; all of them where None.
+    voting : the heads that vote; all of them where None. Raises InputError where weights are not finite.
     """
     from safetensors.torch import save
 
@@ -65,7 +65,13 @@ def write_member(
     for head in voting:
         if head not in heads:
             raise unknown("head", head, heads)
-    blob = save({key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()})
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    if bad := _not_finite(weights):
+        raise InputError(
+            f"{stem}: not written, its weights are not finite ({bad}). Lower the learning rate, or look for "
+            "labels with absurd energies or forces."
+        )
+    blob = save(weights)
     energies = np.atleast_2d(model.atomic_energies_fn.atomic_energies.double().cpu().numpy())
     description = {
         "format": FORMAT,
@@ -142,6 +148,8 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
         weights = load(blob)
     except SafetensorError as error:
         raise StateError(f"{path}: no safetensors file ({error}). {_RESTORE}") from error
+    if bad := _not_finite(weights):
+        raise StateError(f"{path}: its weights are not finite ({bad}). {_RESTORE}")
     try:
         model = build(content["model"], content["hyperparameters"], weights, content["dtype"])
     except InputError as error:
@@ -149,8 +157,13 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
     if dtype is not None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):
             raise unknown("dtype", dtype, ("float32", "float64"))
-        model = model.double() if dtype == "float64" else model.float()
+        model = in_precision(model, dtype)
     return model, content
+
+
+def _not_finite(weights: Mapping[str, Any]) -> str:
+    """The first weight that is NaN or infinite, or nothing."""
+    return next((name for name, value in weights.items() if not bool(value.isfinite().all())), "")
 
 
 def read_voter(stem: Path, *, device: str, dtype: str | None = None) -> MaceVoter:

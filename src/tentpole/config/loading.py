@@ -21,6 +21,7 @@ from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
 from tentpole.storage.labelled import STRESS_KEYS, read_labelled
 from tentpole.storage.structures import read_structures
+from tentpole.training.settings import as_trained_before
 
 LARGEST_FILE = 1_000_000
 """Bytes of a campaign file beyond which it cannot be one."""
@@ -116,12 +117,14 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     explore, selection = config.explore, config.selection
     if "keep_last_sound" not in explore.model_fields_set:
         explore = explore.model_copy(update={"keep_last_sound": False})
+    training = as_trained_before(config.training)
     then: dict[str, Any] = {"settings": before_gain_ranked(selection.rule, selection.settings)}
     if "sigma" not in selection.model_fields_set:
         then["sigma"] = "mean"
     if "evidence" not in selection.model_fields_set:
         then["evidence"] = "labels"
-    update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "selection": selection.model_copy(update=then)}
+    update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
+    update["selection"] = selection.model_copy(update=then)
     if "labels_needed" not in config.target.model_fields_set:
         update["target"] = config.target.model_copy(update={"labels_needed": 50})
     return config.model_copy(update=update)

@@ -24,7 +24,7 @@ from tentpole.exploration.random_numbers import NEWEST
 from tentpole.exploration.walker import Langevin
 from tentpole.labeling.magnetism import Magnetism
 from tentpole.selection import SelectionRule
-from tentpole.training.mace import MACESettings
+from tentpole.training.settings import MACESettings
 
 FORMAT_VERSION = 1
 RESERVED_NAMES = ("initial-frames", "validation-frames")
@@ -416,10 +416,16 @@ class MACESection(MACESettings):
 
     kind : "mace".
     warm_start : go on from the last round's weights; false: from random ones every round.
-    channels, max_L, max_ell, correlation, interactions, radial_basis, cutoff_basis : the model's size.
+    size : "small", "medium" or "mace": the model's size, with the rate and the precision that belong to it.
+    channels, max_L, max_ell, correlation, interactions, radial_basis, cutoff_basis : instead of the size's own.
     r_max : the model's cutoff in Å.
-    updates : gradient steps per member and round.
+    updates : gradient steps per member, or "auto": a hundred epochs, at least 2000, at most max_updates.
+    updates_warm : those of a training that goes on from the last round's weights, where updates is "auto".
+    max_updates : the most that "auto" and a finishing training may take.
     epochs : passes over the training set, instead of updates.
+    folds : every label is held out by one member in so many.
+    loop : "stacked", all members as one, or "mace", one by one by MACE's own command; "mace-total" is that with
+        energies as they are labelled, how campaigns of earlier versions go on.
     batch_size : configurations per step.
     lr, lr_warm : learning rate at the start from random weights and from the last round's.
     lr_end : the rate it falls to, exponentially, at the end.
@@ -442,7 +448,9 @@ class MACESection(MACESettings):
         "radial_basis": (1, 64),
         "cutoff_basis": (1, 64),
         "r_max": (0.5, 20),
-        "updates": (1, 10**8),
+        "updates_warm": (1, 10**8),
+        "max_updates": (1, 10**8),
+        "folds": (2, 1000),
         "epochs": (1, 10**8),
         "batch_size": (1, 10**5),
         "lr": (1e-12, 1),
@@ -461,6 +469,8 @@ class MACESection(MACESettings):
     def __post_init__(self) -> None:
         MACESettings.__post_init__(self)
         check_bounds(self, self.BOUNDS)
+        if self.updates != "auto":
+            check_bounds(self, {"updates": (1, 10**8)})
         if not self.energy_weight + self.forces_weight > 0:
             raise InputError("energy_weight and forces_weight are both 0: nothing would be learnt")
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?|mps", self.device):

@@ -10,12 +10,14 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tentpole.errors import StateError, reading
 
+T = TypeVar("T")
 MEND = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
@@ -75,3 +77,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if stored != hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest():
         raise StateError(f"{path}: damaged, its checksum does not match. {MEND}")
     return dict(content)
+
+
+def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+    """What `build` makes of the content written by `write_json`.
+
+    Raises
+    ------
+    StateError
+        Where the file is not that, or `build` misses something in it: with the file, and the key that it lacks.
+    """
+    content = read_json(path)
+    with reading(path, error=StateError, mend=MEND):
+        return build(content)

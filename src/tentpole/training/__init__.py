@@ -1,4 +1,4 @@
-"""Training: MACE's own command, one job per member. Names load on first use."""
+"""Training: members as one by our own loop, or one by one by MACE's command. Names load on first use."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tentpole.training.committee import prepare, train_committee, train_member
     from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
-    from tentpole.training.mace import MACESettings
+    from tentpole.training.settings import MACESettings
 
 _HOME = {
-    "MACESettings": "mace",
+    "MACESettings": "settings",
     "TrainingError": "jobs",
     "TrainingJob": "jobs",
     "TrainingReport": "jobs",

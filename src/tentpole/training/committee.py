@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,23 +13,20 @@ from typing import Any
 from ase.data import chemical_symbols
 
 from tentpole.committee.committee_files import write_committee_file
-from tentpole.committee.member_files import description_file
+from tentpole.committee.graph import edges_within
+from tentpole.committee.member_files import description_file, read_description
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.storage.structures import labelled_frames
 from tentpole.training.client import ServerLost, the_server
+from tentpole.training.frames import frames_of, isolated_energies, kept_energies
 from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
-from tentpole.training.mace import (
-    MACESettings,
-    arguments,
-    isolated_energies,
-    kept_energies,
-    read_curve,
-    read_report,
-    schedule,
-    scratch_folder,
-)
+from tentpole.training.mace import arguments, scratch_folder
 from tentpole.training.node import ATTEMPTS, train_all
+from tentpole.training.reports import read_progress, read_report
+from tentpole.training.settings import MACESettings
 
+TOGETHER = 4  # most members that train as one
+SMALL = 20_000  # pairs of atoms × channels in a batch: above, arithmetic outweighs the starting of operations
 FULL_B = 1_000_000  # a training writes more than that: with less free, the disk is what stopped it
 Progress = Callable[[int, int, int], None]
 
@@ -51,35 +48,84 @@ def train_committee(
     on_progress: Progress | None = None,
     executor: Executor | None = None,
     energies: dict[int, float] | None = None,
+    *,
+    finishing: bool = False,
 ) -> list[TrainingReport]:
-    """Train all `jobs` and report in their order: here, `workers` at a time (None: one per core), or all at once
-    by `executor`, whose workers see the same files. energies : eV, of the isolated atoms in all members; None: as
-    `common_energies` finds them.
+    """Train all `jobs` and report in their order: here, `workers` processes at a time (None: one per core), or all at
+    once by `executor`, whose workers see the same files. energies : eV, of the isolated atoms in all members; None: as
+    `common_energies` finds them. finishing : train until the errors no longer fall instead of for the usual number of
+    updates; for what is judged or handed out.
 
-    A job whose member is there is not run again. on_progress(member, epoch, epochs) is called from this thread
-    as the logs grow. When all members are there and share a folder, its committee.json says so. Raises
-    InputError before anything starts where files or settings are wrong, TrainingError when a training fails;
-    the others are stopped then, and members that were finished stay.
+    Small members train as one, up to four in a process; which ones does not depend on `workers`. A job whose member is
+    there is not run again, and a training that was stopped goes on from its last checkpoint. on_progress(member,
+    update, updates) is called from this thread as the logs grow. When all members are there and share a folder, its
+    committee.json says so. Raises InputError before anything starts where files or settings are wrong, TrainingError
+    when a training fails; the others are stopped then, and members that were finished stay.
     """
     if not jobs:
         raise InputError("no training jobs given")
-    waiting = [job for job in jobs if not description_file(job.out).is_file()]
-    skipped = {job.member for job in jobs} - {job.member for job in waiting}
-    if waiting:
+    skipped = {job.member for job in jobs if description_file(job.out).is_file()}
+    if len(skipped) < len(jobs):
         energies = common_energies(jobs, settings) if energies is None else energies
-        orders = [_order(number, job, settings, energies) for number, job in enumerate(waiting)]
-        tell = _teller(waiting, settings, on_progress)
+        found = [group for group in groups(jobs, settings) if not {job.member for job in group} <= skipped]
+        orders = [_order(number, group, settings, energies, finishing) for number, group in enumerate(found)]
+        tell = _teller([job for group in found for job in group if job.member not in skipped], on_progress)
         if executor is None:
-            _run(waiting, orders, workers or os.cpu_count() or 1, tell)
+            _run(found, orders, workers or os.cpu_count() or 1, tell)
         else:
             for answer in train_all(orders, executor, pause_s=1.0):
                 if answer is not None and answer[1] != 0:
-                    raise _failure(waiting[answer[0]], answer[1])
+                    raise _failure(found[answer[0]], answer[1])
                 tell()
     folders = {job.out.parent for job in jobs}
     if len(folders) == 1:
         write_committee_file(folders.pop(), [job.out.name for job in jobs])
     return [read_report(job, skipped=job.member in skipped) for job in jobs]
+
+
+def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[TrainingJob]]:
+    """The jobs that are trained as one, by the files and the settings alone: small members together, large ones by
+    themselves, and those that only mace's own command can train too."""
+    if not is_stackable(jobs, settings):
+        return [[job] for job in jobs]
+    most = TOGETHER if _pairs_in_batch(jobs[0], settings) * settings.model.channels <= SMALL else 1
+    return [list(jobs[k : k + most]) for k in range(0, len(jobs), most)]
+
+
+def is_stackable(jobs: Sequence[TrainingJob], settings: MACESettings) -> bool:
+    """Whether our own loop can train them: models as it builds them, with one head."""
+    if settings.loop != "stacked" or any(job.heads > 1 for job in jobs):
+        return False
+    starts = [read_description(job.warm_start) for job in jobs if job.warm_start is not None]
+    shapes = [{**start["hyperparameters"], "avg_num_neighbors": None, "dtype": start["dtype"]} for start in starts]
+    return all(shape == shapes[0] for shape in shapes) and all(_is_ours(shape) for shape in shapes)
+
+
+def _is_ours(hyperparameters: Mapping[str, Any]) -> bool:
+    plain = {
+        "pair_repulsion": False,
+        "apply_cutoff": True,
+        "use_so3": False,
+        "use_agnostic_product": False,
+        "use_last_readout_only": False,
+        "edge_irreps": None,
+        "distance_transform": "None",
+        "interaction_cls": "RealAgnosticResidualInteractionBlock",
+        "readout_cls": "NonLinearReadoutBlock",
+    }
+    first = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
+    return (
+        all(hyperparameters.get(name) == value for name, value in plain.items())
+        and hyperparameters["interaction_cls_first"] in first
+        and len(hyperparameters["heads"]) == 1
+    )
+
+
+def _pairs_in_batch(job: TrainingJob, settings: MACESettings) -> float:
+    """Pairs of neighbours in a batch, from a few frames of the training file."""
+    frames = labelled_frames(job.train)
+    some = frames[:: max(1, len(frames) // 5)]
+    return settings.batch_size * sum(len(edges_within(atoms, settings.r_max).i) for atoms in some) / (2 * len(some))
 
 
 def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict[int, float]:
@@ -105,41 +151,50 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
     return tables[0]
 
 
-def _order(number: int, job: TrainingJob, settings: MACESettings, energies: dict[int, float]) -> dict[str, Any]:
-    command = arguments(job, settings, scratch_folder(job), energies)
-    absolute = replace(
-        job,
-        **{name: getattr(job, name).resolve() for name in ("train", "valid", "folder", "out")},
-        warm_start=None if job.warm_start is None else job.warm_start.resolve(),
-    )
+def _order(
+    number: int, group: Sequence[TrainingJob], settings: MACESettings, energies: dict[int, float], finishing: bool
+) -> dict[str, Any]:
+    frames_of(group, settings)  # raises for files that cannot be used
+    absolute = [
+        replace(
+            job,
+            **{name: getattr(job, name).resolve() for name in ("train", "folder", "out")},
+            valid=None if job.valid is None else job.valid.resolve(),
+            warm_start=None if job.warm_start is None else job.warm_start.resolve(),
+        )
+        for job in group
+    ]
+    command = None
+    if not is_stackable(group, settings):
+        command = arguments(group[0], settings, scratch_folder(group[0]), energies)
     return {
         "id": number,
-        "job": asdict(absolute),
+        "jobs": [asdict(job) for job in absolute],
         "settings": asdict(settings),
         "energies": energies,
+        "finishing": finishing,
         "command": command,
     }
 
 
-def _teller(jobs: Sequence[TrainingJob], settings: MACESettings, on_progress: Progress | None) -> Callable[[], None]:
+def _teller(jobs: Sequence[TrainingJob], on_progress: Progress | None) -> Callable[[], None]:
     """What tells on_progress how far the logs have come since it was last called."""
     if on_progress is None:
         return lambda: None
-    epochs = {job.member: schedule(settings, len(labelled_frames(job.train)) * job.heads)[1] for job in jobs}
-    told = {job.member: -1 for job in jobs}
+    told: dict[int, tuple[int, int] | None] = {job.member: None for job in jobs}
 
     def tell() -> None:
         for job in jobs:
-            curve = read_curve(job.log)
-            if curve and curve[-1][0] + 1 != told[job.member]:
-                told[job.member] = curve[-1][0] + 1
-                on_progress(job.member, told[job.member], epochs[job.member])
+            come = read_progress(job.log)
+            if come is not None and come != told[job.member]:
+                told[job.member] = come
+                on_progress(job.member, *come)
 
     return tell
 
 
 def _run(
-    jobs: Sequence[TrainingJob],
+    found: Sequence[Sequence[TrainingJob]],
     orders: Sequence[dict[str, Any]],
     workers: int,
     tell: Callable[[], None],
@@ -150,19 +205,23 @@ def _run(
     waiting = list(orders)
     while waiting:
         try:
-            _on_server(jobs, waiting, workers, tell, killed)
+            _on_server(found, waiting, workers, tell, killed)
         except ServerLost:
             killed[_SERVER] += 1
             if killed[_SERVER] >= ATTEMPTS:
                 raise
-        waiting = [order for order in orders if not description_file(jobs[order["id"]].out).is_file()]
+        waiting = [order for order in orders if not _is_there(found[order["id"]])]
 
 
 _SERVER = -1  # beside the numbers of orders
 
 
+def _is_there(group: Sequence[TrainingJob]) -> bool:
+    return all(description_file(job.out).is_file() for job in group)
+
+
 def _on_server(
-    jobs: Sequence[TrainingJob],
+    found: Sequence[Sequence[TrainingJob]],
     orders: Sequence[dict[str, Any]],
     workers: int,
     tell: Callable[[], None],
@@ -182,7 +241,7 @@ def _on_server(
                 number, status = answer["id"], answer["status"]
                 killed[number] += status < 0
                 if status > 0 or killed[number] >= ATTEMPTS:
-                    raise _failure(jobs[number], status)
+                    raise _failure(found[number], status)
                 if status < 0:
                     waiting[:0] = [order for order in orders if order["id"] == number]
             tell()
@@ -193,16 +252,17 @@ def _on_server(
             running -= {answer["id"] for answer in server.answers(timeout_s=0.2)}
 
 
-def _failure(job: TrainingJob, status: int) -> TentpoleError:
+def _failure(group: Sequence[TrainingJob], status: int) -> TentpoleError:
+    job, names = group[0], ", ".join(str(job.member) for job in group)
     if (free := shutil.disk_usage(job.folder).free) < FULL_B:
         return StateError(
-            f"{job.folder}: member {job.member} could not be trained: {free} bytes are free there. Make room, then run "
+            f"{job.folder}: member {names} could not be trained: {free} bytes are free there. Make room, then run "
             "the same again to go on: members that are finished are kept."
         )
     lines = job.log.read_text(errors="replace", encoding="utf-8").splitlines() if job.log.is_file() else []
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     last = "\n    ".join(lines[-15:]) or "(empty)"
     return TrainingError(
-        f"the training of member {job.member} {how}. Its log, {job.log}, ends with\n    {last}\n"
+        f"the training of member {names} {how}. Its log, {job.log}, ends with\n    {last}\n"
         "Run the same again to go on: members that are finished are kept."
     )

@@ -17,7 +17,8 @@ class TrainingJob:
     """One member to train.
 
     member : its number, for names and progress. seed : of initial weights and of the order of batches.
-    train, valid : extended XYZ with REF_energy (eV), REF_forces (eV/Å) and, where known, REF_stress (eV/Å³).
+    train, valid : extended XYZ with REF_energy (eV), REF_forces (eV/Å) and, where known, REF_stress (eV/Å³). valid
+    None: every tenth label of `train` is held out, other ones for each member, so that each label trains the others.
     folder : where the log stays and, while the training runs, its scratch. out : the finished member's stem;
     out.safetensors and then out.json appear whole or not at all. warm_start : stem of the member whose weights
     the training goes on from; None starts from random ones. heads : above 1, a shallow committee: one backbone with
@@ -27,7 +28,7 @@ class TrainingJob:
     member: int
     seed: int
     train: Path
-    valid: Path
+    valid: Path | None
     folder: Path
     out: Path
     warm_start: Path | None = None
@@ -40,10 +41,14 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """How a training went. Errors are on the validation set, of the weights that were kept.
+    """How a training went. Errors are those of the weights that were kept, on frames that it was not trained on.
 
-    energy_rmse in eV/atom, force_rmse in eV/Å; seconds of wall time; curve: (epoch, energy_rmse, force_rmse) at
-    each evaluation. `skipped`: the member was there already and the figures are those of its own training.
+    energy_rmse in eV/atom, force_rmse (of held-out frames) and train_force_rmse (of at most 100 trained ones; None
+    where mace's own command trained) in eV/Å; seconds of wall time, a share of them where members trained as one;
+    curve: (update, or epoch by mace's command; energy_rmse, force_rmse) at each evaluation. under_trained: the errors
+    on trained and on held-out frames are nearly alike, so that more updates would help. stopped: "limit", "plateau"
+    or "validation", what ended the training. `skipped`: the member was there already and the figures are those of its
+    own training.
     """
 
     member: int
@@ -55,3 +60,6 @@ class TrainingReport:
     curve: tuple[tuple[int, float, float], ...] = field(default=(), repr=False)
     warm_start: bool = False
     skipped: bool = False
+    train_force_rmse: float | None = None
+    under_trained: bool = False
+    stopped: str = ""

@@ -21,25 +21,30 @@ POLL_S = 0.5
 
 
 def train_on_node(order: dict[str, Any]) -> int:
-    """Train the member that `order` (as the training process takes it) asks for, and write it here, atomically.
+    """Train the members that `order` (as the training process takes it) asks for, and write them here, atomically.
 
-    A member that is there is not trained again, and one that a worker of an earlier driver is still at is waited
-    for. Returns the training's exit status, 0 when the member is there.
+    Members that are there are not trained again, and those that a worker of an earlier driver is still at are waited
+    for. Returns the training's exit status, 0 when the members are there.
     """
-    out, place = Path(order["job"]["out"]), Path(order["job"]["folder"])
-    while not description_file(out).is_file() and any(map(lives, place.glob(f"tmp-{out.name}-*"))):
+    outs, place = [Path(job["out"]) for job in order["jobs"]], Path(order["jobs"][0]["folder"])
+    name = outs[0].name
+    while not _all_there(outs) and any(map(lives, place.glob(f"tmp-{name}-*"))):
         time.sleep(POLL_S)
-    if description_file(out).is_file():
+    if _all_there(outs):
         return 0
-    for left in place.glob(f"tmp-{out.name}-*"):
+    for left in place.glob(f"tmp-{name}-*"):
         shutil.rmtree(left, ignore_errors=True)
-    folder = own_folder(place, out.name)
+    folder = own_folder(place, name)
     folder.mkdir(parents=True)
     try:
         with watched(folder, None, None, beat=True):
             return _train(order)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _all_there(outs: list[Path]) -> bool:
+    return all(description_file(out).is_file() for out in outs)
 
 
 def _train(order: dict[str, Any]) -> int:
@@ -78,8 +83,8 @@ def train_all(orders: list[dict[str, Any]], executor: Executor, pause_s: float) 
                         raise
                     if attempt == ATTEMPTS:
                         raise TrainingError(
-                            f"{order['job']['out']}: {ATTEMPTS} workers in a row were lost while they trained it, the "
-                            f"last by {type(error).__name__}: {error}. Mend the queue or its limits "
+                            f"{order['jobs'][0]['out']}: {ATTEMPTS} workers in a row were lost while they trained it, "
+                            f"the last by {type(error).__name__}: {error}. Mend the queue or its limits "
                             "([training_executor] walltime, memory_GB), then run the same again to go on."
                         ) from None
                     running[executor.submit(train_on_node, order)] = (order, attempt + 1)

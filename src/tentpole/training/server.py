@@ -2,8 +2,8 @@
 
 `python -m tentpole.training.server` reads one JSON object per line from its standard input:
 
-    {"id": 3, "job": {...}, "settings": {...}, "energies": {...}, "command": [...]}    train
-    {"kill": 3}                                                                         stop that training
+    {"id": 3, "jobs": [{...}, ...], "settings": {...}, "energies": {...}, "finishing": false, "command": null}    train
+    {"kill": 3}                                                                                     stop that training
 
 and answers {"ready": true} once, then {"id": 3, "status": 0} when a child has ended: 0 when the member is
 written, else its exit status (negative: the signal). When its input ends, it kills what still runs and leaves:
@@ -23,6 +23,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from tentpole.training.jobs import TrainingJob
+
 
 def serve() -> None:
     """Answer jobs until the input ends."""
@@ -31,9 +33,12 @@ def serve() -> None:
     os.dup2(2, 1)  # what mace prints while it is imported is no answer
     import mace.cli.run_train
 
-    from tentpole.training import mace as _trainer
+    from tentpole.training import mace as _command
+    from tentpole.training import stacked as _loop
+    from tentpole.training.convolution import load_kernels
 
-    del mace, _trainer
+    del mace, _command, _loop
+    load_kernels()
     print(json.dumps({"ready": True}), file=answers)
     running: dict[int, int] = {}
     selector = selectors.DefaultSelector()
@@ -71,23 +76,11 @@ def _obey(order: dict[str, Any], running: dict[int, int]) -> None:
 
 
 def _child(order: dict[str, Any]) -> None:
-    """Train one member in this fresh process and end it."""
+    """Do what `order` asks in this fresh process and end it."""
     status = 1
     try:
         _die_with_parent()
-        from tentpole.training.jobs import TrainingJob
-        from tentpole.training.mace import MACESettings, run_here
-
-        paths = ("train", "valid", "folder", "out", "warm_start")
-        fields: dict[str, Any] = {
-            name: Path(value) if name in paths and value is not None else value for name, value in order["job"].items()
-        }
-        job, settings = TrainingJob(**fields), MACESettings(**order["settings"])
-        job.folder.mkdir(parents=True, exist_ok=True)
-        log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        run_here(job, settings, {int(z): e for z, e in order["energies"].items()}, order["command"])
+        _train(order)
         status = 0
     except SystemExit as error:  # mace's argument parser, which has said why
         status = error.code if isinstance(error.code, int) else 1
@@ -98,6 +91,31 @@ def _child(order: dict[str, Any]) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def _train(order: dict[str, Any]) -> None:
+    from tentpole.training.mace import run_here
+    from tentpole.training.settings import MACESettings
+    from tentpole.training.stacked import train_stacked
+
+    jobs, settings = [_job(fields) for fields in order["jobs"]], MACESettings(**order["settings"])
+    energies = {int(z): e for z, e in order["energies"].items()}
+    for job in jobs:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        job.log.write_text("")
+    log = os.open(jobs[0].log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if order["command"] is None:
+        train_stacked(jobs, settings, energies, finishing=order["finishing"])
+    else:
+        run_here(jobs[0], settings, energies, order["command"])
+
+
+def _job(fields: dict[str, Any]) -> TrainingJob:
+    paths = ("train", "valid", "folder", "out", "warm_start")
+    typed: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
+    return TrainingJob(**typed)
 
 
 def _die_with_parent() -> None:

@@ -42,8 +42,11 @@ def read(path: Path) -> Pool:
     ending = suffix(path)
     if ending not in READERS:
         raise unknown("file ending", ending or path.name, READERS, str(path))
-    with reading(path, ending[1:]):
-        pool = READERS[ending](path)
+    try:
+        with reading(path, ending[1:]):
+            pool = READERS[ending](path)
+    except InputError as error:  # of a part that does not know the file
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
     if len(pool) == 0:
         raise InputError(f"{path}: holds no rows.")
     return pool

@@ -1,0 +1,153 @@
+"""How members are built and trained: sizes of models, rates that belong to them, and all that may be set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tentpole.errors import InputError, unknown
+from tentpole.training.schedule import automatic_updates
+
+LOOPS = ("stacked", "mace", "mace-total")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The part of a member that says how much it can learn and what it costs, with the rate that belongs to it."""
+
+    channels: int
+    max_L: int
+    max_ell: int
+    correlation: int
+    radial_basis: int
+    lr: float
+    dtype: str
+
+
+SIZES = {
+    "small": Size(16, 1, 2, 2, 5, 0.04, "float32"),
+    "medium": Size(64, 1, 3, 3, 8, 0.02, "float32"),
+    "mace": Size(128, 1, 3, 3, 8, 0.01, "float64"),
+}
+"""small: for one or two elements on a laptop. medium: a few hours of one. mace: the size of MACE's own examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class MACESettings:
+    """How members are built and trained.
+
+    size : "small", "medium" or "mace": channels, max_L, max_ell, correlation, radial_basis, lr and dtype, each of which
+    may be given by itself instead. interactions, cutoff_basis, r_max (Å) : the rest of the model.
+    updates : gradient steps, or "auto": a hundred epochs, at least 2000, at most max_updates. updates_warm : those of
+    a training that goes on from the last round's weights where updates is "auto". epochs : instead of updates.
+    max_updates : the most that "auto" and a finishing training may take.
+    batch_size : configurations per step. lr, lr_warm : learning rate at the start from random weights and from the
+    last round's, which the higher one would undo (None: the size's own, falling with the root of the channels; a
+    quarter of it). lr_end : the rate it falls to, update by update (None: a fortieth of lr). ema_decay : of the running
+    mean of the weights that is kept.
+    energy_weight, forces_weight, stress_weight : of MACE's loss, for eV/atom, eV/Å and eV/Å³; stress counts where
+    REF_stress is given.
+    patience : evaluations (16 in a training of the usual length) in a row without a better one after which it stops,
+    where there are 20 held-out frames to say so.
+    E0s : energies of the isolated atoms in eV by symbol or number, or "average": those of single atoms among the
+    training frames, and for the rest the least-squares fit to the others, which with fewer compositions than species
+    is no more than a guess for other compositions. All members share them, so that they never pass for uncertainty; a
+    warm start keeps those of the first round.
+    folds : where no validation file is given, member m holds out the labels m, m + folds, m + 2 folds, …
+    loop : "stacked", all members as one, several times as fast, or "mace", one by one by mace's own command, which
+    shallow committees and models made elsewhere are trained by in any case; "mace-total" is that with energies as they
+    are labelled, not less those of isolated atoms: how campaigns of earlier versions go on.
+    dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
+    """
+
+    size: str = "small"
+    channels: int | None = None
+    max_L: int | None = None
+    max_ell: int | None = None
+    correlation: int | None = None
+    interactions: int = 2
+    radial_basis: int | None = None
+    cutoff_basis: int = 3
+    r_max: float = 5.0
+    updates: int | str = "auto"
+    updates_warm: int = 800
+    epochs: int | None = None
+    max_updates: int = 200_000
+    batch_size: int = 5
+    lr: float | None = None
+    lr_warm: float | None = None
+    lr_end: float | None = None
+    ema_decay: float = 0.99
+    energy_weight: float = 10.0
+    forces_weight: float = 100.0
+    stress_weight: float = 100.0
+    patience: int = 8
+    E0s: Mapping[str, float] | str = "average"
+    folds: int = 10
+    loop: str = "stacked"
+    dtype: str | None = None
+    device: str = "auto"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name, legal in (("size", SIZES), ("loop", LOOPS)):
+            if getattr(self, name) not in legal:
+                raise unknown(name, getattr(self, name), legal)
+        if self.dtype not in (None, "float32", "float64"):
+            raise unknown("dtype", str(self.dtype), ("float32", "float64"))
+        if isinstance(self.E0s, str) and self.E0s != "average":
+            raise unknown("E0s", self.E0s, ("average", "a table of energies by element"))
+        if isinstance(self.updates, str) and self.updates != "auto":
+            raise unknown("updates", self.updates, ("auto", "a number of gradient steps"))
+        for name in ("channels", "interactions", "updates", "updates_warm", "max_updates", "batch_size", "threads"):
+            self._at_least(name, 1)
+        for name, least in (("correlation", 1), ("folds", 2), ("patience", 1)):
+            self._at_least(name, least)
+        for name in ("r_max", "lr", "lr_warm", "lr_end"):
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise InputError(f"{name} = {given} must be positive")
+
+    def _at_least(self, name: str, least: int) -> None:
+        given = getattr(self, name)
+        if given not in (None, "auto") and given < least:
+            raise InputError(f"{name} = {given} must be at least {least}")
+
+    @property
+    def model(self) -> Size:
+        """The size with what was given instead. A rate that was not given goes with the channels."""
+        usual = SIZES[self.size]
+        names = ("channels", "max_L", "max_ell", "correlation", "radial_basis", "lr", "dtype")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if "lr" not in given and given.get("channels", usual.channels) != usual.channels:
+            given["lr"] = SIZES["small"].lr * math.sqrt(min(1.0, SIZES["small"].channels / given["channels"]))
+        return replace(usual, **given)
+
+    def rates(self, *, warm: bool) -> tuple[float, float]:
+        """The learning rate at the start and at the end."""
+        lr = self.model.lr
+        start = lr if not warm else lr / 4 if self.lr_warm is None else self.lr_warm
+        return start, min(start, lr / 40 if self.lr_end is None else self.lr_end)
+
+    def updates_of(self, frames: int, *, warm: bool) -> int:
+        """Gradient steps for a training set of that size."""
+        batch = min(self.batch_size, frames)
+        if self.epochs is not None:
+            return max(1, self.epochs * (frames // batch))
+        if isinstance(self.updates, int):
+            return self.updates
+        return self.updates_warm if warm else automatic_updates(frames, batch, self.max_updates)
+
+
+def as_trained_before(settings: MACESettings) -> MACESettings:
+    """What a campaign file from before `loop` leaves unsaid, with the values that held then."""
+    unsaid: dict[str, object] = {
+        "channels": 16, "max_L": 1, "max_ell": 2, "correlation": 2, "radial_basis": 5,
+        "lr": 0.04, "lr_warm": 0.01, "lr_end": 0.001, "dtype": "float32",
+    }  # fmt: skip
+    then = {name: value for name, value in unsaid.items() if getattr(settings, name) is None}
+    usual = MACESettings()
+    changed: dict[str, object] = {"updates": 600, "patience": 16, "stress_weight": 10.0}
+    then |= {name: value for name, value in changed.items() if getattr(settings, name) == getattr(usual, name)}
+    return replace(settings, loop="mace-total", **then)  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""The weights of several members side by side, and how an update changes them: Adam and a running mean.
+
+As in mace's own training: Adam with amsgrad, weight decay on the linear maps of interactions and on products alone,
+gradients clipped to a norm of 10 for each member by itself, and an exponential mean of the weights that is what is
+evaluated and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+Tensor = torch.Tensor
+
+WEIGHT_DECAY = 5e-7
+CLIP = 10.0
+BETAS = (0.9, 0.999)
+GROUPS = ("decayed", "plain")
+
+
+class Stack:
+    """M sets of weights. Each group is one tensor (M, all weights of the group), and so are its moments."""
+
+    def __init__(self, models: Sequence[Any], ema_decay: float, device: str = "cpu") -> None:
+        named = [dict(model.named_parameters()) for model in models]
+        self.shapes = {name: tuple(weight.shape) for name, weight in named[0].items()}
+        if any({name: tuple(w.shape) for name, w in found.items()} != self.shapes for found in named):
+            raise ValueError("models of different shapes cannot be stacked")
+        self.names = {group: [name for name in self.shapes if _group(name) == group] for group in GROUPS}
+        self.flat: dict[str, Tensor] = {}
+        for group, names in self.names.items():
+            rows = [torch.cat([found[name].detach().reshape(-1) for name in names]) for found in named]
+            self.flat[group] = torch.stack(rows).to(device).requires_grad_()
+        self.mean = {group: flat.detach().clone() for group, flat in self.flat.items()}
+        self.ema_decay = ema_decay
+        self.updates = 0
+        self._adam = torch.optim.Adam(
+            [
+                {"params": [self.flat["decayed"]], "weight_decay": WEIGHT_DECAY},
+                {"params": [self.flat["plain"]], "weight_decay": 0.0},
+            ],
+            lr=1.0,
+            betas=BETAS,
+            amsgrad=True,
+        )
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights (M, …) by name, as they are trained."""
+        return self.named(self.flat)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """Their running means."""
+        return self.named(self.mean)
+
+    def step(self, losses: Tensor, lr: float) -> None:
+        """One update of all members, each by its own loss (M,)."""
+        flats = [self.flat[group] for group in GROUPS]
+        gradients = torch.autograd.grad(losses.sum(), flats)
+        norms = torch.sqrt(sum((g.square().sum(1) for g in gradients), torch.zeros_like(losses)))
+        factors = torch.clamp(CLIP / (norms + 1e-6), max=1.0)[:, None]
+        for flat, gradient, options in zip(flats, gradients, self._adam.param_groups, strict=True):
+            flat.grad = gradient * factors
+            options["lr"] = lr
+        self._adam.step()
+        self.updates += 1
+        keep = min(self.ema_decay, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            for group in GROUPS:
+                self.mean[group].lerp_(self.flat[group], 1.0 - keep)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next update depends on, but for `updates`."""
+        found = {}
+        for group in GROUPS:
+            found[f"{group}.weights"] = self.flat[group].detach()
+            found[f"{group}.mean"] = self.mean[group]
+            for name, value in self._adam.state.get(self.flat[group], {}).items():
+                found[f"{group}.{name}"] = value
+        return found
+
+    def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Go back to where `state` was taken."""
+        self.updates = updates
+        with torch.no_grad():
+            for group in GROUPS:
+                flat = self.flat[group]
+                flat.copy_(state[f"{group}.weights"])
+                self.mean[group].copy_(state[f"{group}.mean"])
+                moments = {
+                    name: state[f"{group}.{name}"].clone().to("cpu" if name == "step" else flat.device)
+                    for name in ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+                    if f"{group}.{name}" in state
+                }
+                self._adam.state.pop(flat, None)
+                if moments:
+                    self._adam.state[flat] = moments
+
+    def load_into(self, model: Any, member: int, weights: Mapping[str, Tensor]) -> Any:
+        """`model` with the weights of one member."""
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name][member])
+        return model
+
+    def named(self, flats: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights (M, …) in such flat tensors, by name."""
+        found: dict[str, Tensor] = {}
+        for group, names in self.names.items():
+            sizes = [torch.Size(self.shapes[name]).numel() for name in names]
+            parts = torch.split(flats[group], sizes, 1)
+            for name, part in zip(names, parts, strict=True):
+                found[name] = part.view(-1, *self.shapes[name])
+        return found
+
+
+def _group(name: str) -> str:
+    """Which weights decay: mace's own choice."""
+    linear = name.startswith("interactions.") and ("linear.weight" in name or "skip_tp_full.weight" in name)
+    return "decayed" if linear or name.startswith("products.") else "plain"
