@@ -19,7 +19,7 @@ from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
-from tentpole.storage.labelled import STRESS_KEYS, read_labelled
+from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import read_structures
 from tentpole.training.settings import as_trained_before
 
@@ -160,7 +160,7 @@ def own_frames(section: LabelledSection, where: str) -> list[Atoms]:
     """The user's own labelled frames, with REF_energy, REF_forces and, where they have one, REF_stress."""
     read_structures(Path(section.file), section.index, where)  # is there, and finite
     try:
-        return read_labelled(Path(section.file), index=section.index, stress_keys=STRESS_KEYS).frames
+        return read_labelled(Path(section.file), index=section.index).frames
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
