@@ -24,7 +24,7 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
 from tentpole.records import Label
-from tentpole.storage.atomic import read_as, read_json
+from tentpole.storage.atomic import read_json
 from tentpole.storage.labels import carry_labels, quarantine, read_label, write_label
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ class Campaign:
     @property
     def verdict(self) -> Verdict | None:
         """How it ended, or None while it goes on."""
-        path = self._context.paths.verdict
-        return read_as(path, Verdict.from_json) if path.exists() else None
+        return self._context.state.verdict
 
     @property
     def round(self) -> int:
@@ -115,13 +114,13 @@ class Campaign:
         Raises
         ------
         InputError : for an answer that was not asked for, that no training could use (another reference or structure,
-            a wrong shape, numbers that are not finite, details that JSON cannot hold), or that differs from the answer
-            that is there already: take that back with `retract` first.
+            a wrong shape, numbers that are not finite or outside what the reference accepts, details that JSON cannot
+            hold), or that differs from the answer that is there already: take that back with `retract` first.
         """
         self._check_open()
-        asked = self._context.state.asked()
-        for answer in [answers] if isinstance(answers, Label | Failure) else answers:
-            request = check_answer(answer, asked, self._context.state.method)
+        asked, accept = self._context.state.asked(), self._context.reference.accept
+        for answer in answers if isinstance(answers, Iterable) else [answers]:
+            request = check_answer(answer, asked, self._context.state.method, accept)
             self._take(request, answer)
         self._note_time()
 
@@ -201,7 +200,7 @@ class Campaign:
         """
         context = self._context
         path = context.paths.verdict
-        if path.exists() and read_json(path).get("criteria") == self._criteria():
+        if self.verdict is not None and read_json(path).get("criteria") == self._criteria():
             return
         if not path.exists() and (self.round == 0 or context.state.is_decided(self.round)):
             return

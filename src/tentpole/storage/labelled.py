@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 from numpy.typing import NDArray
 
 from tentpole.errors import InputError
 from tentpole.records import bare
+from tentpole.storage.structures import read_structures
 
 ENERGY_KEYS = ("REF_energy", "energy", "dft_energy", "DFT_energy", "Energy", "TotEnergy", "free_energy")
 STRESS_KEYS = ("REF_stress", "stress", "dft_stress", "DFT_stress")
@@ -47,11 +47,7 @@ def read_labelled(
 
     Raises InputError where a key is not there, or where frames lack one of them and `missing` is "refuse".
     """
-    if not Path(path).is_file():
-        raise InputError(f"no file {path}")
-    frames: list[Atoms] = read(path, index=index, do_not_split_by_at_sign=True)
-    if not frames:
-        raise InputError(f"{path} holds no structure")
+    frames = read_structures(Path(path), index, "labelled frames", finite=False)
     energy = energy_key or _found(frames, ENERGY_KEYS, _energy, "energy", path)
     forces = forces_key or _found(frames, FORCES_KEYS, _forces, "forces", path)
     kept: list[Atoms] = []
