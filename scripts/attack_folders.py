@@ -46,17 +46,30 @@ def labels(folder: Path) -> list[Path]:
 
 def edited(
     name: str, edit: Edit, commands: dict[str, str], names: tuple[str, ...] = (), *, of: str = "finished",
-    short: bool = False, weak: bool = False, kind: str = "folders",
+    short: bool = False, weak: bool = False, kind: str = "folders", opened: bool = False,
 ) -> Iterator[Case]:  # fmt: skip
-    """A case per command: {"status": "refused", "export": "taken"}."""
+    """A case per command: {"status": "refused", "export": "taken"}.
+
+    opened : a driver of today works in the folder first, whose journal knows its settings and structures then.
+    """
     for number, (command, expect) in enumerate(commands.items()):
 
         def prepare(box: Box, command: str = command) -> Command:
             folder = box.campaign(of=of)
-            edit(folder)
+            if not opened:
+                edit(folder)
             more = {"export": ["--out", str(box.out("exported"))], "explain": [EXPLAIN],
                     "report": ["--out", str(box.out("page"))]}  # fmt: skip
-            return [command, "D", *more.get(command, [])]
+            words = [command, "D", *more.get(command, [])]
+            if not opened:
+                return words
+
+            def run() -> int:
+                assert tentpole("run", folder) == 0
+                edit(folder)
+                return tentpole(*words)
+
+            return run
 
         opening = of != "finished"
         yield Case(
@@ -238,7 +251,8 @@ def _config() -> Iterator[Case]:
     yield from edited("campaign.toml nested deeply", text("version = 1\nx = " + "[" * 5000), two, name)
     run = {"run": "refused"}
     yield from edited("another reference by hand", replaced('"mock"', '"lj"'), run, ("reference",), short=True)
-    yield from edited("another cutoff by hand", replaced("cutoff = 5.0", "cutoff = 4.0"), run, ("cutoff",))
+    cutoff = replaced("cutoff = 5.0", "cutoff = 4.0")
+    yield from edited("another cutoff by hand", cutoff, run, ("cutoff",), opened=True)
     yield from edited("another seed by hand", replaced("seed = 3", "seed = 4"), {"run": "told"})
     yield from edited("three members by hand", replaced("members = 2", "members = 3"), {"run": "told"})
     yield from edited("other temperatures by hand", replaced("600.0", "700.0"), {"run": "told"})
@@ -250,7 +264,7 @@ def _config() -> Iterator[Case]:
         path = folder / "structures" / "copper.extxyz"
         path.write_text(path.read_text().replace("Cu ", "Ag "))
 
-    yield from edited("copper turned into silver", silver, run, ("copper",))
+    yield from edited("copper turned into silver", silver, run, ("copper",), opened=True)
 
 
 def _rounds() -> Iterator[Case]:

@@ -230,6 +230,8 @@ class Label:
         InputError
             Where atoms are not those of `structure`, or a number is missing, not finite or of another shape.
         """
+        if not isinstance(self.atoms, Atoms):
+            raise InputError(f"{self.name}: atoms must be ase.Atoms, not {type(self.atoms).__name__}")
         _numbers(self.name, "energy", self.energy, ())
         _numbers(self.name, "forces", self.forces, (len(self.atoms), 3))
         if self.stress is not None:

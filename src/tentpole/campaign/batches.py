@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.facts import VERSION, BatchFacts, RoundOutcome
+from tentpole.campaign.facts import VERSION, BatchFacts, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import BatchName, CampaignPaths
-from tentpole.errors import InputError, StateError
+from tentpole.errors import InputError, LabelError, StateError
+from tentpole.labeling.acceptance import Accept
 from tentpole.records import Condition, FloatArray, Label, structure_hash
 from tentpole.storage.atomic import read_as, write_json
-from tentpole.storage.labels import read_label
+from tentpole.storage.labels import is_name, read_label
 from tentpole.storage.structures import atoms_from_json, atoms_to_json
 
 T = TypeVar("T")
@@ -168,7 +169,12 @@ def read_batch(paths: CampaignPaths, name: BatchName, method: Method) -> Batch:
 
 def read_outcome(paths: CampaignPaths, name: BatchName) -> RoundOutcome:
     """What came of a closed batch. Raises StateError for a file that is damaged or of another version."""
-    return _read(paths.outcome(name), RoundOutcome.from_json)
+    return _read(paths.outcome(name), _outcome)
+
+
+def read_end(paths: CampaignPaths, number: int) -> RoundEnd:
+    """What was judged when a round ended. Raises StateError for a file that is damaged or of another version."""
+    return _read(paths.end(number), RoundEnd.from_json)
 
 
 def failure_of(paths: CampaignPaths, name: str) -> Failure | None:
@@ -201,11 +207,12 @@ def labels_of(paths: CampaignPaths, outcome: RoundOutcome) -> list[Label]:
     return [read_label(paths.label(name)) for name in outcome.accepted]
 
 
-def check_answer(answer: object, asked: Mapping[str, Request], method: Method) -> Request:
+def check_answer(answer: object, asked: Mapping[str, Request], method: Method, accept: Accept) -> Request:
     """The request that `answer` belongs to.
 
     Raises InputError for an answer that was not asked for or that no training could use: of another reference or
-    structure, of the wrong shape, not finite, or with details that JSON cannot hold.
+    structure, of the wrong shape, not finite, outside what the reference accepts, or with details that JSON cannot
+    hold.
     """
     if not isinstance(answer, Label | Failure):
         raise InputError(
@@ -223,6 +230,11 @@ def check_answer(answer: object, asked: Mapping[str, Request], method: Method) -
     if isinstance(answer, Label):
         answer.check()
         answer.check_details()
+        stress = None if answer.stress is None else np.asarray(answer.stress, dtype=float)
+        try:
+            accept.label(float(answer.energy), np.asarray(answer.forces, dtype=float), stress, answer.atoms)
+        except LabelError as error:
+            raise InputError(f"{answer.name}: {error} Answer with request.failed(reason) instead.") from None
     elif not (isinstance(answer.reason, str) and answer.reason and isinstance(answer.message, str)):
         raise InputError(f"{answer.name}: a failure needs a reason in words, not {answer.reason!r}")
     return request
@@ -237,6 +249,14 @@ def same_answer(one: Label | Failure, other: Label | Failure) -> bool:
     if one.stress is None or other.stress is None:
         return one.stress is other.stress
     return np.array_equal(one.stress, other.stress)
+
+
+def _outcome(content: Mapping[str, Any]) -> RoundOutcome:
+    outcome = RoundOutcome.from_json(content)
+    for name in (*outcome.accepted, *outcome.failed):
+        if not is_name(name):
+            raise InputError(f"{name!r:.80} is no name of a label")
+    return outcome
 
 
 def _read(path: Path, build: Callable[[dict[str, Any]], T]) -> T:

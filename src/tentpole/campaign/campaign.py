@@ -25,7 +25,7 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
 from tentpole.records import Label
-from tentpole.storage.atomic import read_as, read_json
+from tentpole.storage.atomic import read_json
 from tentpole.storage.labels import carry_labels, quarantine, read_label, write_label
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class Campaign:
     @property
     def verdict(self) -> Verdict | None:
         """How it ended, or None while it goes on."""
-        path = self._context.paths.verdict
-        return read_as(path, Verdict.from_json) if path.exists() else None
+        return self._context.state.verdict
 
     @property
     def round(self) -> int:
@@ -116,13 +115,13 @@ class Campaign:
         Raises
         ------
         InputError : for an answer that was not asked for, that no training could use (another reference or structure,
-            a wrong shape, numbers that are not finite, details that JSON cannot hold), or that differs from the answer
-            that is there already: take that back with `retract` first.
+            a wrong shape, numbers that are not finite or outside what the reference accepts, details that JSON cannot
+            hold), or that differs from the answer that is there already: take that back with `retract` first.
         """
         self._check_open()
-        asked = self._context.state.asked()
-        for answer in [answers] if isinstance(answers, Label | Failure) else answers:
-            request = check_answer(answer, asked, self._context.state.method)
+        asked, accept = self._context.state.asked(), self._context.reference.accept
+        for answer in answers if isinstance(answers, Iterable) else [answers]:
+            request = check_answer(answer, asked, self._context.state.method, accept)
             self._take(request, answer)
         self._note_time()
 
@@ -202,7 +201,7 @@ class Campaign:
         """
         context = self._context
         path = context.paths.verdict
-        if path.exists():  # settings that a verdict from before them does not know are as it took them
+        if self.verdict is not None:  # settings that a verdict from before them does not know are as it took them
             now = self._criteria()
             if all(now.get(key) == value for key, value in read_json(path).get("criteria", {"": None}).items()):
                 return

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
+import io
 from pathlib import Path
-
-from ase.io import write as ase_write
 
 from tentpole.campaign.batches import labels_of, read_outcome
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
-from tentpole.storage.structures import labelled_atoms
+from tentpole.storage.atomic import atomic_write
+from tentpole.storage.structures import labelled_atoms, write_frames
 
 
 def export_campaign(root: Path, out: Path) -> list[Path]:
     """Write what a campaign has made to `out`, and return the paths.
 
     That is dataset.extxyz, the newest members, and each as a .model file that MACE's ASE calculator and LAMMPS export
-    read.
+    read. Each file is written beside its place and moved there whole.
     """
     from tentpole.committee.committee_files import member_stems
     from tentpole.committee.member_files import read_member
@@ -31,12 +30,15 @@ def export_campaign(root: Path, out: Path) -> list[Path]:
         labels += labels_of(paths, read_outcome(paths, number))
         number += 1
     made = [out / "dataset.extxyz"]
-    ase_write(made[0], [labelled_atoms(label) for label in labels], format="extxyz")
+    write_frames(made[0], [labelled_atoms(label) for label in labels])
     for stem in member_stems(root):
-        made += [Path(shutil.copy2(stem.with_suffix(suffix), out)) for suffix in (".safetensors", ".json")]
         import torch
 
         model, _ = read_member(stem)
-        made.append(out / f"{stem.name}.model")
-        torch.save(model, made[-1])
+        pickled = io.BytesIO()
+        torch.save(model, pickled)
+        files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
+        for suffix, content in {**files, ".model": pickled.getvalue()}.items():
+            made.append(out / f"{stem.name}{suffix}")
+            atomic_write(made[-1], content)
     return made

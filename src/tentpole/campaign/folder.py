@@ -19,6 +19,7 @@ from tentpole.labeling.reference_files import copies
 from tentpole.storage.atomic import atomic_write
 from tentpole.storage.lock import LOCK_FILE
 from tentpole.storage.structures import read_structures, write_frames
+from tentpole.storage.toml_text import parse_toml
 
 MAY_CHANGE = ("stop", "target", "executor", "training_executor")
 """Tables of the campaign file that may differ when a campaign goes on; anything else is another campaign."""
@@ -186,6 +187,22 @@ def refuse_edits(paths: CampaignPaths, recorded: Mapping[str, Any], now: Mapping
         )
 
 
+def structure_files(config: CampaignConfig) -> dict[str, str]:
+    """16 hex digits of each file of structures that the configuration names, by its name in the folder."""
+    named = [section.file for section in config.structures]
+    named += [section.file for section in (config.initial, config.validation) if hasattr(section, "file")]
+    return {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in named}
+
+
+def refuse_edited_structures(paths: CampaignPaths, recorded: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raises StateError, naming the files, where one is not what it was when the last driver began."""
+    if edited := [name for name in now if recorded.get(name, now[name]) != now[name]]:
+        raise StateError(
+            f"{paths.structures}: {', '.join(edited)} was edited since this campaign began. Restore it from a copy; "
+            "for other structures, start another campaign with another --dir."
+        )
+
+
 def _content(paths: CampaignPaths) -> dict[str, Any]:
     """What campaign.toml holds, of the version that this Tentpole reads."""
     path = paths.campaign_file
@@ -194,7 +211,7 @@ def _content(paths: CampaignPaths) -> dict[str, Any]:
             f"{paths.root}: not a campaign folder: it has no {CAMPAIGN_FILE}. Start one: tentpole run FILE"
         )
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StateError(f"{path}: damaged, not a TOML file: {error}. Restore it from a copy.") from None
     version = content.get("version")

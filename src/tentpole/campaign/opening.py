@@ -13,10 +13,12 @@ from tentpole.campaign.folder import (
     FolderIdentity,
     adopt_reference,
     locate,
+    refuse_edited_structures,
     refuse_edits,
     settings_hash,
     settings_to_record,
     settle,
+    structure_files,
 )
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.paths import CampaignPaths
@@ -25,13 +27,13 @@ from tentpole.campaign.usage import Usage
 from tentpole.committee.foundation_models import check_species
 from tentpole.config.loading import starting_structures
 from tentpole.config.schema import CampaignConfig
-from tentpole.errors import InputError, StateError
+from tentpole.errors import InputError, StateError, reading
 from tentpole.execution.metering import metered
 from tentpole.execution.provenance import differences, provenance
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.storage.journal import Journal, events
+from tentpole.storage.journal import MEND, Journal, events
 from tentpole.storage.lock import Lock
 
 FEWEST_LABELS = 2
@@ -80,7 +82,8 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     starts = starting_structures(config, paths.campaign_file)
     elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
     for name in config.committee.foundations:
-        check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
+        with reading(paths.campaign_file):
+            check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
     reference = references.load(config.reference, elements)
     method = Method(reference.hash, config.charge, config.multiplicity)
     state = RoundState(paths, method, config.validation.kind != "none")
@@ -89,11 +92,13 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     config = adopt_reference(config, paths)
     journal = Journal(paths.journal)
     try:
-        usage, recorded, made_by = _read_journal(paths)
+        usage, recorded, made_by, files = _read_journal(paths)
         settings = settings_to_record(config, paths.root)
         if recorded:
             refuse_edits(paths, recorded[-1], settings)
-        facts = {"reference": reference.hash, "config": settings_hash(settings)}
+        structures = structure_files(config)
+        refuse_edited_structures(paths, files, structures)
+        facts = {"reference": reference.hash, "config": settings_hash(settings), "structures": structures}
         ledger = Ledger(paths, journal, usage, **facts, made_by=provenance())
         _say_what_is_another(journal, progress, made_by)
         _record_settings(journal, recorded, settings)
@@ -114,16 +119,19 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     )
 
 
-def _read_journal(paths: CampaignPaths) -> tuple[Usage, list[dict[str, Any]], dict[str, str]]:
-    """What the journal tells: what has been used, every configuration so far, and what the last driver ran on."""
-    usage, recorded, made_by = Usage(), [], dict[str, str]()
-    for event in events(paths.journal):
-        usage.add(event)
-        if event["event"] == "settings":
-            recorded.append(event["settings"])
-        elif event["event"] == "opened":
-            made_by = event.get("made_by", made_by)
-    return usage, recorded, made_by
+def _read_journal(paths: CampaignPaths) -> tuple[Usage, list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """What the journal tells: what has been used, every configuration so far, what the last driver ran on, and which
+    structures it found."""
+    usage, recorded, made_by, files = Usage(), [], dict[str, str](), dict[str, str]()
+    with reading(paths.journal, error=StateError, mend=MEND):
+        for event in events(paths.journal):
+            usage.add(event)
+            if event["event"] == "settings":
+                recorded.append(event["settings"])
+            elif event["event"] == "opened":
+                made_by = event.get("made_by", made_by)
+                files = event.get("structures", files)
+    return usage, recorded, made_by, files
 
 
 def _say_what_is_another(journal: Journal, progress: ProgressListener, before: dict[str, str]) -> None:

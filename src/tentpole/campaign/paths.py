@@ -120,7 +120,11 @@ class CampaignPaths:
 
     def shards(self, number: int | None = None) -> list[Path]:
         """The shards that are there, of one round or of all, in the order of their names."""
-        found = [path for path in sorted(self.snapshots.glob("r*.h5")) if _SHARD.fullmatch(path.name)]
+        try:
+            there = sorted(self.snapshots.iterdir())  # glob passes over a folder that it may not read
+        except FileNotFoundError:
+            there = []
+        found = [path for path in there if _SHARD.fullmatch(path.name)]
         return found if number is None else [p for p in found if p.name.startswith(f"{_stem(number)}-")]
 
     def checkpoint(self, walker: str) -> Path:

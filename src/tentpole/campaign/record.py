@@ -36,10 +36,12 @@ from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
+from tentpole.errors import StateError, reading
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import Label
 from tentpole.storage.atomic import read_as
+from tentpole.storage.journal import MEND
 from tentpole.storage.journal import read as read_journal
 from tentpole.storage.labels import label_files
 from tentpole.storage.lock import owner
@@ -227,8 +229,9 @@ class CampaignRecord:
         """Read the campaign in `folder`. Raises StateError for what is no campaign folder, or is damaged."""
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
-        events = read_journal(paths.journal)
-        usage = Usage(events)
+        with reading(paths.journal, error=StateError, mend=MEND):
+            events = read_journal(paths.journal)
+            usage = Usage(events)
         files = list(label_files(paths.root))
         opened = [event["reference"] for event in events if event["event"] == "opened" and "reference" in event]
         reference = opened[-1] if opened else _reference_of(paths, files)
@@ -245,7 +248,7 @@ class CampaignRecord:
             state=state,
             rounds=tuple(rounds),
             validation=_round(state, VALIDATION) if state.is_decided(VALIDATION) else None,
-            verdict=read_as(paths.verdict, Verdict.from_json) if paths.verdict.exists() else None,
+            verdict=state.verdict,
             usage=usage,
             budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
             driver=owner(paths.root),

@@ -11,15 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tentpole.campaign.batches import Batch, BatchRecord, Method, Request, labels_of, pending, read_batch, read_outcome
-from tentpole.campaign.facts import RoundEnd, RoundOutcome
+from tentpole.campaign.batches import (
+    Batch,
+    BatchRecord,
+    Method,
+    Request,
+    labels_of,
+    pending,
+    read_batch,
+    read_end,
+    read_outcome,
+)
+from tentpole.campaign.facts import VERSION, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
+from tentpole.campaign.verdict import Verdict
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
-from tentpole.errors import StateError
+from tentpole.errors import InputError, StateError, unknown
 from tentpole.records import Label
-from tentpole.storage.atomic import read_as
+from tentpole.storage.atomic import MEND, read_as
 
 T = TypeVar("T")
+
+
+VERDICTS = ("CONVERGED", "COVERAGE_EXHAUSTED", "UNSTABLE", "STARVED", "STALLED", "BUDGET")
 
 
 class FileCache:
@@ -116,7 +130,15 @@ class RoundState:
     def end(self, number: int) -> RoundEnd:
         """Validation and calibration after a round that is done."""
         path = self.paths.end(number)
-        return self._files.read(path, "end", lambda: read_as(path, RoundEnd.from_json))
+        end = self._files.read(path, "end", lambda: read_end(self.paths, number))
+        if self.validation and self.is_decided(VALIDATION) and end.validation is None:
+            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {MEND}")
+        return end
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How the campaign ended, None where it has not."""
+        return read_as(self.paths.verdict, _verdict) if self.paths.verdict.exists() else None
 
     def open_batches(self) -> list[BatchName]:
         """The batches that may lack a label: those decided of this round, and others whose label files are missing."""
@@ -179,3 +201,12 @@ class RoundState:
         if number == 0 and (self.is_decided(VALIDATION) or self.is_closed(VALIDATION)):
             names = [0, VALIDATION]
         return self.paths.end(number).exists() and all(self.is_decided(n) and self.is_closed(n) for n in names)
+
+
+def _verdict(content: dict[str, Any]) -> Verdict:
+    if content.get("version", VERSION) != VERSION:
+        raise InputError(f"format version {content['version']}, this Tentpole reads {VERSION}")
+    found = Verdict.from_json(content)
+    if found.kind not in VERDICTS:
+        raise unknown("verdict", found.kind, VERDICTS)
+    return found

@@ -22,6 +22,7 @@ from tentpole.records import bare, structure_hash
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labels import label_path, read_label
 from tentpole.storage.structures import labelled_atoms, read_structures, write_frames
+from tentpole.storage.toml_text import parse_toml
 
 if TYPE_CHECKING:
     from tentpole.labeling import Reference
@@ -48,7 +49,7 @@ def settings_of(words: Sequence[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise InputError(f'--set {word}: write key=value, as in --set updates=600 or --set method="exact"')
         try:
-            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+            found[key.strip()] = parse_toml(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             found[key.strip()] = value
     return found
@@ -138,7 +139,7 @@ def select_file(
         _check_scored(frames[k], f"{structures}: frame {k}", rule, chooser)
     known = read_structures(dataset, ":", "--dataset") if dataset is not None else []
     candidates, labelled = _features({str(k): frames[k] for k in numbers}, known, structures.stem, cutoff, eps)
-    picks = chooser.select(candidates, labelled, count, np.random.default_rng(seed))
+    picks = chooser.select(candidates, labelled, min(count, len(candidates)), np.random.default_rng(seed))
     write_or_remove(out, [_picked(frames[int(pick.id)], pick) for pick in picks])
     return Counts(len(picks), len(failed), dict(Counter(failed).most_common()))
 

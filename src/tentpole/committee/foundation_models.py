@@ -18,7 +18,7 @@ from tentpole.committee.committee import Voter, choose_device
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import MaceVoter
 from tentpole.committee.member_files import read_voter, refuse_pickle
-from tentpole.errors import InputError, import_object, unknown
+from tentpole.errors import InputError, TentpoleError, import_object, unknown
 
 
 def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Voter:
@@ -52,6 +52,13 @@ def check_name(name: str) -> None:
         _require(kind, _PACKAGES[kind])
     if kind in _MACE and _names_a_file(rest):
         refuse_unsafe(rest)
+
+
+def check_import(name: str) -> None:
+    """Raise InputError where `name` is an import path and gives no calculator; other models are looked at later."""
+    kind, _, rest = name.partition(":")
+    if kind not in _KINDS:
+        _by_import_path(kind, rest)
 
 
 def check_species(name: str, numbers: Iterable[int]) -> None:
@@ -141,8 +148,21 @@ def _nequip(file: str, device: str, dtype: str) -> Voter:
 
 
 def _by_import_path(module: str, name: str) -> Any:
-    found = import_object(f"{module}:{name}")
-    return found if hasattr(found, "get_property") and not isinstance(found, type) else found()
+    path = f"{module}:{name}"
+    found = import_object(path)
+    if hasattr(found, "get_property") and not isinstance(found, type):
+        return found
+    try:
+        made = found()
+    except TentpoleError:
+        raise
+    except Exception as error:  # whatever that code raises
+        raise InputError(
+            f'"{path}" gives no ASE calculator when it is called without arguments: {type(error).__name__}: {error}'
+        ) from error
+    if not hasattr(made, "get_property"):
+        raise InputError(f'"{path}" gives no ASE calculator when it is called, but {made!r:.80}')
+    return made
 
 
 def _require(package: str, command: str) -> None:

@@ -34,6 +34,7 @@ INTERACTIONS = (
 )
 READOUTS = ("NonLinearReadoutBlock", "NonLinearBiasReadoutBlock", "GeneralNonLinearBiasReadoutBlock")
 GATES = ("silu", "tanh", "abs")
+DISTANCES = ("None", "Agnesi", "Soft")
 DTYPES = ("float32", "float64")
 
 _WEIGHTS_ONLY = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -122,12 +123,16 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
     missing = {_E0S, *_SCALES} - set(weights)
     if missing:
         raise InputError(f"the weights lack {', '.join(sorted(missing))}: this is no whole member")
+    if not isinstance(hyper, Mapping):
+        raise InputError(f"hyperparameters = {hyper!r:.80}: a table is wanted")
     shapes = tuple(tuple(weights[key].shape) for key in (_E0S, *_SCALES))
-    built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
     try:
+        built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
         built.load_state_dict(dict(weights), strict=True)
-    except RuntimeError as error:
-        raise InputError(f"these weights do not fit these hyperparameters: {error}") from error
+    except InputError:
+        raise
+    except (RuntimeError, AssertionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise InputError(f"these weights do not fit these hyperparameters: {type(error).__name__}: {error}") from error
     return in_precision(built, dtype, weights[_E0S]).eval()
 
 
@@ -196,6 +201,7 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
         ("interaction_cls_first", INTERACTIONS),
         ("readout_cls", READOUTS),
         ("gate", (*GATES, None)),
+        ("distance_transform", DISTANCES),
     ):
         if hyper[key] not in legal:
             raise unknown(key, str(hyper[key]), [str(word) for word in legal])

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import numpy as np
 
 from tentpole.committee.mace_architecture import build, hyperparameters, in_precision
 from tentpole.committee.mace_voter import MaceVoter
-from tentpole.errors import InputError, StateError, unknown
+from tentpole.errors import InputError, StateError, reading, unknown
 from tentpole.storage.atomic import atomic_write
 
 FORMAT = "tentpole-member"
@@ -104,7 +105,7 @@ def read_description(stem: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"no model at {path}: a member is NAME.safetensors and NAME.json") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise StateError(f"{path}: damaged ({error}). {_RESTORE}") from error
     checksum = content.pop("checksum", None) if isinstance(content, dict) else None
     damaged = checksum is not None and checksum != _checksum(content)
@@ -120,6 +121,18 @@ def read_description(stem: Path) -> dict[str, Any]:
     if absent := sorted(set(_NEEDED) - set(content)):
         raise StateError(f"{path}: damaged, it lacks {', '.join(absent)}. {_RESTORE}")
     return content
+
+
+def _check_repeated(description: Mapping[str, Any]) -> None:
+    """Raises InputError where what stands there for readers is not what the hyperparameters say, or is no number."""
+    hyper = description["hyperparameters"]
+    for key in ("r_max", "atomic_numbers", "heads"):
+        if key in description and description[key] != hyper[key]:
+            raise InputError(f"{key} = {description[key]!r:.80}, but {hyper[key]!r:.80} among the hyperparameters")
+    for head, energies in description.get("E0s", {}).items():
+        for number, energy in energies.items():
+            if not math.isfinite(energy):
+                raise InputError(f"E0s: {energy} of element {number} in head {head} is not finite")
 
 
 def _checksum(description: Mapping[str, Any]) -> str:
@@ -154,6 +167,8 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
         model = build(content["model"], content["hyperparameters"], weights, content["dtype"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    with reading(description_file(stem), error=StateError, mend=_RESTORE):
+        _check_repeated(content)
     if dtype is not None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):
             raise unknown("dtype", dtype, ("float32", "float64"))

@@ -82,6 +82,9 @@ def check_extent(positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]
             f"a cell vector is {lengths[pbc].max():.3g} Å long, more than {MAX_EXTENT_A:g} Å: the cell has blown up, "
             "or is not in Å."
         )
+    periodic = cell[pbc]
+    if not np.linalg.det(periodic @ periodic.T) > 1e-18 * np.prod(lengths[pbc]) ** 2:
+        raise UnusableGeometry(f"the cell {cell.tolist()} (Å) is flat: its periodic vectors span no volume.")
 
 
 def check_finite(positions: FloatArray, cell: FloatArray) -> None:

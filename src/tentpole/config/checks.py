@@ -45,6 +45,7 @@ def contradictions(
     return [
         *_too_few_labels(config, frames),
         *_unusable_structures(starts),
+        *_impossible_charge(config, starts),
         *_fixed_cells(config, starts),
         *_energies_lacking(config, starts, frames),
         *_leaks(config, frames),
@@ -126,7 +127,9 @@ def _unreachable_by_labels(config: CampaignConfig) -> Iterator[str]:
 def _too_few_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
     initial = initial_labels(config, frames)
     if initial < 2:
-        yield f"initial: {initial} frame is too few: one is trained on, another judges the training; give 2 or more"
+        file = f" of {config.initial.file}" if hasattr(config.initial, "file") else ""
+        few = f"{initial} frame{file} is too few"
+        yield f"initial: {few}: one is trained on, another judges the training; give 2 or more"
     if config.stop.labels is not None and config.stop.labels < initial:
         yield (
             f"stop.labels = {config.stop.labels} is less than the {initial} initial labels: no round would follow. "
@@ -145,6 +148,13 @@ def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
             yield f"{where}: its cell has no volume"
         elif bad := geometry(atoms, dataclasses.replace(HealthLimits(), min_distance=CLOSE)):
             yield f"{where}: {bad.message}"
+
+
+def _impossible_charge(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    for name, atoms in starts.items():
+        electrons = int(atoms.numbers.sum())
+        if abs(config.charge or 0) > electrons:
+            yield f'charge = {config.charge}: structure "{name}" has {electrons} electrons when it is neutral'
 
 
 def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:

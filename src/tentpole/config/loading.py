@@ -12,15 +12,17 @@ import tomli_w
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from tentpole.committee.foundation_models import check_import
 from tentpole.config.checks import contradictions
 from tentpole.config.schema import FORMAT_VERSION, USUAL_KINDS, CampaignConfig, LabelledSection, ParslTrainingSection
 from tentpole.config.sections import read_as
-from tentpole.errors import InputError, LabelError, StateError
+from tentpole.errors import InputError, LabelError, StateError, reading
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
 from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import read_structures
+from tentpole.storage.toml_text import parse_toml
 from tentpole.training.settings import as_trained_before
 
 LARGEST_FILE = 1_000_000
@@ -50,8 +52,8 @@ def read_toml(path: Path, example: str = "examples/01_zundel/campaign.toml") -> 
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"{path}: of {path.stat().st_size} bytes; no file of settings is that large.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file: {error}") from None
 
 
@@ -61,6 +63,9 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     starts = starting_structures(config, path)
     frames = given_frames(config, path)
     _check_reference(config, starts, frames, path)
+    for name in config.committee.foundations:
+        with reading(path):
+            check_import(name)
     if wrong := contradictions(config, starts, frames):
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config

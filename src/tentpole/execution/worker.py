@@ -42,14 +42,12 @@ def python_module(name: str) -> list[str]:
 def serve(connection: Connection, threads: int, keep_safe_path: bool) -> None:
     """What a worker process does: say that it is ready, then compute what it is sent until nobody sends any more."""
     start(threads, keep_safe_path)
-    connection.send("ready")
-    while True:
-        try:
+    with suppress(EOFError, ConnectionError):  # the driver has closed it, or is no more
+        connection.send("ready")
+        while True:
             payload = connection.recv_bytes()
-        except EOFError:  # the driver has closed it, or is no more
-            return
-        connection.send("begun")  # if this process dies from here on, it may be the task's doing
-        connection.send_bytes(_answer(payload))
+            connection.send("begun")  # if this process dies from here on, it may be the task's doing
+            connection.send_bytes(_answer(payload))
 
 
 def _answer(payload: bytes) -> bytes:

@@ -13,6 +13,7 @@ import tomli_w
 from tentpole.errors import InputError, unknown
 from tentpole.labeling.acceptance import Accept
 from tentpole.labeling.codes.modules import own_files
+from tentpole.storage.toml_text import parse_toml
 
 _LISTS = ("properties", "requires", "requires_for_molecules", "remove", "allow")
 _TEXTS = ("parent", "description", "calculator", "home", "code_version")
@@ -141,7 +142,7 @@ def _resolve(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}.") from None
     for key, value in content.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import time
 import zlib
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 from tentpole.errors import StateError
 
 VERSION = 1
+MEND = "Restore the journal from a copy: labels, snapshots and models are files of their own and are not lost."
 ECHO_S = 0.1
 """How long a line may stay unsynced whose fact is in a file of its own as well, while more are written."""
 
@@ -118,9 +120,16 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         if int(checksum, 16) != zlib.crc32(body):
             return None
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return content if isinstance(content, dict) and _is_event(content) else None
+
+
+def _is_event(content: dict[str, Any]) -> bool:
+    """Whether it has what every event has."""
+    elapsed = content.get("elapsed_s")
+    timed = isinstance(elapsed, int | float) and math.isfinite(elapsed)
+    return timed and isinstance(content.get("event"), str) and isinstance(content.get("time"), str)
 
 
 def _mend_tail(path: Path) -> None:

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tentpole.errors import InputError
 from tentpole.records import bare
+from tentpole.storage.structures import read_structures
 
 ENERGY_KEYS = ("REF_energy", "energy", "dft_energy", "DFT_energy", "Energy", "TotEnergy", "free_energy")
 FORCES_KEYS = ("REF_forces", "forces", "dft_forces", "DFT_forces", "Forces", "force")
@@ -51,11 +51,7 @@ def read_labelled(
 
     Raises InputError where a key is not there, or where frames lack one of them and `missing` is "refuse".
     """
-    if not Path(path).is_file():
-        raise InputError(f"no file {path}")
-    frames: list[Atoms] = read(path, index=index, do_not_split_by_at_sign=True)
-    if not frames:
-        raise InputError(f"{path} holds no structure")
+    frames = read_structures(Path(path), index, "labelled frames", finite=False)
     energy = energy_key or _found(frames, ENERGY_KEYS, _energy, "energy", path)
     forces = forces_key or _found(frames, FORCES_KEYS, _forces, "forces", path)
     kept: list[Atoms] = []

@@ -21,13 +21,19 @@ from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_fr
 
 LABEL_VERSION = 1
 _SHELF = re.compile(r"[0-9a-f]{2}")
-_FILE = re.compile(r"[0-9a-f]{32}-[0-9a-f]+\.json")
+_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]+")
+_FILE = re.compile(_NAME.pattern + r"\.json")
 
 
 def label_path(root: Path, structure: str, reference: str) -> Path:
     """The file of the label that `reference` gives `structure`, there or not."""
     name = f"{structure}-{reference}"
     return root / "labels" / name[:2] / f"{name}.json"
+
+
+def is_name(name: object) -> bool:
+    """Whether `name` can be a label's: structure hash, reference hash."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def find_label(root: Path, structure: str, reference: str) -> Path | None:

@@ -19,6 +19,8 @@ import os
 import selectors
 import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from tentpole.training.jobs import TrainingJob
 def serve() -> None:
     """Answer jobs until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()  # imports take seconds
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what mace prints while it is imported is no answer
     import mace.cli.run_train
@@ -61,6 +64,13 @@ def serve() -> None:
     finally:
         for pid in running:
             os.kill(pid, signal.SIGKILL)
+
+
+def _end_with(parent: int) -> None:
+    """End this process, and with it those that it has forked, once the one that started it is no more."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def _obey(order: dict[str, Any], running: dict[int, int]) -> None:
