@@ -36,6 +36,7 @@ from tentpole import Campaign, CampaignRecord, Committee
 from tentpole.campaign.audit_tests import final_look_size, final_look_wanted, passes
 from tentpole.campaign.confidence import Look
 from tentpole.campaign.verdict import Audits, Criteria, Round, judge
+from tentpole.committee import CommitteeCalculator
 
 TARGET = 0.05
 BATCH, AUDITS = 20, 6
@@ -106,7 +107,8 @@ def real(folder: Path, seed: int, target: float, temperatures: list[float], fram
         "executor": {"workers": 1},
     }
     (folder / "campaign.toml").write_text(tomli_w.dumps(content))
-    with Campaign(folder / "campaign.toml", folder / "run") as campaign:
+    begun = (folder / "run" / "campaign.toml").exists()
+    with Campaign(folder / "run") if begun else Campaign(folder / "campaign.toml", folder / "run") as campaign:
         verdict = campaign.run()
     record = CampaignRecord.read(folder / "run")
     last = len(record.rounds) - 1
@@ -136,7 +138,7 @@ def hidden_errors(models: Path, temperatures: list[float], frames: int, seed: in
         rng = np.random.default_rng([10**6, seed, k])
         atoms = bulk("Cu", cubic=True)
         MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
-        atoms.calc = committee.calculator()
+        atoms.calc = CommitteeCalculator(committee)
         md = Langevin(atoms, 1.0 * fs, temperature_K=temperature, friction=0.01 / fs, rng=rng)
         md.run(50)
         seen = []
