@@ -12,6 +12,7 @@ from tentpole.committee.mace_voter import tensors
 from tentpole.training import convolution, network
 from tentpole.training.graphs import Graphs
 from tentpole.training.network import Network, UnsupportedModel
+from tentpole.training.stack import Stack
 
 CUTOFF = 3.2
 
@@ -74,9 +75,9 @@ def loss(energies, forces, stress, batch):
     )
 
 
-def stacked(models):
-    names = [name for name, _ in models[0].named_parameters()]
-    return {n: torch.stack([dict(m.named_parameters())[n].detach() for m in models]).requires_grad_() for n in names}
+def stacked(net, models):
+    stack = Stack(models, net.parts, ema_decay=0.99)
+    return stack, stack.weights()
 
 
 @pytest.mark.parametrize("backend", ["kernels", "tensors"])
@@ -87,11 +88,13 @@ def test_values_and_gradients_are_those_of_mace(monkeypatch, backend, shape):
     models = [model(seed, *shape) for seed in range(2)]
     net, some = Network(models[0]), frames()
     graphs = Graphs(some, net, {1: 0.0, 8: 0.0})
-    weights, one = stacked(models), torch.ones(2, dtype=torch.float64)
+    one = torch.ones(2, dtype=torch.float64)
+    stack, weights = stacked(net, models)
     batch = graphs.batch(ROWS, 0.7 * one, 0.1 * one)
     found = net.predict(weights, batch, training=True, stress=True)
     total = loss(found.energies, found.forces, found.stress, batch)
-    gradients = dict(zip(weights, torch.autograd.grad(total, list(weights.values())), strict=True))
+    flats = list(stack.flat)
+    gradients = dict(zip(flats, torch.autograd.grad(total, [stack.flat[group] for group in flats]), strict=True))
     for member, row in enumerate(ROWS):
         graph = collate([graph_of(some[k], edges_within(some[k], CUTOFF)) for k in row])
         out = models[member](
@@ -108,10 +111,11 @@ def test_values_and_gradients_are_those_of_mace(monkeypatch, backend, shape):
             + (out["forces"] - forces).square().sum()
             + ((out["stress"] - batch.stress[member])[periodic]).square().sum()
         )
-        for name, parameter in models[member].named_parameters():
-            (expected,) = torch.autograd.grad(own, parameter, retain_graph=True)
-            scale = float(expected.abs().max()) + 1e-9
-            np.testing.assert_allclose(gradients[name][member], expected, atol=1e-10 * scale, err_msg=name)
+        own_weights = dict(models[member].named_parameters())
+        for group, names in stack.names.items():
+            found_here = torch.autograd.grad(own, [own_weights[name] for name in names], retain_graph=True)
+            expected = torch.cat([part.reshape(-1) for part in found_here])
+            np.testing.assert_allclose(gradients[group][member], expected, atol=1e-11 * float(expected.abs().max()))
 
 
 def squares(prediction):
@@ -121,7 +125,7 @@ def squares(prediction):
 def test_what_fills_up_a_batch_changes_nothing():
     net, some = Network(model(0)), frames()
     graphs = Graphs(some, net, {1: 0.0, 8: 0.0})
-    weights = stacked([model(0), model(0)])
+    _, weights = stacked(net, [model(0), model(0)])
     one = torch.ones(2, dtype=torch.float64)
     beside_larger = net.predict(weights, graphs.batch(np.array([[4], [0]]), one, one), training=False)
     alone = net.predict(weights, graphs.batch(np.array([[4], [4]]), one, one), training=False)
@@ -135,7 +139,7 @@ def test_frames_without_neighbours_have_no_forces():
     far.info["REF_energy"], far.arrays["REF_forces"] = 0.0, np.zeros((2, 3))
     one = torch.ones(1, dtype=torch.float64)
     batch = Graphs([far], net, {1: 0.0, 8: 0.0}).batch(np.array([[0]]), one, 0 * one)
-    found = net.predict(stacked([model(0)]), batch, training=True)
+    found = net.predict(stacked(net, [model(0)])[1], batch, training=True)
     assert not found.forces.any()
     assert found.energies.shape == (1, 1)
 

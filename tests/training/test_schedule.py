@@ -5,7 +5,7 @@ import pytest
 from tentpole.errors import InputError
 from tentpole.training import MACESettings
 from tentpole.training.schedule import (
-    Plan,
+    TrainingPlan,
     automatic_updates,
     hold_out,
     is_under_trained,
@@ -28,7 +28,7 @@ def test_three_thousand_frames_get_many_epochs_and_decays():
     updates = AUTO.updates_of(3000, warm=False)
     assert updates * AUTO.batch_size / 3000 >= 50
     lr, lr_end = AUTO.rates(warm=False)
-    plan = Plan(5, updates, updates, lr, lr / 4, lr_end)
+    plan = TrainingPlan(5, updates, updates, lr, lr / 4, lr_end)
     rates = [learning_rate(plan, update) for update in range(0, updates, updates // 60)]
     assert len(set(rates)) >= 50
     assert rates == sorted(rates, reverse=True)
@@ -48,7 +48,7 @@ def test_a_number_of_updates_is_kept_and_a_warm_training_is_short():
 
 
 def test_cycles_double_what_was_done():
-    plan = Plan(5, 100, most_updates(100, 500), 0.04, 0.01, 0.001)
+    plan = TrainingPlan(5, 100, most_updates(100, 500), 0.04, 0.01, 0.001)
     assert [learning_rate(plan, update) for update in (0, 100, 200, 400)] == [0.04, 0.01, 0.01, 0.01]
     assert [learning_rate(plan, update) for update in (50, 150, 300)] == pytest.approx([0.0205, 0.0055, 0.0055])
     assert learning_rate(plan, 450) == pytest.approx(0.0055)  # the last cycle ends at the limit

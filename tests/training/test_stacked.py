@@ -219,12 +219,13 @@ def test_a_member_file_with_weights_that_are_not_finite_is_refused(trained, tmp_
 
 def test_which_members_train_as_one_depends_on_files_and_settings_alone(trained, train, tmp_path):
     six = jobs_in(tmp_path, train, members=6)
-    assert [len(group) for group in groups(six, SMALL)] == [4, 2]
+    assert [len(group) for group in groups(six, SMALL)] == [2, 2, 2]
+    assert [len(group) for group in groups(six, replace(SMALL, together=4))] == [4, 2]
     assert [len(group) for group in groups(six, replace(SMALL, channels=20_000))] == [1] * 6
     assert [len(group) for group in groups(six, replace(SMALL, loop="mace"))] == [1] * 6
     assert [len(group) for group in groups([replace(six[0], heads=3)], SMALL)] == [1]
     warm = [replace(job, warm_start=trained[0][0].out) for job in six[:3]]
-    assert [len(group) for group in groups(warm, SMALL)] == [3]
+    assert [len(group) for group in groups(warm, SMALL)] == [2, 1]
 
 
 def test_isolated_atoms_become_energies_and_are_not_trained_on(tmp_path):

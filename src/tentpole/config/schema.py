@@ -426,6 +426,7 @@ class MACESection(MACESettings):
     folds : every label is held out by one member in so many.
     loop : "stacked", all members as one, or "mace", one by one by MACE's own command; "mace-total" is that with
         energies as they are labelled, how campaigns of earlier versions go on.
+    together : how many small members train as one in a process.
     batch_size : configurations per step.
     lr, lr_warm : learning rate at the start from random weights and from the last round's.
     lr_end : the rate it falls to, exponentially, at the end.
@@ -451,6 +452,7 @@ class MACESection(MACESettings):
         "updates_warm": (1, 10**8),
         "max_updates": (1, 10**8),
         "folds": (2, 1000),
+        "together": (1, 64),
         "epochs": (1, 10**8),
         "batch_size": (1, 10**5),
         "lr": (1e-12, 1),

@@ -25,7 +25,6 @@ from tentpole.training.node import ATTEMPTS, train_all
 from tentpole.training.reports import read_progress, read_report
 from tentpole.training.settings import MACESettings
 
-TOGETHER = 4  # most members that train as one
 SMALL = 20_000  # pairs of atoms × channels in a batch: above, arithmetic outweighs the starting of operations
 FULL_B = 1_000_000  # a training writes more than that: with less free, the disk is what stopped it
 Progress = Callable[[int, int, int], None]
@@ -56,7 +55,7 @@ def train_committee(
     `common_energies` finds them. finishing : train until the errors no longer fall instead of for the usual number of
     updates; for what is judged or handed out.
 
-    Small members train as one, up to four in a process; which ones does not depend on `workers`. A job whose member is
+    Small members train as one, a few in a process; which ones does not depend on `workers`. A job whose member is
     there is not run again, and a training that was stopped goes on from its last checkpoint. on_progress(member,
     update, updates) is called from this thread as the logs grow. When all members are there and share a folder, its
     committee.json says so. Raises InputError before anything starts where files or settings are wrong, TrainingError
@@ -88,7 +87,7 @@ def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[Tra
     themselves, and those that only mace's own command can train too."""
     if not is_stackable(jobs, settings):
         return [[job] for job in jobs]
-    most = TOGETHER if _pairs_in_batch(jobs[0], settings) * settings.model.channels <= SMALL else 1
+    most = settings.together if _pairs_in_batch(jobs[0], settings) * settings.model.channels <= SMALL else 1
     return [list(jobs[k : k + most]) for k in range(0, len(jobs), most)]
 
 
@@ -97,7 +96,7 @@ def is_stackable(jobs: Sequence[TrainingJob], settings: MACESettings) -> bool:
     if settings.loop != "stacked" or any(job.heads > 1 for job in jobs):
         return False
     starts = [read_description(job.warm_start) for job in jobs if job.warm_start is not None]
-    shapes = [{**start["hyperparameters"], "avg_num_neighbors": None, "dtype": start["dtype"]} for start in starts]
+    shapes = [{**start["hyperparameters"], "dtype": start["dtype"]} for start in starts]
     return all(shape == shapes[0] for shape in shapes) and all(_is_ours(shape) for shape in shapes)
 
 

@@ -67,7 +67,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class NeighbourPairs:
     """Pairs of atoms (q,): an edge send → receive and one back. Indices count the atoms of all members through.
 
     `index` is (send, receive) as tensors on the device of the features; the arrays are the same on the host.
@@ -78,7 +78,7 @@ class Pairs:
     index: Tensor
 
 
-def convolve(harmonics: Tensor, features: Tensor, radial: Tensor, pairs: Pairs, terms: Terms) -> Tensor:
+def convolve(harmonics: Tensor, features: Tensor, radial: Tensor, pairs: NeighbourPairs, terms: Terms) -> Tensor:
     """Messages (n, rows, C) from Y (q, m2), x (n, m1, C) and T (q, p, C); can be differentiated twice."""
     if features.device.type == "cpu":
         table = terms.table(features.detach().numpy().dtype)
@@ -87,7 +87,9 @@ def convolve(harmonics: Tensor, features: Tensor, radial: Tensor, pairs: Pairs, 
     return convolve_by_tensors(harmonics, features, radial, pairs, terms)
 
 
-def convolve_by_tensors(harmonics: Tensor, features: Tensor, radial: Tensor, pairs: Pairs, terms: Terms) -> Tensor:
+def convolve_by_tensors(
+    harmonics: Tensor, features: Tensor, radial: Tensor, pairs: NeighbourPairs, terms: Terms
+) -> Tensor:
     """`convolve` in torch's own operations, for any device."""
     like: dict[str, Any] = {"dtype": features.dtype, "device": features.device}
     dense = torch.as_tensor(terms.dense, **like)
@@ -119,7 +121,7 @@ def load_kernels() -> None:
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor, t: Tensor, pairs: Pairs, table: Any, rows: int) -> Tensor:
+    def forward(ctx: Any, y: Tensor, x: Tensor, t: Tensor, pairs: NeighbourPairs, table: Any, rows: int) -> Tensor:
         ctx.save_for_backward(y, x, t)
         ctx.rest = (pairs, table)
         out = np.zeros((x.shape[0], rows, x.shape[2]), table[-1].dtype)
@@ -134,7 +136,7 @@ class _Convolution(torch.autograd.Function):
 
 class _Gradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor, t: Tensor, g: Tensor, pairs: Pairs, table: Any) -> Any:
+    def forward(ctx: Any, y: Tensor, x: Tensor, t: Tensor, g: Tensor, pairs: NeighbourPairs, table: Any) -> Any:
         ctx.save_for_backward(y, x, t, g)
         ctx.rest = (pairs, table)
         arrays = _arrays(y, x, t, g)

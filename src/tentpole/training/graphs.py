@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tentpole.committee.graph import edges_within
 from tentpole.errors import InputError
-from tentpole.training.convolution import Pairs
+from tentpole.training.convolution import NeighbourPairs
 from tentpole.training.network import Network
 
 Tensor = torch.Tensor
@@ -23,7 +23,7 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Batch:
+class GraphBatch:
     """M rows of B frames, as one set of tensors.
 
     The N atoms of each row are sorted by species and filled up, so that species k holds the same `caps[k]` places in
@@ -38,7 +38,7 @@ class Batch:
     caps: tuple[int, ...]
     species: Tensor
     features: tuple[Tensor, ...]
-    pairs: Pairs
+    pairs: NeighbourPairs
     frame_of_atom: Tensor
     frame_of_pair: Tensor
     energies: Tensor
@@ -97,7 +97,7 @@ class Graphs:
     def has_stress(self) -> bool:
         return bool(self.stressed.any())
 
-    def batch(self, rows: IntArray, scale: Tensor, shift: Tensor) -> Batch:
+    def batch(self, rows: IntArray, scale: Tensor, shift: Tensor) -> GraphBatch:
         """The frames whose numbers are `rows` (M, B); scale and shift (M,) of the members."""
         network = self.network
         members, frames = rows.shape
@@ -133,11 +133,11 @@ class Graphs:
         def real(array: FloatArray, *shape: int) -> Tensor:
             return torch.as_tensor(array, dtype=network.dtype, device=network.device).view(*shape)
 
-        return Batch(
+        return GraphBatch(
             caps=caps,
             species=self._index(np.repeat(np.arange(len(caps)), caps)),
             features=torch.split(rows_of_features, network.columns, 2),
-            pairs=Pairs(send, receive, self._index(np.stack([send, receive]))),
+            pairs=NeighbourPairs(send, receive, self._index(np.stack([send, receive]))),
             frame_of_atom=self._index(frame_of_atom),
             frame_of_pair=self._index(spread(np.repeat(np.arange(len(flat)), counts), members * frames)),
             energies=real(self.energies[flat], members, frames),

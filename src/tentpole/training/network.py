@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,13 @@ import torch
 from numpy.typing import NDArray
 
 from tentpole.errors import TentpoleError
-from tentpole.training.convolution import Pairs, Terms, convolve
+from tentpole.training.convolution import NeighbourPairs, Terms, convolve
+from tentpole.training.stack import Part, Weights
 
 if TYPE_CHECKING:
-    from tentpole.training.graphs import Batch
+    from tentpole.training.graphs import GraphBatch
 
 Tensor = torch.Tensor
-Weights = Mapping[str, Tensor]
-
 FIRST, LATER = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
 READOUTS = ("LinearReadoutBlock", "NonLinearReadoutBlock")
 
@@ -40,26 +39,12 @@ class UnsupportedModel(TentpoleError):
 
 
 @dataclass(frozen=True)
-class Prediction:
+class StackedPrediction:
     """energies (M, B) in eV less those of the isolated atoms, forces (M, N, 3), stress (M, B, 3, 3) or None."""
 
     energies: Tensor
     forces: Tensor
     stress: Tensor | None
-
-
-@dataclass(frozen=True)
-class _Product:
-    """Weights in a flat array that act on one order l: from `start`, of this shape, times `factor`."""
-
-    l: int
-    start: int
-    shape: tuple[int, ...]
-    factor: float
-
-    def of(self, flat: Tensor) -> Tensor:
-        members = flat.shape[0]
-        return flat[:, self.start : self.start + math.prod(self.shape)].view(members, *self.shape) * self.factor
 
 
 @dataclass(frozen=True)
@@ -73,26 +58,29 @@ class _Contraction:
 
 @dataclass(frozen=True)
 class _Layer:
+    """orders_in, orders_sum, orders_kept, orders_out : l of the features before, of the summed messages, of the part of
+    the features that is kept, and of the features after. paths : of the messages, per order. radial : names and gates
+    of the layers of the radial network."""
+
     name: str
     product: str
     residual: bool
     orders_in: tuple[int, ...]
     orders_sum: tuple[int, ...]
+    orders_kept: tuple[int, ...]
+    orders_out: tuple[int, ...]
     paths: tuple[int, ...]
-    up: tuple[_Product, ...]
-    radial: tuple[tuple[str, float, float | None], ...]
+    radial: tuple[tuple[str, float | None], ...]
     terms: Terms
-    linear: tuple[_Product, ...]
-    skip: tuple[_Product, ...]
     contractions: tuple[tuple[_Contraction, ...], ...]
-    linear_out: tuple[_Product, ...]
-    neighbours: float
 
 
 @dataclass(frozen=True)
 class _Readout:
-    linear: tuple[str, float]
-    hidden: tuple[str, float] | None = None
+    """Names of the weights of a readout; with `hidden`, by way of a gate."""
+
+    linear: str
+    hidden: str = ""
     gate: Any = None
 
 
@@ -109,10 +97,12 @@ class Network:
         self.channels = int(model.interactions[0].node_feats_irreps[0].mul)
         self.degree = int(model.spherical_harmonics.irreps_out.lmax)
         self.radial_functions = int(model.radial_embedding.out_dim)
-        embedding = model.node_embedding.linear
-        self._embedding = _Product(0, 0, (len(self.numbers), self.channels), embedding.instructions[0].path_weight)
+        self.parts: dict[str, tuple[Part, ...]] = {
+            name: (Part(tuple(w.shape)),) for name, w in model.named_parameters()
+        }
+        self.parts["node_embedding.linear.weight"] = _parts(model.node_embedding.linear)
         self._layers = [self._layer(k) for k in range(len(model.interactions))]
-        self._readouts = [_readout(f"readouts.{k}", block) for k, block in enumerate(model.readouts)]
+        self._readouts = [self._readout(f"readouts.{k}", block) for k, block in enumerate(model.readouts)]
 
     # -- geometry: once per training -----------------------------------------------------------------------------
 
@@ -139,7 +129,9 @@ class Network:
 
     # -- predictions ---------------------------------------------------------------------------------------------
 
-    def predict(self, weights: Weights, batch: Batch, *, training: bool, stress: bool = False) -> Prediction:
+    def predict(
+        self, weights: Weights, batch: GraphBatch, *, training: bool, stress: bool = False
+    ) -> StackedPrediction:
         """Energies, forces and, where asked, stresses of the batch; with `training` they can be differentiated."""
         radial, slopes, harmonics, turns, unit, vectors = batch.features
         waves = harmonics.detach().requires_grad_()
@@ -157,13 +149,13 @@ class Network:
         flat = pull.reshape(-1, 3)
         forces = torch.zeros(members * batch.atoms, 3, dtype=self.dtype, device=self.device)
         forces = forces.index_add(0, torch.cat([send, receive]), torch.cat([flat, -flat]))
-        return Prediction(
+        return StackedPrediction(
             energies=energies,
             forces=forces.view(members, batch.atoms, 3),
             stress=self._stress(batch, pull, vectors) if stress else None,
         )
 
-    def _stress(self, batch: Batch, pull: Tensor, vectors: Tensor) -> Tensor:
+    def _stress(self, batch: GraphBatch, pull: Tensor, vectors: Tensor) -> Tensor:
         members, frames = batch.volumes.shape
         virial = (pull[..., :, None] * vectors[..., None, :]).reshape(-1, 9)
         empty = torch.zeros(members * frames + 1, 9, dtype=self.dtype, device=self.device)
@@ -175,22 +167,22 @@ class Network:
         found = []
         for layer in self._layers:
             hidden = functions
-            for name, factor, gate in layer.radial:
-                hidden = torch.bmm(hidden, weights[name] * factor)
+            for name, gate in layer.radial:
+                hidden = torch.bmm(hidden, weights[name][0])
                 if gate is not None:
                     hidden = _Gate.apply(hidden, gate)  # type: ignore[no-untyped-call]
             found.append(hidden)
         return found
 
     def _energies(
-        self, weights: Weights, batch: Batch, pairs: Pairs, waves: Tensor, radial: Sequence[Tensor]
+        self, weights: Weights, batch: GraphBatch, pairs: NeighbourPairs, waves: Tensor, radial: Sequence[Tensor]
     ) -> Tensor:
         members, atoms = batch.members, batch.atoms
-        kinds = self._embedding.of(weights["node_embedding.linear.weight"])
+        (kinds,) = weights["node_embedding.linear.weight"]
         features = kinds.index_select(1, batch.species)[:, :, None]  # (M, N, components, channels)
         node: Any = 0.0
         for layer, readout, values in zip(self._layers, self._readouts, radial, strict=True):
-            lifted = _by_order(layer.up, weights[f"{layer.name}.linear_up.weight"], features, layer.orders_in)
+            lifted = _by_order(weights[f"{layer.name}.linear_up.weight"], features, layer.orders_in)
             sums = convolve(
                 waves.reshape(-1, waves.shape[2]),
                 lifted.reshape(members * atoms, -1, self.channels),
@@ -205,7 +197,7 @@ class Network:
         total = torch.zeros(members * frames + 1, dtype=self.dtype, device=self.device)
         return total.index_add(0, batch.frame_of_atom, node.reshape(-1))[:-1].view(members, frames)
 
-    def _update(self, layer: _Layer, weights: Weights, batch: Batch, features: Tensor, sums: Tensor) -> Tensor:
+    def _update(self, layer: _Layer, weights: Weights, batch: GraphBatch, features: Tensor, sums: Tensor) -> Tensor:
         """The features after one layer, from those before and the summed messages (M N, rows, channels)."""
         members, channels = batch.members, self.channels
         skip = weights[f"{layer.name}.skip_tp.weight"]
@@ -214,28 +206,26 @@ class Network:
         mixed = []
         for k, (l, n, part) in enumerate(zip(layer.orders_sum, layer.paths, torch.split(sums, widths, 1), strict=True)):
             rows = part.reshape(members, batch.atoms, (2 * l + 1), n * channels)
-            mix = layer.linear[k].of(linear) / layer.neighbours
+            mix = linear[k]
             if layer.residual:
                 mixed.append(torch.bmm(rows.flatten(1, 2), mix).view(members, batch.atoms, 2 * l + 1, channels))
             else:
-                by_kind = torch.einsum("mac,mczd->mzad", mix, layer.skip[k].of(skip))
+                by_kind = torch.einsum("mac,mczd->mzad", mix, skip[k])
                 mixed.append(_by_species(by_kind, rows, batch.caps))
         message = torch.cat(mixed, 2)
         contracted = self._contract(layer, weights, message.permute(0, 3, 2, 1).contiguous(), batch.caps)
-        linear_out = weights[f"{layer.product}.linear.weight"]
-        parts = torch.split(contracted, [2 * product.l + 1 for product in layer.linear_out], 2)
+        parts = torch.split(contracted, [2 * l + 1 for l in layer.orders_out], 2)
         out = []
-        for product, values in zip(layer.linear_out, parts, strict=True):
-            mix = product.of(linear_out).transpose(1, 2)
-            shape = (members, channels, 2 * product.l + 1, batch.atoms)
-            out.append(torch.bmm(mix, values.reshape(members, channels, -1)).view(shape))
+        for mix, values in zip(weights[f"{layer.product}.linear.weight"], parts, strict=True):
+            shape = (members, channels, values.shape[2], batch.atoms)
+            out.append(torch.bmm(mix.transpose(1, 2), values.flatten(2)).view(shape))
         found = torch.cat(out, 2).permute(0, 3, 2, 1)
         if not layer.residual:
             return found
         before = torch.split(features, [2 * l + 1 for l in layer.orders_in], 2)
         kept = [
-            _by_species(product.of(skip).permute(0, 2, 1, 3), before[layer.orders_in.index(product.l)], batch.caps)
-            for product in layer.skip
+            _by_species(mix.permute(0, 2, 1, 3), before[layer.orders_in.index(l)], batch.caps)
+            for l, mix in zip(layer.orders_kept, skip, strict=True)
         ]
         return found + torch.cat(kept, 2)
 
@@ -248,7 +238,7 @@ class Network:
         for terms in layer.contractions:  # from the highest degree down
             parts = []
             for term in terms:
-                flat = weights[term.name].permute(0, 1, 3, 2).reshape(-1, len(term.coupling))
+                flat = weights[term.name][0].permute(0, 1, 3, 2).reshape(-1, len(term.coupling))
                 parts.append((flat @ term.coupling).view(members, kinds, channels, 2 * term.l + 1, -1))
             by_degree.append(torch.cat(parts, 3))
         out = by_degree[0].shape[3]
@@ -272,22 +262,45 @@ class Network:
         name = f"interactions.{k}"
         sums = tuple(int(ir.ir.l) for ir in interaction.target_irreps)
         terms, paths = _terms(interaction, sums)
+        neighbours = float(interaction.avg_num_neighbors)
+        self.parts[f"{name}.linear_up.weight"] = _parts(interaction.linear_up)
+        self.parts[f"{name}.linear.weight"] = _merged(_parts(interaction.linear), paths, 1.0 / neighbours)
+        self.parts[f"{name}.skip_tp.weight"] = _parts(interaction.skip_tp)
+        self.parts[f"products.{k}.linear.weight"] = _parts(product.linear)
         return _Layer(
             name=name,
             product=f"products.{k}",
             residual=type(interaction).__name__ == LATER,
             orders_in=tuple(int(ir.ir.l) for ir in interaction.node_feats_irreps),
             orders_sum=sums,
+            orders_kept=tuple(
+                int(interaction.skip_tp.irreps_in1[i.i_in1].ir.l) for i in interaction.skip_tp.instructions
+            ),
+            orders_out=tuple(int(ir.ir.l) for ir in product.linear.irreps_out),
             paths=paths,
-            up=_products(interaction.linear_up),
-            radial=_radial(f"{name}.conv_tp_weights", interaction.conv_tp_weights),
+            radial=self._radial(f"{name}.conv_tp_weights", interaction.conv_tp_weights),
             terms=terms,
-            linear=_merged(_products(interaction.linear), paths),
-            skip=_products(interaction.skip_tp),
             contractions=self._contractions(f"products.{k}.symmetric_contractions", product.symmetric_contractions),
-            linear_out=_products(product.linear),
-            neighbours=float(interaction.avg_num_neighbors),
         )
+
+    def _radial(self, name: str, block: Any) -> tuple[tuple[str, float | None], ...]:
+        found = []
+        for k, layer in enumerate(block):
+            gate = None if layer.act is None else float(layer.act.cst)
+            variance = layer.var_in / (layer.var_out if gate is None else 1.0)
+            if gate is not None and layer.var_out != 1:
+                raise UnsupportedModel("a radial network whose layers rescale their variance")
+            weight = f"{name}.layer{k}.weight"
+            self.parts[weight] = (Part((layer.h_in, layer.h_out), (layer.h_in * variance) ** -0.5),)
+            found.append((weight, gate))
+        return tuple(found)
+
+    def _readout(self, name: str, block: Any) -> _Readout:
+        if type(block).__name__ == "LinearReadoutBlock":
+            self.parts[f"{name}.linear.weight"] = _parts(block.linear)
+            return _Readout(f"{name}.linear.weight")
+        self.parts |= {f"{name}.linear_{n}.weight": _parts(getattr(block, f"linear_{n}")) for n in (1, 2)}
+        return _Readout(f"{name}.linear_2.weight", f"{name}.linear_1.weight", block.non_linearity.acts[0])
 
     def _contractions(self, name: str, block: Any) -> tuple[tuple[_Contraction, ...], ...]:
         orders = [int(ir.ir.l) for ir in block.irreps_out]
@@ -327,14 +340,13 @@ class _Gate(torch.autograd.Function):
         return torch.cat([above, to_slope * d], 1).mul_(ctx.constant), None
 
 
-def _by_order(products: Sequence[_Product], flat: Tensor, features: Tensor, orders: Sequence[int]) -> Tensor:
-    """Channels of every order mixed by its own weights: features (M, N, components, channels)."""
+def _by_order(mixes: Sequence[Tensor], features: Tensor, orders: Sequence[int]) -> Tensor:
+    """Channels of every order mixed by its own weights (M, a, b): features (M, N, components, a)."""
     members, atoms = features.shape[:2]
+    parts = torch.split(features, [2 * l + 1 for l in orders], 2) if len(orders) > 1 else (features,)
     mixed = [
-        torch.bmm(part.reshape(members, -1, part.shape[3]), product.of(flat)).view(
-            members, atoms, 2 * product.l + 1, -1
-        )
-        for product, part in zip(products, torch.split(features, [2 * l + 1 for l in orders], 2), strict=True)
+        torch.bmm(part.flatten(1, 2), mix).view(members, atoms, part.shape[2], -1)
+        for mix, part in zip(mixes, parts, strict=True)
     ]
     return torch.cat(mixed, 2) if len(mixed) > 1 else mixed[0]
 
@@ -353,49 +365,32 @@ def _by_species(by_kind: Tensor, rows: Tensor, caps: Sequence[int]) -> Tensor:
 
 def _read(readout: _Readout, weights: Weights, scalars: Tensor) -> Tensor:
     """Energies (M, N) from the scalar features (M, N, channels)."""
-    members, _, channels = scalars.shape
-    if readout.hidden is not None:
-        name, factor = readout.hidden
-        scalars = readout.gate(torch.bmm(scalars, weights[name].view(members, channels, -1) * factor))
-    name, factor = readout.linear
-    return torch.bmm(scalars, weights[name].view(members, -1, 1) * factor).squeeze(-1)
+    if readout.hidden:
+        scalars = readout.gate(torch.bmm(scalars, weights[readout.hidden][0]))
+    return torch.bmm(scalars, weights[readout.linear][0]).squeeze(-1)
 
 
-def _products(block: Any) -> tuple[_Product, ...]:
-    """The weights of an e3nn linear map, or of a product with one-hot species, one per order."""
-    found, start = [], 0
+def _parts(block: Any) -> tuple[Part, ...]:
+    """The weights of an e3nn linear map, or of a product with one-hot species, one part per order."""
+    found = []
     for instruction in block.instructions:
-        shape = tuple(int(n) for n in instruction.path_shape)
-        first = block.irreps_in if hasattr(block, "irreps_in") else block.irreps_in1
-        place = instruction.i_in if hasattr(instruction, "i_in") else instruction.i_in1
-        l = int(first[place].ir.l)
-        species = 1.0 if hasattr(instruction, "i_in") else 1.0 / math.sqrt(2 * l + 1)  # the coupling l × 0 → l
-        found.append(_Product(l, start, shape, float(instruction.path_weight) * species))
-        start += math.prod(shape)
+        factor = float(instruction.path_weight)
+        if hasattr(instruction, "i_in1"):  # the coupling l × 0 → l
+            factor /= math.sqrt(2 * block.irreps_in1[instruction.i_in1].ir.l + 1)
+        found.append(Part(tuple(int(n) for n in instruction.path_shape), factor))
     return tuple(found)
 
 
-def _merged(products: Sequence[_Product], paths: Sequence[int]) -> tuple[_Product, ...]:
-    """The products of all paths of each order as one, acting on the paths' channels side by side."""
+def _merged(parts: Sequence[Part], paths: Sequence[int], factor: float) -> tuple[Part, ...]:
+    """The parts of all paths of each order as one, acting on the paths' channels side by side; times `factor`."""
     found, place = [], 0
     for n in paths:
-        same = products[place : place + n]
-        a, b = same[0].shape
-        if any(p.l != same[0].l or not math.isclose(p.factor, same[0].factor) for p in same):
+        same = parts[place : place + n]
+        if any(p.shape != same[0].shape or not math.isclose(p.factor, same[0].factor) for p in same):
             raise UnsupportedModel("the paths of a convolution are not in the order of their angular momenta")
-        found.append(_Product(same[0].l, same[0].start, (n * a, b), same[0].factor))
+        a, b = same[0].shape
+        found.append(Part((n * a, b), same[0].factor * factor))
         place += n
-    return tuple(found)
-
-
-def _radial(name: str, block: Any) -> tuple[tuple[str, float, float | None], ...]:
-    found = []
-    for k, layer in enumerate(block):
-        gate = None if layer.act is None else float(layer.act.cst)
-        variance = layer.var_in / (layer.var_out if gate is None else 1.0)
-        if gate is not None and layer.var_out != 1:
-            raise UnsupportedModel("a radial network whose layers rescale their variance")
-        found.append((f"{name}.layer{k}.weight", (layer.h_in * variance) ** -0.5, gate))
     return tuple(found)
 
 
@@ -425,16 +420,6 @@ def _terms(interaction: Any, orders: Sequence[int]) -> tuple[Terms, tuple[int, .
     signs = np.concatenate([np.full(2 * l + 1, (-1.0) ** l) for l in waves])
     counts = tuple(sum(order == l for _, order in paths) for l in orders)
     return Terms.of(np.concatenate(rows), np.array(radial), signs), counts
-
-
-def _readout(name: str, block: Any) -> _Readout:
-    if type(block).__name__ == "LinearReadoutBlock":
-        return _Readout((f"{name}.linear.weight", float(block.linear.instructions[0].path_weight)))
-    return _Readout(
-        linear=(f"{name}.linear_2.weight", float(block.linear_2.instructions[0].path_weight)),
-        hidden=(f"{name}.linear_1.weight", float(block.linear_1.instructions[0].path_weight)),
-        gate=block.non_linearity.acts[0],
-    )
 
 
 def _refuse(model: Any) -> None:

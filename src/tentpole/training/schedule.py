@@ -24,7 +24,7 @@ LONGER = 16  # times as many updates as usual, at most, for a training that is t
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """A training's length and rates.
 
     batch : frames per update. cycle : updates of the first cycle. limit : most updates. lr, lr_again, lr_end : the rate
@@ -49,7 +49,7 @@ def most_updates(usual: int, most: int) -> int:
     return max(usual, min(most, LONGER * usual))
 
 
-def cycle_at(plan: Plan, update: int) -> tuple[int, int]:
+def cycle_at(plan: TrainingPlan, update: int) -> tuple[int, int]:
     """The first update of the cycle that `update` (counted from 0) belongs to, and the first after it."""
     start, end = 0, plan.cycle
     while update >= end:
@@ -57,7 +57,7 @@ def cycle_at(plan: Plan, update: int) -> tuple[int, int]:
     return start, min(end, max(plan.limit, plan.cycle))
 
 
-def learning_rate(plan: Plan, update: int) -> float:
+def learning_rate(plan: TrainingPlan, update: int) -> float:
     """The rate of the given update (counted from 0)."""
     start, end = cycle_at(plan, update)
     first = plan.lr if start == 0 else plan.lr_again

@@ -57,7 +57,9 @@ class MACESettings:
     folds : where no validation file is given, member m holds out the labels m, m + folds, m + 2 folds, …
     loop : "stacked", all members as one, several times as fast, or "mace", one by one by mace's own command, which
     shallow committees and models made elsewhere are trained by in any case; "mace-total" is that with energies as they
-    are labelled, not less those of isolated atoms: how campaigns of earlier versions go on.
+    are labelled, not less those of isolated atoms: how campaigns of earlier versions go on. together : how many small
+    members train as one in a process; more cost less of the processor, fewer keep more cores busy. Large ones train by
+    themselves.
     dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
     """
 
@@ -86,6 +88,7 @@ class MACESettings:
     E0s: Mapping[str, float] | str = "average"
     folds: int = 10
     loop: str = "stacked"
+    together: int = 2
     dtype: str | None = None
     device: str = "auto"
     threads: int = 1
@@ -102,7 +105,7 @@ class MACESettings:
             raise unknown("updates", self.updates, ("auto", "a number of gradient steps"))
         for name in ("channels", "interactions", "updates", "updates_warm", "max_updates", "batch_size", "threads"):
             self._at_least(name, 1)
-        for name, least in (("correlation", 1), ("folds", 2), ("patience", 1)):
+        for name, least in (("correlation", 1), ("folds", 2), ("patience", 1), ("together", 1)):
             self._at_least(name, least)
         for name in ("r_max", "lr", "lr_warm", "lr_end"):
             given = getattr(self, name)

@@ -7,12 +7,16 @@ evaluated and kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 Tensor = torch.Tensor
+Weights = Mapping[str, tuple[Tensor, ...]]
 
 WEIGHT_DECAY = 5e-7
 CLIP = 10.0
@@ -20,19 +24,36 @@ BETAS = (0.9, 0.999)
 GROUPS = ("decayed", "plain")
 
 
-class Stack:
-    """M sets of weights. Each group is one tensor (M, all weights of the group), and so are its moments."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a flat weight: its shape, and a constant that it is always multiplied by."""
 
-    def __init__(self, models: Sequence[Any], ema_decay: float, device: str = "cpu") -> None:
+    shape: tuple[int, ...]
+    factor: float = 1.0
+
+
+class Stack:
+    """M sets of weights. Each group is one tensor (M, all weights of the group), and so are its moments.
+
+    parts : how each weight falls into parts, by name.
+    """
+
+    def __init__(
+        self, models: Sequence[Any], parts: Mapping[str, Sequence[Part]], ema_decay: float, device: str = "cpu"
+    ) -> None:
         named = [dict(model.named_parameters()) for model in models]
-        self.shapes = {name: tuple(weight.shape) for name, weight in named[0].items()}
-        if any({name: tuple(w.shape) for name, w in found.items()} != self.shapes for found in named):
+        shapes = [{name: tuple(weight.shape) for name, weight in found.items()} for found in named]
+        if any(found != shapes[0] for found in shapes):
             raise ValueError("models of different shapes cannot be stacked")
+        self.shapes, self.parts = shapes[0], dict(parts)
         self.names = {group: [name for name in self.shapes if _group(name) == group] for group in GROUPS}
         self.flat: dict[str, Tensor] = {}
+        self._factors: dict[str, Tensor] = {}
         for group, names in self.names.items():
             rows = [torch.cat([found[name].detach().reshape(-1) for name in names]) for found in named]
             self.flat[group] = torch.stack(rows).to(device).requires_grad_()
+            factors = [np.full(math.prod(p.shape), p.factor) for name in names for p in self.parts[name]]
+            self._factors[group] = torch.tensor(np.concatenate(factors)).to(self.flat[group])
         self.mean = {group: flat.detach().clone() for group, flat in self.flat.items()}
         self.ema_decay = ema_decay
         self.updates = 0
@@ -44,15 +65,16 @@ class Stack:
             lr=1.0,
             betas=BETAS,
             amsgrad=True,
+            fused=True,
         )
 
-    def weights(self) -> dict[str, Tensor]:
-        """Weights (M, …) by name, as they are trained."""
-        return self.named(self.flat)
+    def weights(self) -> Weights:
+        """The weights as they are trained."""
+        return self.parted(self.flat)
 
-    def averaged(self) -> dict[str, Tensor]:
+    def averaged(self) -> Weights:
         """Their running means."""
-        return self.named(self.mean)
+        return self.parted(self.mean)
 
     def step(self, losses: Tensor, lr: float) -> None:
         """One update of all members, each by its own loss (M,)."""
@@ -97,21 +119,24 @@ class Stack:
                 if moments:
                     self._adam.state[flat] = moments
 
-    def load_into(self, model: Any, member: int, weights: Mapping[str, Tensor]) -> Any:
-        """`model` with the weights of one member."""
+    def load_into(self, model: Any, member: int, flats: Mapping[str, Tensor]) -> Any:
+        """`model` with the weights of one member, from such flat tensors."""
+        parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name][member])
+            for group, names in self.names.items():
+                sizes = [math.prod(self.shapes[name]) for name in names]
+                for name, part in zip(names, torch.split(flats[group][member], sizes), strict=True):
+                    parameters[name].copy_(part.view(self.shapes[name]))
         return model
 
-    def named(self, flats: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The weights (M, …) in such flat tensors, by name."""
-        found: dict[str, Tensor] = {}
+    def parted(self, flats: Mapping[str, Tensor]) -> Weights:
+        """The parts (M, …) of each weight, times their factors, from such flat tensors, by name."""
+        found: dict[str, tuple[Tensor, ...]] = {}
         for group, names in self.names.items():
-            sizes = [torch.Size(self.shapes[name]).numel() for name in names]
-            parts = torch.split(flats[group], sizes, 1)
-            for name, part in zip(names, parts, strict=True):
-                found[name] = part.view(-1, *self.shapes[name])
+            sizes = [math.prod(part.shape) for name in names for part in self.parts[name]]
+            pieces = iter(torch.split(flats[group] * self._factors[group], sizes, 1))
+            for name in names:
+                found[name] = tuple(next(pieces).view(-1, *part.shape) for part in self.parts[name])
         return found
 
 

@@ -34,13 +34,13 @@ from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
 from tentpole.storage.atomic import atomic_write
 from tentpole.training.frames import frames_of
-from tentpole.training.graphs import Batch, Graphs
+from tentpole.training.graphs import GraphBatch, Graphs
 from tentpole.training.jobs import TrainingError, TrainingJob
-from tentpole.training.network import FIRST, LATER, Network, Prediction
+from tentpole.training.network import FIRST, LATER, Network, StackedPrediction
 from tentpole.training.reports import Row, update_line
-from tentpole.training.schedule import Plan, cycle_at, is_under_trained, learning_rate, most_updates, on_plateau
+from tentpole.training.schedule import TrainingPlan, cycle_at, is_under_trained, learning_rate, most_updates, on_plateau
 from tentpole.training.settings import MACESettings
-from tentpole.training.stack import Stack
+from tentpole.training.stack import Stack, Weights
 
 Tensor = torch.Tensor
 IntArray = NDArray[np.int64]
@@ -138,7 +138,7 @@ class Training:
         values = [_buffers(model) for model in self.models]
         like = {"dtype": self.network.dtype, "device": self.device}
         self.scale, self.shift = (torch.tensor(column, **like) for column in zip(*values, strict=True))
-        self.stack = Stack(self.models, settings.ema_decay, self.device)
+        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device)
         self.plan = _plan(self.jobs, settings, min(map(len, self.train)), finishing)
         self.course = Course(curves=[[] for _ in jobs], best=[math.inf] * len(jobs))
         self.kept = {group: mean.clone() for group, mean in self.stack.mean.items()}
@@ -199,7 +199,7 @@ class Training:
             self._orders[member, epoch] = np.random.default_rng(seed).permutation(len(self.train[member]))
         return self._orders[member, epoch]
 
-    def _losses(self, found: Prediction, batch: Batch) -> Tensor:
+    def _losses(self, found: StackedPrediction, batch: GraphBatch) -> Tensor:
         """MACE's weighted loss (M,): means over frames, force components and stress components of a member's batch."""
         settings = self.settings
         energy = ((found.energies - batch.energies) / batch.sizes).square().mean(1)
@@ -260,19 +260,19 @@ class Training:
         self.course.training.append(float(np.mean(self._trained_rmse(weights))))
         self.course.validation.append(float(np.mean(found)))
 
-    def _trained_rmse(self, weights: Mapping[str, Tensor]) -> list[float]:
+    def _trained_rmse(self, weights: Weights) -> list[float]:
         chosen = [own[:: -(-len(own) // LOOKED_AT)] for own in self.train]
         errors = self._errors(weights, chosen)
         return [errors.rmse(m, slice(0, len(own)))[1] for m, own in enumerate(chosen)]
 
-    def _errors(self, weights: Mapping[str, Tensor], chosen: Sequence[IntArray]) -> Errors:
+    def _errors(self, weights: Weights, chosen: Sequence[IntArray]) -> Errors:
         """Errors of each member on frames of its own; shorter rows are filled up with their last frame."""
         longest = max(map(len, chosen))
         rows = np.array([np.concatenate([own, np.full(longest - len(own), own[-1])]) for own in chosen])
         parts = [self._errors_of(weights, rows[:, k : k + AT_ONCE]) for k in range(0, longest, AT_ONCE)]
         return Errors(*(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
-    def _errors_of(self, weights: Mapping[str, Tensor], rows: IntArray) -> tuple[FloatArray, ...]:
+    def _errors_of(self, weights: Weights, rows: IntArray) -> tuple[FloatArray, ...]:
         batch = self.graphs.batch(rows, self.scale, self.shift)
         found = self.network.predict(weights, batch, training=False, stress=self.stress)
         squares = ((found.forces - batch.forces) * batch.mask).square().sum(2).reshape(-1).detach()
@@ -289,8 +289,8 @@ class Training:
         """Raises TrainingError where mace's own model gives other energies and forces: its version is another one."""
         rows = np.array([own[:1] for own in self.train])
         batch = self.graphs.batch(rows, self.scale, self.shift)
-        weights = self.stack.weights()
-        found = self.network.predict({name: w.detach() for name, w in weights.items()}, batch, training=False)
+        flat = {group: value.detach() for group, value in self.stack.flat.items()}
+        found = self.network.predict(self.stack.parted(flat), batch, training=False)
         atoms = self.graphs.frames[int(rows[0, 0])]
         inputs = tensors(
             graph_of(atoms, edges_within(atoms, self.network.cutoff)),
@@ -299,7 +299,7 @@ class Training:
             self.network.dtype,
             self.device,
         )
-        model = self.stack.load_into(self.models[0].to(self.device), 0, {n: w.detach() for n, w in weights.items()})
+        model = self.stack.load_into(self.models[0].to(self.device), 0, flat)
         out = model(inputs, training=False, compute_force=True)
         energy, size = out["interaction_energy"].detach(), found.forces[0].norm()
         far = (energy - found.energies[0]).abs() > 1e-3 * (1.0 + energy.abs())
@@ -356,7 +356,7 @@ class Training:
 
     def _write(self) -> None:
         """The members that are not there yet, with the weights that were kept."""
-        weights = self.stack.named(self.kept)
+        weights = self.stack.parted(self.kept)
         held, trained = self._errors(weights, self.valid), self._trained_rmse(weights)
         for m, (job, model) in enumerate(zip(self.jobs, self.models, strict=True)):
             if description_file(job.out).is_file():
@@ -380,14 +380,14 @@ class Training:
                 "curve": self.course.curves[m],
                 "made_by": provenance(),
             }
-            write_member(job.out, self.stack.load_into(model.cpu(), m, weights), training=training)
+            write_member(job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training)
 
 
-def _plan(jobs: Sequence[TrainingJob], settings: MACESettings, frames: int, finishing: bool) -> Plan:
+def _plan(jobs: Sequence[TrainingJob], settings: MACESettings, frames: int, finishing: bool) -> TrainingPlan:
     warm = jobs[0].warm_start is not None
     usual = settings.updates_of(frames, warm=warm and not finishing)
     lr, lr_end = settings.rates(warm=warm)
-    return Plan(
+    return TrainingPlan(
         batch=min(settings.batch_size, frames),
         cycle=usual,
         limit=most_updates(usual, settings.max_updates) if finishing else usual,
