@@ -19,7 +19,6 @@ import numpy as np
 from ase.io import read
 from scipy.special import gdtrix, ndtr, stdtrit
 
-from tentpole.campaign.betting import blocks, log_capital
 from tentpole.campaign.confidence import Look, final_bound, interim_bound, joined, rmse_bound, window
 from tentpole.committee.prediction_limit import fit_prediction_limit
 
@@ -108,14 +107,11 @@ def passes(rounds: list[Look], kind: str, target: float) -> bool:
     """Whether the bound after the last of `rounds` is within `target`."""
     if kind == "Student, sliding 12":
         return student(joined(rounds[-window([len(r) for r in rounds], 12) :]), 0.05) <= target
-    if kind.startswith("betting"):
-        cap = float(kind.split()[-1]) * target
-        return log_capital([blocks(r, cap) for r in rounds], (target / cap) ** 2) >= math.log(20)
     needed = int(kind.split()[-1])
     return bool(interim_bound(rounds, needed=needed).within(target))
 
 
-KINDS = ("Student, sliding 12", "interim_bound 6", "interim_bound 20", "interim_bound 40", "betting 2", "betting 3")
+KINDS = ("Student, sliding 12", "interim_bound 6", "interim_bound 20", "interim_bound 40")
 
 
 def first_pass(rng: np.random.Generator, s2: float, ratio: float, kind: str, most: int, levels: Array) -> int:

@@ -64,7 +64,7 @@ def test_a_queue_is_scored_again_and_what_is_dropped_says_why(done: Path) -> Non
     for number in (2, 3):
         facts = read_batch(paths, number, Method("")).facts
         batch = json.loads(paths.batch(number).read_text())["requests"]
-        assert sum(request["audit"] for request in batch) == 1
+        assert sum(request["audit"] for request in batch) == 2
         picked = sum(not request["audit"] for request in batch)
         assert facts.queued == picked + len(facts.dropped)
         assert [e["id"] for e in told if e["round"] == number] == [frame.id for frame in facts.dropped]

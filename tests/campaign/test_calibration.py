@@ -1,12 +1,15 @@
 """The error target becomes the first key of two_key, by calibration, with a stated miss rate."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tentpole.campaign.calibration import calibration_facts, chooser, coverage
+from tentpole.campaign.calibration import calibration_facts, chooser, coverage, covered
 from tentpole.campaign.evaluation import FrameErrors
+from tentpole.campaign.facts import FrameError, LimitFacts
+from tentpole.committee.prediction_limit import fit_prediction_limit
 from tentpole.config.schema import CampaignConfig, SelectionSection, TargetSection
 from tentpole.selection import TwoKey, Uncertainty
 
@@ -58,3 +61,31 @@ def test_coverage_is_that_of_the_largest_errors():
     worse = replace(errors(10), max_force_error=np.array([0.01] * 7 + [0.03] * 3))
     assert coverage(facts, worse) == pytest.approx(0.7)
     assert coverage(None, worse) is None
+
+
+def test_audit_frames_give_the_threshold_and_come_before_the_validation_set():
+    limit = fit_prediction_limit([0.01] * 30, [0.03] * 30, alpha=0.1)
+    found, words = chooser(
+        config(rule="two_key"), calibration_facts(errors(99), 0.06, 0.1), LimitFacts(limit, limit.threshold(0.06))
+    )
+    assert isinstance(found, TwoKey)
+    assert found.sigma == pytest.approx(0.02)
+    assert "missed in 10 % of cases" in words
+    none = fit_prediction_limit([0.01], [0.03])
+    found, words = chooser(config(rule="two_key"), None, LimitFacts(none, None))
+    assert found == TwoKey()
+    assert "not calibrated: 1 audit frames" in words
+
+
+def test_promises_are_counted_on_audit_frames_alone():
+    limit = LimitFacts(fit_prediction_limit([0.01] * 30, [0.03] * 30), None)
+    frame = FrameError(0.02**2, 0.0, 0.01, 0.01, 0.02, sigma=0.01)
+    frames = {
+        "a": frame,
+        "b": replace(frame, force_mse=0.04**2),
+        "c": frame,
+        "d": replace(frame, force_mse=float("nan")),
+    }
+    assert covered(limit, frames, {"a": "x", "b": "x", "d": "x"}) == (1, 3)
+    assert covered(None, frames, {"a": "x"}) is None
+    assert LimitFacts.from_json(json.loads(json.dumps(limit.to_json()))) == limit

@@ -24,7 +24,9 @@ def lines(path: Path, seconds: float | None = 2.0) -> dict[str, Line]:
 
 def test_walkers_candidates_labels_and_their_time(campaign_file: Make) -> None:
     validation = {"kind": "reference-md", "frames": 10}
-    path = campaign_file(validation=validation, target={"labels_needed": 8}, stop={"labels": 30, "rounds": 9})
+    path = campaign_file(
+        validation=validation, target={"final_audits": 6, "rounds": 1}, stop={"labels": 30, "rounds": 9}
+    )
     config = load(path)
     plan = planned(config, starting_structures(config, path), {})
     assert (plan.walkers, plan.snapshots, plan.candidates, plan.most_labels) == (2, 6, 12, 40)
@@ -32,7 +34,7 @@ def test_walkers_candidates_labels_and_their_time(campaign_file: Make) -> None:
     assert "2 walkers × 6 snapshots = 12 candidates a round" in said["plan"].found
     assert "6 initial + 9 × 4 = 42 labels, of 30 that are allowed; 10 more" in said["plan"].found
     assert "16 s before the first committee, 4 s a round, 40 s in all" in said["labels take"].found
-    assert not any(line.doubtful for line in said.values())
+    assert [what for what, line in said.items() if line.doubtful] == ["verdict"]  # 6 frames of unbiased MD a round
     assert "validation set" not in said
     assert "labels take" not in lines(path, None)
 
@@ -49,7 +51,14 @@ def test_little_to_choose_from_and_a_verdict_out_of_reach_are_warnings(campaign_
     assert said["plan"].doubtful
     assert "1 snapshot = 2 candidates" in said["plan"].found
     assert said["verdict"].doubtful
-    assert "labels_needed = 50" in said["verdict"].found
+    assert "final look takes 20 frames of unbiased MD, and a round has 1" in said["verdict"].found
+
+
+def test_what_a_verdict_needs_is_told(campaign_file: Make) -> None:
+    found = lines(campaign_file(explore={"steps": 100, "snapshot_every": 5}, stop={"rounds": 5}))["verdict"]
+    assert not found.doubtful
+    assert "2 audit frames in each of 2 rounds" in found.found
+    assert "95 % bound below 50 meV/Å on 20 fresh ones" in found.found
 
 
 def test_energies_that_are_ignored_and_atoms_that_are_fixed_are_told(campaign_file: Make, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from ase.build import bulk
 
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.preflight import _rule
-from tentpole.campaign.selecting import choose, draw_audit, table
+from tentpole.campaign.selecting import audit_order, choose, choose_with_audits, draw_audit, table
 from tentpole.config.loading import load
 from tentpole.entropy import Covariance
 from tentpole.records import Candidate, Condition, Scores, Snapshot
-from tentpole.selection import Candidates, Labelled, TwoKey
+from tentpole.selection import Candidates, Labelled, Pick, TwoKey
 
 
 def candidate(step: int, atoms: int = 1, before_mishap: bool = False) -> Candidate:
@@ -76,3 +76,42 @@ def test_check_doubts_an_absolute_floor_of_the_gain(campaign_file) -> None:
     assert "absolute floor" in line.found
     assert not list(_rule(load(campaign_file(selection={"rule": "two_key"}))))
     assert not list(_rule(load(campaign_file())))
+
+
+def unbiased(walker: str, step: int, before_mishap: bool = False) -> Candidate:
+    crystal = bulk("Cu")
+    snapshot = Snapshot(f"r001-{walker}-{step:06d}", crystal, Condition("cu", 300.0), walker, 1, step, before_mishap)
+    return Candidate(snapshot, Scores(0.1, 0.1, 0.01 * step, 1.0, 0.2), np.full((1, 3), float(step)))
+
+
+class Picks:
+    """A rule that picks the first `count` frames it is shown, and remembers what it was shown as labelled."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.known = count, 0
+
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
+        self.known = len(labelled.features)
+        return [Pick(i, candidates.ids[i], {}, "first") for i in range(min(self.count, k, len(candidates.ids)))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_audit_frames_come_first_from_unbiased_walkers_and_fill_what_the_rule_leaves(seed: int) -> None:
+    frames = [unbiased("w00", s) for s in range(1, 11)] + [unbiased("w01", s) for s in range(1, 11)]
+    frames.append(unbiased("w00", 11, before_mishap=True))
+    none = Labelled(np.zeros((0, 3)))
+    order = audit_order(frames, {"w00"}, 8, np.random.default_rng(seed))
+    assert {frames[i].snapshot.walker for i in order} == {"w00"}
+    assert all(not frames[i].snapshot.before_mishap for i in order)
+    rule = Picks(2)
+    chosen, facts = choose_with_audits(frames, rule, none, 8, 3, order, np.random.default_rng(0))
+    audits = [c.snapshot.id for c, _, audit in chosen if audit]
+    assert audits == [frames[i].snapshot.id for i in order[:6]]  # whatever the rule picked
+    assert [audit for _, _, audit in chosen] == sorted([audit for _, _, audit in chosen], reverse=True)
+    assert len({c.snapshot.id for c, _, _ in chosen}) == len(chosen) <= 8
+    assert rule.known == 3
+    assert facts.chosen == len(chosen)
+    full, _ = choose_with_audits(frames, Picks(20), none, 8, 3, order, np.random.default_rng(0))
+    assert sum(audit for _, _, audit in full) == 3
+    blind, _ = choose_with_audits(frames, Picks(2), none, 8, 0, [], np.random.default_rng(0))
+    assert [audit for _, _, audit in blind] == [False, False]

@@ -1,11 +1,12 @@
-"""Verdicts from what rounds write down: never a bare 'done'."""
+"""Verdicts from what rounds write down, and the tests on all new labels that version 0.1.0's campaigns keep."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tentpole.campaign.verdict import Criteria, Round, Verdict, judge, upper_bound
+from tentpole.campaign.label_tests import upper_bound
+from tentpole.campaign.verdict import MEANING, Criteria, Round, Verdict, judge
 
 LIMITS = Criteria(0.05, 2, 50, 0.05, 3, None, None, None)
 
@@ -72,6 +73,12 @@ def test_md_that_goes_wrong_most_of_the_time_is_unstable() -> None:
     assert kind([FIRST, wild, wild]) == "UNSTABLE"
 
 
+def test_md_that_fails_altogether_is_unstable_although_the_rule_sees_nothing() -> None:
+    dead = replace(good_round(0.2), picked=0, unhealthy=40, frame_errors=np.zeros(0), audit=[])
+    assert kind([FIRST, dead, dead]) == "UNSTABLE"
+    assert kind([FIRST, dead, dead], replace(LIMITS, evidence="audits")) == "UNSTABLE"
+
+
 def test_labels_that_no_longer_help_are_a_stall() -> None:
     stuck = [replace(good_round(0.2), validation=0.2) for _ in range(4)]
     assert kind([replace(FIRST, validation=0.2), *stuck]) == "STALLED"
@@ -83,6 +90,7 @@ def test_a_verdict_survives_json() -> None:
     verdict = judge([FIRST, good_round(), good_round()], 0.0, LIMITS)
     assert verdict is not None
     assert Verdict.from_json(verdict.to_json()) == verdict
+    assert verdict.meaning == MEANING["CONVERGED"]
 
 
 def test_the_upper_bound_covers_the_truth_about_19_times_in_20() -> None:

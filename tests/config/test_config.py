@@ -277,10 +277,14 @@ def test_a_folder_from_before_seeds_had_a_scheme_goes_on_as_it_began(campaign_fi
 
 
 def test_a_verdict_out_of_reach_is_known_before(campaign_file: Make) -> None:
-    text = " ".join(unreachable(load(campaign_file(stop={"rounds": 1, "labels": 20}))))
-    assert all(word in text for word in ("stop.rounds = 1", "labels_needed = 50", "batch = 25", "14 labels after"))
-    reach = {"target": {"labels_needed": 8}, "stop": {"rounds": 4, "labels": 40}}
-    assert unreachable(load(campaign_file(**reach))) == []
+    selection = {"rule": "uncertainty", "batch": 4, "audit": 0.0}
+    text = " ".join(unreachable(load(campaign_file(stop={"rounds": 2, "labels": 20}, selection=selection))))
+    assert all(word in text for word in ("stop.rounds = 2", "selection.audit = 0", "14 labels after", "20 frames of"))
+    explore = {"temperatures_K": [600.0]}
+    assert unreachable(load(campaign_file(stop={"rounds": 4, "labels": 40}, explore=explore))) == []
+    labels = {"rule": "uncertainty", "batch": 4, "evidence": "labels"}
+    text = " ".join(unreachable(load(campaign_file(stop={"rounds": 4, "labels": 20}, selection=labels))))
+    assert all(word in text for word in ("labels_needed = 20", "batch = 4", "14 labels after"))
 
 
 def test_charge_and_spin_have_no_default_where_the_reference_requires_them(campaign_file: Make, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ class Made:
         end = RoundEnd()
         if self.validation:
             names = read_outcome(self.paths, VALIDATION).accepted
-            end = RoundEnd(self._errors(names, 0.2 / (number + 1)).facts)
+            end = RoundEnd(self._errors(names, 0.2 / (number + 1)).facts())
         write_json(self.paths.end(number), end.to_json())
         self.journal.append("phase", phase="labelling", seconds=1.0)
         self.journal.append("phase", phase="training", round=number, seconds=20.0)
@@ -150,7 +150,7 @@ class Made:
 
     def _close(self, name: int | str, errors: FrameErrors | None = None) -> None:
         accepted, failed = outcome_names(self.paths, read_batch(self.paths, name, self.method))
-        outcome = RoundOutcome(accepted, failed, None if errors is None else errors.facts)
+        outcome = RoundOutcome(accepted, failed, None if errors is None else errors.facts())
         write_json(self.paths.outcome(name), outcome.to_json())
 
     def _errors(self, names: Sequence[str], size: float) -> FrameErrors:

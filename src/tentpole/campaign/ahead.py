@@ -75,7 +75,7 @@ class Ahead:
     def _is_coming(self, number: int) -> bool:
         context, state, now = self._context, self._context.state, number - 1
         stop = context.config.stop
-        if not state.is_decided(now) or state.is_closed(now) or state.missing():
+        if not state.is_decided(now) or state.is_closed(now) or state.missing() or state.record(now).facts.final_look:
             return False
         if stop.rounds is not None and now >= stop.rounds:
             return False

@@ -124,6 +124,12 @@ class AskedFrame:
     condition: Condition | None
     audit: bool
 
+    @property
+    def walker(self) -> str:
+        """The walker of a snapshot's id, r003-w02-000150; the id itself where it is none."""
+        parts = self.id.split("-")
+        return parts[1] if len(parts) == 3 else self.id
+
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:

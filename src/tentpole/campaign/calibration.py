@@ -1,13 +1,18 @@
-"""σ in units of error: calibration on the validation set, and the first key of two_key that the target makes of it."""
+"""σ in units of error: calibration on audit frames or on the validation set, and two_key's first key by the target."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from tentpole.campaign.evaluation import FrameErrors
-from tentpole.campaign.facts import CalibrationFacts, SigmaScale
+from tentpole.campaign.facts import CalibrationFacts, FrameError, LimitFacts, SigmaScale
+from tentpole.campaign.state import RoundState
 from tentpole.committee.calibration import Calibration, calibrate
-from tentpole.config.schema import CampaignConfig
+from tentpole.committee.prediction_limit import fit_prediction_limit, next_alpha
+from tentpole.config.schema import CampaignConfig, TargetSection
 from tentpole.selection import SelectionRule, make_rule
 
 
@@ -32,24 +37,82 @@ def coverage(calibration: CalibrationFacts | None, errors: FrameErrors) -> float
     return calibration.largest.fit.coverage(errors.max_force_std, errors.max_force_error)
 
 
-def chooser(config: CampaignConfig, calibration: CalibrationFacts | None) -> tuple[SelectionRule, str]:
+def limit_facts(state: RoundState, number: int, target: TargetSection) -> LimitFacts | None:
+    """What σ is worth after round `number`, by the audit frames of all rounds; None where there are none.
+
+    Each was judged by the committee that was not trained on it; a frame counts half as much with every round since.
+    The miss rate follows what was missed of the promises made before the labels were known.
+    """
+    sigma, error, ages, conditions = list[float](), list[float](), list[float](), list[str]()
+    for past in range(1, number + 1):
+        asked = {frame.name: frame for frame in state.record(past).frames if frame.audit}
+        known = state.outcome(past).errors
+        for name, frame in ({} if known is None else known.frames).items():
+            if name in asked and frame.sigma is not None and math.isfinite(frame.sigma + frame.force_mse):
+                sigma.append(frame.sigma)
+                error.append(frame.force_rmse)
+                ages.append(float(number - past))
+                conditions.append(str(asked[name].condition))
+    if not sigma:
+        return None
+    alpha = _alpha(state, number, target.miss_rate)
+    limit = fit_prediction_limit(sigma, error, ages=ages, conditions=conditions, alpha=alpha)
+    threshold = None if not limit.scale else limit.threshold(target.force_error_eV_per_A)
+    return LimitFacts(limit, threshold)
+
+
+def _alpha(state: RoundState, number: int, miss_rate: float) -> float:
+    before = state.end(number - 1).limit if number else None
+    if before is None:
+        return miss_rate
+    within, frames = state.outcome(number).covered or (0, 0)
+    return min(next_alpha(before.limit.alpha, frames - within, frames, wanted=miss_rate), 0.5)
+
+
+def covered(
+    limit: LimitFacts | None, frames: Mapping[str, FrameError], conditions: Mapping[str, str]
+) -> tuple[int, int] | None:
+    """How many audit frames had an error within what `limit` promised before they were labelled, of how many.
+
+    conditions : of the audit frames, by label name. None where nothing was promised.
+    """
+    judged = {name: frame for name, frame in frames.items() if name in conditions and frame.sigma is not None}
+    known = {name: frame for name, frame in judged.items() if math.isfinite((frame.sigma or 0.0) + frame.force_mse)}
+    if limit is None or limit.limit.scale is None or not judged:
+        return None
+    within = limit.limit.covers(
+        [frame.sigma or 0.0 for frame in known.values()],
+        [frame.force_rmse for frame in known.values()],
+        [conditions[name] for name in known],
+    )
+    return sum(within), len(judged)
+
+
+def chooser(
+    config: CampaignConfig, calibration: CalibrationFacts | None, limit: LimitFacts | None = None
+) -> tuple[SelectionRule, str]:
     """The campaign's rule after a round with that calibration, and its threshold in words ("" for other rules).
 
-    two_key without a `sigma` of its own takes the calibrated threshold: a frame below it is within the target with
-    the stated miss rate, and not worth a label. Where nothing is calibrated the rule's own default stands.
+    two_key without a `sigma` of its own takes the calibrated threshold, by audit frames where they give one, else by
+    the validation set: a frame below it is within the target with the stated miss rate, and not worth a label. Where
+    nothing is calibrated the rule's own default stands.
     """
     section, target = config.selection, config.target
     settings = dict(section.settings)
     if section.rule != "two_key" or settings.get("sigma") is not None:
         return make_rule(section.rule, **settings), ""
     fit = None if calibration is None or calibration.frames is None else calibration.frames.fit
-    if fit is None or fit.scale is None:
+    if limit is not None and limit.limit.scale:
+        threshold, alpha = limit.limit.threshold(target.force_error_eV_per_A), limit.limit.alpha
+    elif fit is not None and fit.scale is not None:
+        threshold, alpha = fit.threshold(target.force_error_eV_per_A), fit.alpha
+    else:
         why = "not calibrated: no validation set" if fit is None else fit.words
+        why = why if limit is None else limit.limit.words
         return make_rule(section.rule, **settings), f"first key: the candidates' median σ_F ({why})"
-    threshold = fit.threshold(target.force_error_eV_per_A)
     words = (
         f"first key: σ_F {1e3 * threshold:.1f} meV/Å, below which a frame's force RMSE is within the target of "
-        f"{1e3 * target.force_error_eV_per_A:g} meV/Å, missed in {100 * fit.alpha:g} % of cases"
+        f"{1e3 * target.force_error_eV_per_A:g} meV/Å, missed in {100 * alpha:.3g} % of cases"
     )
     return make_rule(section.rule, **settings | {"sigma": threshold}), words
 

@@ -6,6 +6,7 @@ done (again) with the same result: that is all there is to resuming.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -200,8 +201,10 @@ class Campaign:
         """
         context = self._context
         path = context.paths.verdict
-        if self.verdict is not None and read_json(path).get("criteria") == self._criteria():
-            return
+        if self.verdict is not None:  # settings that a verdict from before them does not know are as it took them
+            now = self._criteria()
+            if all(now.get(key) == value for key, value in read_json(path).get("criteria", {"": None}).items()):
+                return
         if not path.exists() and (self.round == 0 or context.state.is_decided(self.round)):
             return
         verdict = judge_rounds(context.state, context.config, context.ledger)
@@ -218,7 +221,8 @@ class Campaign:
         self._cut_short = bool(self._context.state.waiting())  # what still runs is no longer wanted
 
     def _criteria(self) -> dict[str, Any]:
-        return asdict(criteria(self.config))
+        found: dict[str, Any] = json.loads(json.dumps(asdict(criteria(self.config))))  # as it is read back
+        return found
 
     def _answer(self, name: str) -> Label | Failure | None:
         """The answer that is on disk."""

@@ -23,7 +23,7 @@ _EXHAUSTIVE = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CommitteeComparison:
     """A committee against its predecessor.
 
     worse : whether it is worse beyond noise; None where that cannot be judged. ratio : its RMSE over the
@@ -46,7 +46,7 @@ def compare_committees(
     margin: float = 0.0,
     alpha: float = ALPHA,
     fewest: int = FEWEST,
-) -> Comparison:
+) -> CommitteeComparison:
     """One-sided paired tests of "after is worse by more than `margin`", two of them at alpha/2 each.
 
     1. typical frame: Student's t on d_i = ½ ln(x_after,i / x_before,i);
@@ -81,9 +81,9 @@ def compare_committees(
     groups = len(set(names))
     if groups < max(2, fewest):
         words = f"not judged: {len(b)} frames of {groups} walkers, {fewest} are needed"
-        return Comparison(None, None, None, len(b), groups, words)
+        return CommitteeComparison(None, None, None, len(b), groups, words)
     if not (a.any() or b.any()):
-        return Comparison(False, 1.0, 1.0, len(b), groups, "neither committee errs at all")
+        return CommitteeComparison(False, 1.0, 1.0, len(b), groups, "neither committee errs at all")
     floor = _FLOOR * float((a + b).mean()) / 2
     a, b = np.maximum(a, floor), np.maximum(b, floor)
     place = {name: i for i, name in enumerate(dict.fromkeys(names))}
@@ -97,7 +97,7 @@ def compare_committees(
         f"RMSE {ratio:.3g} times the predecessor's on {len(b)} frames neither was trained on (typical frame "
         f"{math.exp(typical):.3g}): {'' if worse else 'not '}worse beyond noise"
     )
-    return Comparison(worse, ratio, math.exp(typical), len(b), groups, words)
+    return CommitteeComparison(worse, ratio, math.exp(typical), len(b), groups, words)
 
 
 def _mean_and_error(values: FloatArray, unit: NDArray[np.intp]) -> tuple[float, float]:

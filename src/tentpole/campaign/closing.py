@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from tentpole.campaign.ahead import lag
 from tentpole.campaign.batches import outcome_names
-from tentpole.campaign.calibration import calibration_facts, coverage
+from tentpole.campaign.calibration import calibration_facts, coverage, covered, limit_facts
+from tentpole.campaign.canary import FEWEST, compare_committees
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import FrameErrors, frame_errors
-from tentpole.campaign.facts import RoundEnd, RoundOutcome
+from tentpole.campaign.facts import CanaryFacts, RoundEnd, RoundOutcome
+from tentpole.campaign.judging import final_look_passes
 from tentpole.campaign.opening import refuse_hopeless
 from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.resets import walker_resets
 from tentpole.campaign.training import train
+from tentpole.committee.committee_files import is_whole
 from tentpole.execution.metering import measured
 
 
@@ -30,15 +37,56 @@ def close(context: Context, name: BatchName) -> None:
     outcome = RoundOutcome(accepted, failed)
     explored = isinstance(name, int) and name > 0
     if explored:
-        before = int(name) - 1
-        errors = _errors(context, state.newest_models(before), accepted)
-        outcome = RoundOutcome(accepted, failed, errors.facts, coverage(state.end(before).calibration, errors))
+        outcome = _judged(context, int(name), outcome)
     context.write(context.paths.outcome(name), outcome.to_json())
     context.journal.append("closed round", round=name, accepted=len(accepted), failed=len(failed))
     if explored:
         _tell_resets(context, int(name))
     if name == 0:
         refuse_hopeless(state)
+
+
+def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcome:
+    """An explored round's outcome with the errors of the committee that had not seen its labels."""
+    state, before = context.state, number - 1
+    section = context.config.selection
+    by_audits = section.evidence == "audits"
+    models = state.newest_models(before)
+    errors = _errors(context, models, outcome.accepted, stress=by_audits)
+    facts = errors.facts(section.sigma if by_audits else "")
+    outcome = replace(outcome, errors=facts, coverage=coverage(state.end(before).calibration, errors))
+    if not by_audits:
+        return outcome
+    record = state.record(number)
+    conditions = {frame.name: str(frame.condition) for frame in record.frames if frame.audit}
+    outcome = replace(outcome, covered=covered(state.end(before).limit, facts.frames, conditions))
+    if record.facts.final_look:
+        passed = final_look_passes(state, context.config, record, outcome)
+        found = "every test holds" if passed else "a test does not hold, the campaign goes on"
+        context.progress.note(f"round {number}: final look {record.facts.final_look}: {found}")
+        outcome = replace(outcome, passed=passed)
+    return replace(outcome, canary=_canary(context, number, outcome, models))
+
+
+def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) -> CanaryFacts | None:
+    """The committee in force against its predecessor, on audit frames that neither was trained on."""
+    state = context.state
+    earlier = [n for n in range(number - 1) if state.paths.models(n) != models and is_whole(state.paths.models(n))]
+    asked = {frame.name: frame for frame in state.record(number).frames if frame.audit}
+    names = [name for name in outcome.accepted if name in asked]
+    if not earlier or len(names) < FEWEST or outcome.errors is None:
+        return None
+    old = _errors(context, state.paths.models(earlier[-1]), names).force_mse
+    new = np.array([outcome.errors.frames[name].force_mse for name in names])
+    if not np.isfinite(old + new).all():
+        return None
+    walkers = [asked[name].walker for name in names]
+    enough = len(set(walkers)) >= FEWEST  # of fewer walkers every frame counts as one datum
+    found = compare_committees(old, new, walkers=walkers if enough else None)
+    if found.worse:
+        context.journal.append("committee worse", round=number - 1, words=found.words)
+        context.progress.note(f"round {number}: the committee in force became worse: {found.words}")
+    return CanaryFacts(found.worse, found.words)
 
 
 def train_round(context: Context, number: int) -> None:
@@ -50,22 +98,24 @@ def train_round(context: Context, number: int) -> None:
 
 def finish(context: Context, number: int) -> None:
     """End a round: judge its committee on the validation set, where there is one."""
-    end = RoundEnd()
+    by_audits = context.config.selection.evidence == "audits"
+    end = RoundEnd(limit=limit_facts(context.state, number, context.config.target) if by_audits else None)
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
         errors = _errors(context, context.state.newest_models(number), names)
         target, sigma = context.config.target, context.config.selection.sigma
         calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate, sigma)
-        end = RoundEnd(errors.facts, calibration)
+        end = replace(end, validation=errors.facts(), calibration=calibration)
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())
     context.journal.append("round done", round=number)
 
 
-def _errors(context: Context, models: Path, names: Sequence[str]) -> FrameErrors:
+def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:
     began = time.monotonic()
     files = [context.paths.label(name) for name in names]
-    job = (context.root, "scoring", frame_errors, models, context.config.committee.dtype, files)
+    judge = partial(frame_errors, stress=stress)
+    job = (context.root, "scoring", judge, models, context.config.committee.dtype, files)
     errors: FrameErrors = context.workers.run(measured, *job, root=context.root)
     context.note_phase("scoring", time.monotonic() - began)
     return errors

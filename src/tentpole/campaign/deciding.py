@@ -17,24 +17,31 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import covariance_of, known_fingerprints
 from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
 from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.judging import final_look
 from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.seeding import initial_requests, validation_requests
 from tentpole.campaign.selecting import (
     QUEUE,
     Chosen,
+    audit_order,
+    audited,
     by_rule,
     candidates_of,
     choose,
     choose_again,
+    choose_with_audits,
     describe,
     draw_audit,
+    filled,
     requests_of,
+    with_frames,
 )
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.random_numbers import generator
 from tentpole.records import Candidate, FloatArray
+from tentpole.selection import SelectionRule
 from tentpole.selection.base import Labelled
 
 
@@ -74,52 +81,111 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     walkers = {walker: ratio for walker, _, ratio in walker_conditions(context)}
     shards = [read_exploration(context.paths.shard(number, walker)) for walker in walkers]
     candidates = candidates_of(shards, fingerprint)
-    wanted = config.selection.batch
-    if config.stop.labels is not None:
-        wanted = min(wanted, config.stop.labels - len(rows))
-    rng = generator(config.seed, "selection", number, scheme=config.random_numbers)
-    if known == number - 1:
-        rule, first_key = chooser(config, state.end(known).calibration)
-        audit, sigma = config.selection.audit, config.selection.sigma
-        aware = config.random_numbers > 1  # older campaigns choose as they began
-        chosen, facts = choose(candidates, rule, before, wanted, audit, rng, sigma=sigma, audits_known=aware)
+    look = final_look(state, config)
+    if look is not None:
+        chosen, facts, first_key = _final_look(context, number, candidates, *look)
     else:
-        now = _labelled(context, rows, number - 1)
-        chosen, facts, first_key = _choose_from_queue(context, number, candidates, before, now, wanted, rng)
+        choose_batch = _choose if known == number - 1 else _choose_from_queue
+        chosen, facts, first_key = choose_batch(context, number, candidates, rows, before)
     requests = requests_of(chosen, state.method)
     facts = replace(with_exploration(facts, shards, walkers), first_key=first_key)
     _tell(context, number, facts, len(requests))
     return requests, facts
 
 
+Choice = tuple[list[Chosen], BatchFacts, str]
+"""The batch, how it came about, and the rule's threshold in words."""
+
+
+def _final_look(context: Context, number: int, candidates: Sequence[Candidate], look: int, frames: int) -> Choice:
+    """Fresh audit frames alone, on which the committee in force is judged before it is trained again."""
+    order = audit_order(candidates, _audited_walkers(context), frames, _generator(context, number))
+    facts = describe(candidates, {candidates[i].snapshot.id for i in order})
+    context.journal.append("final look", round=number, look=look, frames=len(order))
+    words = f"final look {look}: audit frames alone, to judge the committee before it is trained again"
+    return [audited(candidates[i]) for i in order], replace(facts, final_look=look), words
+
+
+def _choose(
+    context: Context, number: int, candidates: Sequence[Candidate], rows: Sequence[FloatArray], before: Labelled
+) -> Choice:
+    """Audit frames, and what the rule chooses."""
+    section, wanted = context.config.selection, _wanted(context, rows)
+    rng, sigma = _generator(context, number), section.sigma
+    rule, first_key = _rule(context, number - 1)
+    if section.evidence == "labels":
+        aware = context.config.random_numbers > 1  # older campaigns choose as they began
+        chosen, facts = choose(candidates, rule, before, wanted, section.audit, rng, sigma=sigma, audits_known=aware)
+    else:
+        order = _order(context, candidates, wanted, rng)
+        chosen, facts = choose_with_audits(candidates, rule, before, wanted, section.audits, order, rng, sigma=sigma)
+    return chosen, facts, first_key
+
+
 def _choose_from_queue(
-    context: Context,
-    number: int,
-    candidates: Sequence[Candidate],
-    before: Labelled,
-    now: Labelled,
-    wanted: int,
-    rng: np.random.Generator,
-) -> tuple[list[Chosen], BatchFacts, str]:
+    context: Context, number: int, candidates: Sequence[Candidate], rows: Sequence[FloatArray], before: Labelled
+) -> Choice:
     """Queue frames by what was known before the last labels, then choose from the queue by what is known now.
 
     Queued frames are scored again with what the last labels have taught; what those made superfluous is dropped.
     """
-    config, state = context.config, context.state
-    rule, _ = chooser(config, state.end(known_to(context, number)).calibration)
-    audited, rest = draw_audit(candidates, wanted, config.selection.audit, rng)
-    room, sigma = QUEUE * config.selection.batch - len(audited), config.selection.sigma
+    state, section, wanted = context.state, context.config.selection, _wanted(context, rows)
+    now, rng, sigma = _labelled(context, rows, number - 1), _generator(context, number), section.sigma
+    rule, _ = _rule(context, known_to(context, number))
+    order: list[Candidate] = []
+    if section.evidence == "labels":
+        first, rest = draw_audit(candidates, wanted, section.audit, rng)
+    else:
+        order = [candidates[i] for i in _order(context, candidates, wanted, rng)]
+        first = order[: min(section.audits, wanted)]
+        drawn = {c.snapshot.id for c in first}
+        rest = [c for c in candidates if c.snapshot.id not in drawn]
+        before, now = with_frames(before, first), with_frames(now, first)
+    room = QUEUE * section.batch - len(first)
     queued = [c for c, _, _ in by_rule(rest, rule, before, room, rng, sigma=sigma)]
     assert now.covariance is not None
-    old = [*audited, *queued]
+    old = [*first, *queued]
     pairs = list(zip(old, rescored(context, state.newest_models(number - 1), now.covariance, old), strict=True))
-    rule, first_key = chooser(config, state.end(number - 1).calibration)
-    here = len(audited)
+    rule, first_key = _rule(context, number - 1)
+    here = len(first)
     chosen, dropped = choose_again(pairs[:here], pairs[here:], rule, now, wanted, rng, sigma=sigma)
+    if order:
+        newest = {c.snapshot.id: c for c, _, _ in chosen[:here]}
+        order = [newest.get(c.snapshot.id, c) for c in order]
+        chosen = filled(order, here, chosen[here:], wanted)
+        there = {c.snapshot.id for c, _, _ in chosen}
+        dropped = tuple(frame for frame in dropped if frame.id not in there)
     for frame in dropped:
         context.journal.append("dropped", round=number, **frame.to_json())
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
     return chosen, replace(facts, queued=len(queued), dropped=dropped), first_key
+
+
+def _rule(context: Context, last: int) -> tuple[SelectionRule, str]:
+    """The campaign's rule by what is known after round `last`, and its threshold in words."""
+    end = context.state.end(last)
+    return chooser(context.config, end.calibration, end.limit)
+
+
+def _wanted(context: Context, rows: Sequence[FloatArray]) -> int:
+    """Labels that this round may ask for."""
+    most, batch = context.config.stop.labels, context.config.selection.batch
+    return batch if most is None else min(batch, most - len(rows))
+
+
+def _order(context: Context, candidates: Sequence[Candidate], wanted: int, rng: np.random.Generator) -> list[int]:
+    count = wanted if context.config.selection.audit > 0 else 0
+    return audit_order(candidates, _audited_walkers(context), count, rng)
+
+
+def _audited_walkers(context: Context) -> set[str]:
+    """The walkers of unbiased MD; all where there are none."""
+    walkers = walker_conditions(context)
+    return {walker for walker, _, ratio in walkers if ratio == 0} or {walker for walker, _, _ in walkers}
+
+
+def _generator(context: Context, number: int) -> np.random.Generator:
+    return generator(context.config.seed, "selection", number, scheme=context.config.random_numbers)
 
 
 def _labelled(context: Context, rows: Sequence[FloatArray], last: int) -> Labelled:

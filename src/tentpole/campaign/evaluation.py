@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tentpole.campaign.facts import ErrorFacts, FrameError
-from tentpole.records import LARGE_CELL, FloatArray
+from tentpole.records import LARGE_CELL, FloatArray, Label
 from tentpole.storage.labels import read_label
+from tentpole.units import GPA
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class FrameErrors:
     energy_error : (n,) signed, eV/atom. force_std : (n,) disagreement, eV/Å. max_force_std, max_force_error :
     (n,) largest over the atoms of each frame, eV/Å, what conformal calibration compares. elements : element →
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
-    p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å.
+    p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
+    stress components, GPa, NaN where a label has none.
     likeness : in words, how far the members still differ; alike : too little for σ to mean much.
     """
 
@@ -38,6 +40,7 @@ class FrameErrors:
     likeness: str = ""
     alike: bool = False
     p95_force_std: FloatArray | None = None
+    stress_error: FloatArray | None = None
 
     @property
     def force_rmse(self) -> float:
@@ -57,23 +60,36 @@ class FrameErrors:
         auto = np.where(self.atoms > LARGE_CELL, p95, self.force_std)
         return {"auto": auto, "mean": self.force_std, "max": self.max_force_std, "p95": p95}[kind]
 
-    @property
-    def facts(self) -> ErrorFacts:
-        """What a round writes down of it."""
+    def facts(self, sigma: str = "") -> ErrorFacts:
+        """What a round writes down of it.
+
+        Parameters
+        ----------
+        sigma : str
+            Which σ of each frame is kept too, with the error of its stress: see Scores.sigma. "" : neither.
+        """
         columns = (self.force_mse, self.energy_error, self.force_std, self.max_force_std, self.max_force_error)
         rows = zip(self.names, *(column.tolist() for column in columns), strict=True)
+        frames = {name: FrameError(*values) for name, *values in rows}
+        if sigma:
+            stress = np.full(len(self.names), math.nan) if self.stress_error is None else self.stress_error
+            more = zip(self.sigma(sigma).tolist(), stress.tolist(), strict=True)
+            frames = {
+                name: replace(frame, sigma=s, stress_error=_none(e))
+                for (name, frame), (s, e) in zip(frames.items(), more, strict=True)
+            }
         return ErrorFacts(
             force_rmse=_none(self.force_rmse),
             energy_rmse=_none(self.energy_rmse),
-            frames={name: FrameError(*values) for name, *values in rows},
+            frames=frames,
             elements=self.elements,
             likeness=self.likeness,
             parity=self.parity,
         )
 
 
-def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameErrors:
-    """Evaluate the committee in `models` on the labels in these files."""
+def frame_errors(models: Path, dtype: str, labels: Sequence[Path], *, stress: bool = False) -> FrameErrors:
+    """Evaluate the committee in `models` on the labels in these files; where asked, on the stress of those with one."""
     from tentpole.committee import atom_force_std, calibration, p95_force_std
     from tentpole.committee.cached import committee_in
 
@@ -81,7 +97,8 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
     if not known:
         none = np.zeros(0)
         return FrameErrors((), none, none, none, none, none, none, {}, np.zeros((0, 2)))
-    prediction = committee_in(models, dtype).evaluate([label.atoms for label in known])
+    with_stress = stress and any(label.stress is not None for label in known)
+    prediction = committee_in(models, dtype).evaluate([label.atoms for label in known], stress=with_stress)
     force_mse, energy_error, spread, pairs = [], [], [], []
     squares: dict[str, list[float]] = {}
     for i, label in enumerate(known):
@@ -109,7 +126,17 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path]) -> FrameError
         likeness=diversity.words,
         alike=diversity.collapsed,
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
+        stress_error=_stress_errors(prediction.stresses, known),
     )
+
+
+def _stress_errors(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
+    """(n,) RMSE of the mean stress's components, GPa, from (M, n, 6) in eV/Å³; NaN for labels without stress."""
+    if stresses is None:
+        return None
+    known = np.array([np.full(6, math.nan) if label.stress is None else label.stress for label in labels])
+    errors: FloatArray = np.sqrt(((stresses.mean(axis=0) - known) ** 2).mean(axis=1)) / GPA
+    return errors
 
 
 def refitted_energies(models: Path, train: Path) -> dict[int, float]:

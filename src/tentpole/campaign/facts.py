@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tentpole.committee.calibration import Calibration
+from tentpole.committee.prediction_limit import PredictionLimit
 from tentpole.records import FloatArray
 from tentpole.selection import Funnel
 
@@ -76,6 +77,7 @@ class BatchFacts:
     mishaps : resets of walkers by reason; unhealthy : all of them, plain_unhealthy : those of unbiased walkers;
     intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
     first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
+    final_look : 1, 2, ... where the batch is audit frames alone, that number of final look; else 0.
     funnel : how many candidates passed each key of the rule; audits, wanted : frames drawn at random before the rule
     looked, and the size of the batch that was wanted. None and 0 in folders from before they were kept.
     """
@@ -95,6 +97,7 @@ class BatchFacts:
     first_key: str = ""
     queued: int | None = None
     dropped: tuple[DroppedFrame, ...] = ()
+    final_look: int = 0
     funnel: Funnel | None = None
     audits: int = 0
     wanted: int = 0
@@ -119,6 +122,8 @@ class BatchFacts:
             content[name] = _table(getattr(self, name))
         if self.queued is not None:
             content |= {"queued": self.queued, "dropped": [frame.to_json() for frame in self.dropped]}
+        if self.final_look:
+            content["final_look"] = self.final_look
         if self.funnel is not None:
             content |= {"funnel": asdict(self.funnel), "audits": self.audits, "wanted": self.wanted}
         return content
@@ -142,6 +147,7 @@ class BatchFacts:
             first_key=content.get("first_key", ""),
             queued=content.get("queued"),
             dropped=tuple(DroppedFrame.from_json(frame) for frame in content.get("dropped", ())),
+            final_look=content.get("final_look", 0),
             funnel=Funnel(**content["funnel"]) if "funnel" in content else None,
             audits=content.get("audits", 0),
             wanted=content.get("wanted", 0),
@@ -154,6 +160,8 @@ class FrameError:
 
     force_mse : mean squared error of the force components, (eV/Å)². energy_error : signed, eV/atom. force_std : mean
     disagreement, eV/Å. max_force_std, max_force_error : the largest over atoms, eV/Å.
+    sigma : σ_F as the campaign's rule looks at it ([selection] sigma), eV/Å. stress_error : RMSE of the stress
+    components, GPa. Both None where they were not kept.
     """
 
     force_mse: float
@@ -161,6 +169,12 @@ class FrameError:
     force_std: float
     max_force_std: float
     max_force_error: float
+    sigma: float | None = None
+    stress_error: float | None = None
+
+    def to_json(self) -> dict[str, float]:
+        """As labels.json and done.json keep it."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     @property
     def force_rmse(self) -> float:
@@ -189,7 +203,7 @@ class ErrorFacts:
         return {
             "force_rmse_eV_per_A": self.force_rmse,
             "energy_rmse_eV_per_atom": self.energy_rmse,
-            "frames": {name: asdict(frame) for name, frame in self.frames.items()},
+            "frames": {name: frame.to_json() for name, frame in self.frames.items()},
             "elements": dict(self.elements),
             "likeness": self.likeness,
             "parity": self.parity.tolist(),
@@ -254,39 +268,95 @@ class CalibrationFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitFacts:
+    """What a frame's σ is worth, by audit frames: the limit, and the σ_F (eV/Å) at which it equals the target."""
+
+    limit: PredictionLimit
+    threshold_eV_per_A: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As done.json keeps it."""
+        one = self.limit
+        names = ("scale", "alpha", "frames", "weight", "method", "why_not")
+        fit = {**{name: getattr(one, name) for name in names}, "conditions": dict(one.conditions)}
+        return {"fit": fit, "threshold_eV_per_A": self.threshold_eV_per_A, "words": one.words}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> LimitFacts | None:
+        """As `to_json` wrote it; None for an empty table."""
+        return LimitFacts(PredictionLimit(**content["fit"]), content["threshold_eV_per_A"]) if content else None
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryFacts:
+    """A committee against its predecessor on audit frames that neither was trained on; see canary.py.
+
+    worse : beyond noise; None where that cannot be judged. words : the comparison in words.
+    """
+
+    worse: bool | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoundOutcome:
     """What came of a batch.
 
     accepted : names of labels in batch order. failed : names of what has none. errors : how far the committee of the
     round before was off on the new labels, None where none judged them. coverage : the share of them within the error
-    that its calibration promised, None for no promise.
+    that its calibration promised, None for no promise; covered : the same on the audit frames alone, as counts
+    (within, all). passed : whether a final look found every test to hold, None where there was none. canary : whether
+    the committee was worse than its predecessor.
     """
 
     accepted: tuple[str, ...]
     failed: tuple[str, ...]
     errors: ErrorFacts | None = None
     coverage: float | None = None
+    covered: tuple[int, int] | None = None
+    passed: bool | None = None
+    canary: CanaryFacts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As labels.json keeps it."""
-        facts = {} if self.errors is None else {**self.errors.to_json(), "coverage": self.coverage}
+        facts: dict[str, Any] = {}
+        if self.errors is not None:
+            facts = {**self.errors.to_json(), "coverage": self.coverage}
+        if self.covered is not None:
+            facts["covered"] = [*self.covered]
+        if self.passed is not None:
+            facts["passed"] = self.passed
+        if self.canary is not None:
+            facts["canary"] = asdict(self.canary)
         return {"version": VERSION, "accepted": [*self.accepted], "failed": [*self.failed], "facts": facts}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> RoundOutcome:
         """As `to_json` wrote it."""
         facts = content["facts"]
+        covered, canary = facts.get("covered"), facts.get("canary")
         return RoundOutcome(
-            tuple(content["accepted"]), tuple(content["failed"]), ErrorFacts.from_json(facts), facts.get("coverage")
+            tuple(content["accepted"]),
+            tuple(content["failed"]),
+            ErrorFacts.from_json(facts),
+            facts.get("coverage"),
+            None if covered is None else (int(covered[0]), int(covered[1])),
+            facts.get("passed"),
+            None if canary is None else CanaryFacts(**canary),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RoundEnd:
-    """The committee made after a round on the validation set; both None where there is no such set."""
+    """The committee made after a round.
+
+    validation, calibration : its errors on the validation set, and what they make of σ; None where there is no such
+    set. limit : what σ is worth by the audit frames; None where there are none.
+    """
 
     validation: ErrorFacts | None = None
     calibration: CalibrationFacts | None = None
+    limit: LimitFacts | None = None
 
     @property
     def force_rmse(self) -> float:
@@ -297,7 +367,7 @@ class RoundEnd:
     def to_json(self) -> dict[str, Any]:
         """As done.json keeps it."""
         content: dict[str, Any] = {"version": VERSION}
-        for name in ("validation", "calibration"):
+        for name in ("validation", "calibration", "limit"):
             if (part := getattr(self, name)) is not None:
                 content[name] = part.to_json()
         return content
@@ -308,6 +378,7 @@ class RoundEnd:
         return RoundEnd(
             ErrorFacts.from_json(content.get("validation", {})),
             CalibrationFacts.from_json(content.get("calibration", {})),
+            LimitFacts.from_json(content.get("limit", {})),
         )
 
 

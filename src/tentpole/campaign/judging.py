@@ -7,12 +7,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tentpole.campaign.batches import AskedFrame
+from tentpole.campaign import audit_tests
+from tentpole.campaign.batches import AskedFrame, BatchRecord
+from tentpole.campaign.confidence import Look
 from tentpole.campaign.facts import RoundOutcome
 from tentpole.campaign.ledger import Ledger
+from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
-from tentpole.campaign.verdict import Criteria, Evidence, Round, Verdict, evidence, judge, time_limit
+from tentpole.campaign.verdict import Audits, Criteria, Evidence, Round, Verdict, evidence, judge, time_limit
+from tentpole.config.checks import audited_frames
 from tentpole.config.schema import CampaignConfig
+from tentpole.records import Condition
 
 
 def criteria(config: CampaignConfig) -> Criteria:
@@ -28,6 +33,19 @@ def criteria(config: CampaignConfig) -> Criteria:
         max_rounds=stop.rounds,
         max_hours=stop.hours,
         max_core_hours=stop.core_hours,
+        evidence=config.selection.evidence,
+        energy_error_eV_per_atom=target.energy_error_eV_per_atom,
+        stress_error_GPa=target.stress_error_GPa,
+        final_audits=target.final_audits,
+        failed=target.failed,
+        conditions=tuple(
+            str(Condition(structure.name, temperature, pressure))
+            for structure in config.structures
+            for temperature in config.explore.temperatures_K
+            for pressure in config.explore.pressures
+        ),
+        batch=config.selection.batch,
+        frames=audited_frames(config),
     )
 
 
@@ -58,8 +76,31 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
     return Verdict("BUDGET", f"{limit}; {at}", tests(state, config))
 
 
+def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
+    """Number and audit frames of the final look that the next round is to be; None for a round as any other."""
+    limits, rounds = criteria(config), history(state)
+    if limits.evidence != "audits" or not audit_tests.final_look_wanted(rounds, limits):
+        return None
+    return 1 + sum(r.final_look > 0 for r in rounds), audit_tests.final_look_size(rounds, limits)
+
+
+def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:
+    """Whether every test holds in the final look of the round under way, which is not written down yet."""
+    return audit_tests.passes(round_of(record, outcome), history(state), criteria(config))
+
+
+def projection(state: RoundState, config: CampaignConfig) -> Projection | None:
+    """Labels still to come before a final look is likely to be passed; None where that cannot be said yet."""
+    limits = criteria(config)
+    return audit_tests.projected(history(state), limits) if limits.evidence == "audits" else None
+
+
 def _round(state: RoundState, number: int) -> Round:
-    outcome, record = state.outcome(number), state.record(number)
+    return round_of(state.record(number), state.outcome(number), state.validation_error(number))
+
+
+def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = math.nan) -> Round:
+    """A closed round as the tests take it. `validation` : force RMSE in eV/Å on the fixed set."""
     asked = {frame.name: frame for frame in record.frames}
     errors = {} if outcome.errors is None else outcome.errors.frames
     return Round(
@@ -68,10 +109,33 @@ def _round(state: RoundState, number: int) -> Round:
         frame_errors=np.array([error.force_mse for error in errors.values()]),
         audit=[asked[name].audit for name in errors],
         groups=_group_errors(asked, outcome),
-        validation=state.validation_error(number),
+        validation=validation,
         intervals=record.facts.intervals,
         unhealthy=record.facts.unhealthy,
         plain_unhealthy=record.facts.plain_unhealthy,
+        asked=len(asked),
+        failed=sum(name not in outcome.accepted for name in asked),
+        candidates=record.facts.candidates,
+        audits=audits_of(asked, outcome),
+        final_look=record.facts.final_look,
+        passed=bool(outcome.passed),
+    )
+
+
+def audits_of(asked: Mapping[str, AskedFrame], outcome: RoundOutcome) -> Audits:
+    """The audit frames of a closed round; those without a label or a finite error are counted as failed."""
+    errors = {} if outcome.errors is None else outcome.errors.frames
+    names = [name for name, frame in asked.items() if frame.audit]
+    known = {name: errors[name] for name in names if name in errors and math.isfinite(errors[name].force_mse)}
+    return Audits(
+        look=Look(
+            np.array([error.force_mse for error in known.values()]),
+            tuple(str(asked[name].condition) for name in known),
+            tuple(asked[name].walker for name in known),
+        ),
+        energy=np.array([error.energy_error for error in known.values()]),
+        stress=np.array([math.nan if e.stress_error is None else e.stress_error for e in known.values()]),
+        failed=len(names) - len(known),
     )
 
 

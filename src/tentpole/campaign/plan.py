@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from tentpole.config.checks import initial_labels, unreachable, validation_labels
+from tentpole.config.checks import final_audits, initial_labels, unreachable, validation_labels
 from tentpole.config.schema import CampaignConfig, FramesSection, LabelledSection, NoValidationSection, RattleSection
 from tentpole.storage.structures import read_structures
 
@@ -83,15 +83,20 @@ def plan_lines(
     if why := unreachable(config):
         yield Line("verdict", True, "CONVERGED is out of reach: " + "; ".join(why), doubtful=True)
     else:
-        target = config.target
-        yield Line(
-            "verdict",
-            True,
-            f"CONVERGED needs {target.labels_needed} new labels within {target.rounds} rounds and errors below "
-            f"{1000 * target.force_error_eV_per_A:g} meV/Å",
-        )
+        yield Line("verdict", True, _verdict_words(config))
     if isinstance(config.validation, NoValidationSection):
         yield _no_validation(config, label_s)
+
+
+def _verdict_words(config: CampaignConfig) -> str:
+    target = config.target
+    below = f"below {1000 * target.force_error_eV_per_A:g} meV/Å"
+    if config.selection.evidence == "labels":
+        return f"CONVERGED needs {target.labels_needed} new labels within {target.rounds} rounds and errors {below}"
+    return (
+        f"CONVERGED needs errors {below} on {config.selection.audits} audit frames in each of {target.rounds} rounds, "
+        f"then a 95 % bound {below} on {final_audits(config)} fresh ones"
+    )
 
 
 def _structures(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Line:
@@ -156,7 +161,7 @@ def _no_validation(config: CampaignConfig, label_s: float | None) -> Line:
     temperatures = ", ".join(f"{t:g}" for t in config.explore.temperatures_K)
     price = "" if label_s is None else f" and some 880 steps of MD by the reference ({duration(920 * label_s)})"
     words = (
-        "none: σ is not calibrated, and errors are known of new labels alone. To have one for 40 labels"
+        "none: σ is calibrated on audit frames, and errors are known of new labels alone. To have one for 40 labels"
         f'{price}:\n[validation]\nkind = "reference-md"\nframes = 40\ntemperatures_K = [{temperatures}]'
     )
     return Line("validation set", True, words, doubtful=True)

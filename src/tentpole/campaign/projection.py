@@ -36,6 +36,7 @@ class Projection:
 
     @property
     def words(self) -> str:
+        """The projection in a sentence."""
         if self.more is None:
             return f"labels still to come: not projected, {self.why_not}"
         if self.more == 0 and self.high == 0:

@@ -27,12 +27,14 @@ from tentpole.campaign.facts import (
     Spread,
 )
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
-from tentpole.campaign.judging import tests
+from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
+from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
+from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
 from tentpole.errors import StateError, reading
 from tentpole.exploration import Exploration
@@ -309,6 +311,18 @@ class CampaignRecord:
     def tests(self) -> tuple[Evidence, ...]:
         """The tests of convergence: the verdict's, or on the rounds that are done."""
         return tests(self.state, self.config) if self.verdict is None else self.verdict.evidence
+
+    @property
+    def projection(self) -> Projection | None:
+        """Labels still to come before the target is likely to be met; None where that cannot be said yet."""
+        return projection(self.state, self.config)
+
+    @property
+    def kept_promises(self) -> Coverage:
+        """Over all rounds, audit frames whose error was within what had been promised before they were labelled."""
+        counts = [one.outcome.covered for one in self.rounds if one.outcome is not None]
+        within = [k < good for good, frames in filter(None, counts) for k in range(frames)]
+        return pooled_coverage(within)
 
     def dataset(self) -> list[Label]:
         """The labels of all closed rounds, in the order they joined."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tentpole.campaign.audits import draw_audits
 from tentpole.campaign.batches import Method, Request
 from tentpole.campaign.facts import BatchFacts, DroppedFrame, Spread
 from tentpole.exploration import Exploration
@@ -64,15 +65,15 @@ def choose(
     looks, whatever its scores: those frames judge the committee without bias. `audits_known`: the rule counts
     them among what is labelled, so that it does not ask for their like.
     """
-    audited, rest = draw_audit(candidates, k, audit, rng)
+    first, rest = draw_audit(candidates, k, audit, rng)
     if audits_known:
-        labelled = with_frames(labelled, audited)
-    picked = by_rule(rest, rule, labelled, k - len(audited), rng, sigma=sigma)
-    chosen = [*(_audited(c) for c in audited), *picked]
+        labelled = with_frames(labelled, first)
+    picked = by_rule(rest, rule, labelled, k - len(first), rng, sigma=sigma)
+    chosen = [*(audited(c) for c in first), *picked]
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
     if rest:
-        funnel = funnel_of(rule, table(rest, sigma), labelled, k - len(audited), len(picked))
-        facts = replace(facts, funnel=funnel, audits=len(audited), wanted=k)
+        funnel = funnel_of(rule, table(rest, sigma), labelled, k - len(first), len(picked))
+        facts = replace(facts, funnel=funnel, audits=len(first), wanted=k)
     return chosen, facts
 
 
@@ -84,6 +85,53 @@ def with_frames(labelled: Labelled, frames: Sequence[Candidate]) -> Labelled:
     return labelled.joined(shown.features, shown.rows, shown.conditions)
 
 
+def audit_order(candidates: Sequence[Candidate], walkers: set[str], count: int, rng: np.random.Generator) -> list[int]:
+    """Indices of at most `count` candidates in the order in which they become audit frames.
+
+    They are drawn from what `walkers` visited, evenly over conditions and walkers (see audits.py); frames before a
+    mishap are no sample in time.
+    """
+    fit = [i for i, c in enumerate(candidates) if not c.snapshot.before_mishap and c.snapshot.walker in walkers]
+    conditions = [str(candidates[i].snapshot.condition) for i in fit]
+    return [fit[i] for i in draw_audits(conditions, [candidates[i].snapshot.walker for i in fit], count, rng)]
+
+
+def choose_with_audits(
+    candidates: Sequence[Candidate],
+    rule: SelectionRule,
+    labelled: Labelled,
+    k: int,
+    audits: int,
+    order: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    sigma: str = "mean",
+) -> tuple[list[Chosen], BatchFacts]:
+    """At most k candidates, audit frames first: the first `audits` of `order`, then what the rule picks beside them.
+
+    Places that the rule leaves empty become audit frames, the next of `order`; where one of those was picked by the
+    rule too, it counts as an audit frame: which frames these are depends on no score.
+    """
+    first = list(order[: min(audits, k)])
+    rest = [c for i, c in enumerate(candidates) if i not in set(first)]
+    known = with_frames(labelled, [candidates[i] for i in first])
+    picked = by_rule(rest, rule, known, k - len(first), rng, sigma=sigma)
+    chosen = filled([candidates[i] for i in order], len(first), picked, k)
+    facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
+    if rest:
+        funnel = funnel_of(rule, table(rest, sigma), known, k - len(first), len(picked))
+        facts = replace(facts, funnel=funnel, audits=sum(audit for _, _, audit in chosen), wanted=k)
+    return chosen, facts
+
+
+def filled(order: Sequence[Candidate], first: int, picked: Sequence[Chosen], k: int) -> list[Chosen]:
+    """The first audit frames of `order`, as many more as there is room beside the rule's picks, and those picks."""
+    room = k - first - len(picked) if first else 0
+    audits = [audited(c) for c in order[: first + room]]
+    there = {c.snapshot.id for c, _, _ in audits}
+    return audits + [one for one in picked if one[0].snapshot.id not in there]
+
+
 def draw_audit(
     candidates: Sequence[Candidate], k: int, audit: float, rng: np.random.Generator
 ) -> tuple[list[Candidate], list[Candidate]]:
@@ -93,8 +141,8 @@ def draw_audit(
         return [], list(candidates)
     n_audit = min(len(regular), k, max(1, round(audit * k))) if audit > 0 else 0
     drawn = {regular[i] for i in rng.choice(len(regular), n_audit, replace=False).tolist()}
-    audited = [c for i, c in enumerate(candidates) if i in drawn]
-    return audited, [c for i, c in enumerate(candidates) if i not in drawn]
+    first = [c for i, c in enumerate(candidates) if i in drawn]
+    return first, [c for i, c in enumerate(candidates) if i not in drawn]
 
 
 def by_rule(
@@ -113,7 +161,7 @@ def by_rule(
 
 
 def choose_again(
-    audited: Sequence[tuple[Candidate, Candidate]],
+    audits: Sequence[tuple[Candidate, Candidate]],
     queued: Sequence[tuple[Candidate, Candidate]],
     rule: SelectionRule,
     labelled: Labelled,
@@ -127,7 +175,7 @@ def choose_again(
     Audit frames stay, whatever their scores. A dropped frame has its id, its σ_F (eV/Å) and gain before and now, and
     the reason in words.
     """
-    stay = [_audited(now if now.scores.finite else old) for old, now in audited]
+    stay = [audited(now if now.scores.finite else old) for old, now in audits]
     fit = [now for _, now in queued if not now.scores.failed and now.scores.finite]
     chosen = by_rule(fit, rule, labelled, k - len(stay), rng, sigma=sigma)
     kept = {c.snapshot.id for c, _, _ in chosen}
@@ -147,7 +195,8 @@ def choose_again(
     return stay + chosen, tuple(dropped)
 
 
-def _audited(candidate: Candidate) -> Chosen:
+def audited(candidate: Candidate) -> Chosen:
+    """The candidate as an audit frame."""
     reason = "audit: drawn at random in time, whatever its scores"
     return candidate, Pick(-1, candidate.snapshot.id, _scores(candidate), reason), True
 
@@ -188,11 +237,11 @@ def requests_of(chosen: Sequence[Chosen], method: Method) -> list[Request]:
             charge=method.charge,
             multiplicity=method.multiplicity,
             condition=candidate.snapshot.condition,
-            audit=audited,
+            audit=audit,
             reason=pick.reason,
             scores={**_scores(candidate), **pick.scores},
         )
-        for candidate, pick, audited in chosen
+        for candidate, pick, audit in chosen
     ]
 
 

@@ -104,8 +104,12 @@ class RoundState:
         return self.paths.outcome(name).exists()
 
     def is_trained(self, number: int) -> bool:
-        """Whether this round has no need of training: its committee is whole, or it brought no labels."""
-        return is_whole(self.paths.models(number)) or not self.outcome(number).accepted
+        """Whether this round has no need of training.
+
+        Its committee is whole, or it brought no labels, or it was a final look that the committee in force passed.
+        """
+        outcome = self.outcome(number)
+        return is_whole(self.paths.models(number)) or not outcome.accepted or bool(outcome.passed)
 
     def batch(self, name: BatchName) -> Batch:
         """The batch of a round with its structures; kept for the rounds that are not done."""

@@ -1,8 +1,9 @@
 """Is it enough? A verdict with its evidence, from what the rounds have written down.
 
-CONVERGED           every test has held for the stated number of rounds
-COVERAGE_EXHAUSTED  exploration brings nothing that the rule thinks worth a label
+CONVERGED           every test holds, by a final look at fresh audit frames of the committee in force
 UNSTABLE            the committee's MD goes wrong too often to explore
+COVERAGE_EXHAUSTED  exploration brings nothing that the rule thinks worth a label, and the error is within the target
+STARVED             the rule asks for no label although the error is above the target
 STALLED             more labels no longer lower the error, and it is above the target
 BUDGET              a hard limit was reached first
 """
@@ -14,20 +15,40 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
+from tentpole.campaign import audit_tests
+from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round
+from tentpole.campaign.label_tests import label_tests
 
-from tentpole.records import FloatArray
+__all__ = ["MEANING", "Audits", "Criteria", "Evidence", "Round", "Verdict", "evidence", "judge", "time_limit"]
 
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One test: what was looked at, its value, the bound, whether it holds (None: cannot be judged yet)."""
-
-    test: str
-    value: float | None
-    bound: float | None
-    holds: bool | None
-    note: str = ""
+MEANING = {
+    "CONVERGED": (
+        "On frames that unbiased MD visits under these conditions the committee's force RMSE is within the target, "
+        "with 95 % confidence, by frames that it was not trained on. That says nothing of other conditions or of rare "
+        "events. Next: export the models, or lower the target."
+    ),
+    "UNSTABLE": (
+        "MD with this committee goes wrong too often to explore with it; errors on what it reached say little. Next: "
+        "more initial labels, lower temperatures or longer training."
+    ),
+    "COVERAGE_EXHAUSTED": (
+        "Exploration finds nothing that the rule thinks worth a label; a test that does not hold yet says what is "
+        "missing. Next: longer MD, higher temperatures or a stronger bias."
+    ),
+    "STARVED": (
+        "The rule asks for no more labels although the error is above the target: its keys stand in the way, not the "
+        "data. Next: another rule, or other settings of it in [selection]."
+    ),
+    "STALLED": (
+        "More labels no longer lower the error, and it is above the target: the model, its training or the labels' own "
+        "noise limit it. Next: a larger model or longer training."
+    ),
+    "BUDGET": (
+        "A limit of the campaign file was reached before convergence could be shown; that it is not converged is not "
+        "shown either. Next: raise the limit in [stop] and go on; nothing is lost."
+    ),
+}
+"""What each verdict means, and what to do next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,11 @@ class Verdict:
     kind: str
     reason: str
     evidence: tuple[Evidence, ...]
+
+    @property
+    def meaning(self) -> str:
+        """What it means, and what to do next."""
+        return MEANING[self.kind]
 
     def to_json(self) -> dict[str, Any]:
         """As verdict.json keeps it."""
@@ -49,110 +75,95 @@ class Verdict:
         return Verdict(content["kind"], content["reason"], evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What a closed round tells. Errors are of the committee made *before* its labels joined.
-
-    picked : frames that the rule chose, audit frames not counted.
-    frame_errors : mean squared force error (eV/Å)² of each new label; audit : which of them are audit frames.
-    groups : force RMSE in eV/Å per element and per condition. validation : force RMSE of the committee
-    made after this round on the fixed set, NaN where there is none.
-    walkers, unhealthy : snapshot intervals in all, and those that ended in a mishap; plain_unhealthy :
-    mishaps of unbiased walkers.
-    """
-
-    labels: int
-    picked: int
-    frame_errors: FloatArray
-    audit: Sequence[bool]
-    groups: dict[str, float]
-    validation: float
-    intervals: int
-    unhealthy: int
-    plain_unhealthy: int
-
-
-@dataclass(frozen=True, slots=True)
-class Criteria:
-    """Settings of the verdict; see the campaign file's [target] and [stop]."""
-
-    force_error_eV_per_A: float
-    rounds: int
-    labels_needed: int
-    outliers: float
-    stalled_rounds: int
-    max_labels: int | None
-    max_rounds: int | None
-    max_hours: float | None
-    max_core_hours: float | None = None
-
-
 def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0) -> Verdict | None:
     """The verdict after the last of `history` (round 0, the initial labels, included), or None: go on."""
     tests = evidence(history, criteria)
-    explored = history[1:]
-    recent = explored[-criteria.rounds :]
-    if len(recent) == criteria.rounds:
-        if all(test.holds for test in tests):
-            return Verdict("CONVERGED", f"all tests held for {criteria.rounds} rounds in a row", tests)
-        if all(r.picked == 0 for r in recent):
-            reason = f"{criteria.rounds} rounds in a row brought nothing that the rule thinks worth a label"
-            return Verdict("COVERAGE_EXHAUSTED", reason, tests)
-        intervals, unhealthy = sum(r.intervals for r in recent), sum(r.unhealthy for r in recent)
-        if intervals and unhealthy > 0.5 * intervals:
-            reason = f"{unhealthy} of {intervals} stretches of MD went wrong in the last {len(recent)} rounds"
-            return Verdict("UNSTABLE", reason, tests)
-    if _stalled(history, criteria):
-        reason = f"no better validation error in {criteria.stalled_rounds} rounds, and above the target"
-        return Verdict("STALLED", reason, tests)
+    recent = history[1:][-criteria.rounds :]
+    full = len(recent) == criteria.rounds
+    by_audits = criteria.evidence == "audits"
+    found = (
+        (full and _unstable(recent))
+        or (_converged_by_audits(history, criteria) if by_audits else full and _converged_by_labels(tests, criteria))
+        or (full and (_silent(recent, criteria) if by_audits else _exhausted_by_labels(recent)))
+        or _stalled(history, criteria)
+    )
+    if found:
+        return Verdict(*found, tests)
     limit = _limit(history, criteria) or time_limit(hours, core_hours, criteria)
     return Verdict("BUDGET", limit, tests) if limit else None
 
 
 def evidence(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ...]:
-    """The tests of convergence over the last `criteria.rounds` rounds of exploration."""
-    target, span = criteria.force_error_eV_per_A, criteria.rounds
-    recent = history[1:][-span:]
-    errors = np.concatenate([r.frame_errors for r in recent]) if recent else np.zeros(0)
-    audit = np.array([a for r in recent for a in r.audit], dtype=bool)
-    worst = max((_rms(r.frame_errors) for r in recent if len(r.frame_errors)), default=math.nan)
-    groups = {name: max(r.groups.get(name, 0.0) for r in recent) for r in recent for name in r.groups}
-    group = max(groups, key=lambda name: groups[name], default="")
-    outliers = float((np.sqrt(errors) > 3 * target).mean()) if len(errors) else math.nan
-    upper = upper_bound(errors[audit])
-    plain = sum(r.plain_unhealthy for r in recent)
-    rounds = len(recent)
-    return (
-        _at_least("rounds judged", rounds, span),
-        _at_least("new labels judged", len(errors), criteria.labels_needed),
-        _at_most("force RMSE on new labels before training on them, worst round, eV/Å", worst, target),
-        _at_most("the same for the worst element or condition, eV/Å", groups.get(group, math.nan), target, group),
-        _at_most("share of new labels off by more than three times the target", outliers, criteria.outliers),
-        _at_most("upper 95 % confidence bound on audit frames, eV/Å", upper, target, f"{int(audit.sum())} frames"),
-        _at_most("mishaps of unbiased MD", float(plain) if rounds else math.nan, 0.0),
-    )
+    """The tests of convergence on the rounds that are done."""
+    if criteria.evidence == "labels":
+        return label_tests(history, criteria)
+    return audit_tests.audit_tests(history, criteria)
 
 
-def upper_bound(squares: FloatArray, confidence: float = 0.95) -> float:
-    """One-sided upper confidence bound on sqrt(E[x]) of frames' mean squared errors x, Student's t.
-
-    NaN below 3 frames: nothing can be said.
-    """
-    from scipy.stats import t
-
-    n = len(squares)
-    if n < 3:
-        return math.nan
-    return math.sqrt(float(squares.mean() + t.ppf(confidence, n - 1) * squares.std(ddof=1) / math.sqrt(n)))
+Found = tuple[str, str] | None
+"""Kind and reason of a verdict."""
 
 
-def _stalled(history: Sequence[Round], criteria: Criteria) -> bool:
+def _unstable(recent: Sequence[Round]) -> Found:
+    intervals, unhealthy = sum(r.intervals for r in recent), sum(r.unhealthy for r in recent)
+    if not intervals or unhealthy <= 0.5 * intervals:
+        return None
+    return "UNSTABLE", f"{unhealthy} of {intervals} stretches of MD went wrong in the last {len(recent)} rounds"
+
+
+def _converged_by_audits(history: Sequence[Round], criteria: Criteria) -> Found:
+    if not audit_tests.converged(history, criteria):
+        return None
+    last = history[-1]
+    frames = f"{len(last.audits)} fresh audit frames that the committee was not trained on"
+    return "CONVERGED", f"all tests hold in final look {last.final_look}, on {frames}"
+
+
+def _converged_by_labels(tests: Sequence[Evidence], criteria: Criteria) -> Found:
+    if not all(test.holds for test in tests):
+        return None
+    return "CONVERGED", f"all tests held for {criteria.rounds} rounds in a row"
+
+
+def _exhausted_by_labels(recent: Sequence[Round]) -> Found:
+    if any(r.picked for r in recent):
+        return None
+    reason = f"{len(recent)} rounds in a row brought nothing that the rule thinks worth a label"
+    return "COVERAGE_EXHAUSTED", reason
+
+
+def _silent(recent: Sequence[Round], criteria: Criteria) -> Found:
+    """The rule picks nothing, and no labels come from audit frames either by which the committee would still learn."""
+    if any(r.picked or r.labels or r.final_look for r in recent):
+        return None
+    if any(r.candidates < criteria.batch for r in recent):
+        return None
+    silent = f"{len(recent)} rounds in a row brought nothing that the rule thinks worth a label"
+    errors = [math.sqrt(float(r.audits.look.squares.mean())) for r in recent if len(r.audits)]
+    failed = sum(r.failed for r in recent)
+    if any(error > criteria.force_error_eV_per_A for error in errors):
+        return "STARVED", f"{silent}, and the error on audit frames is above the target"
+    if failed:
+        return "STARVED", f"{silent}, and {failed} audit frames got no label"
+    return "COVERAGE_EXHAUSTED", silent
+
+
+def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:
     errors = [r.validation for r in history]
     span = criteria.stalled_rounds
-    if len(errors) <= span or not all(math.isfinite(e) for e in errors):
-        return False
-    best_before, best_since = min(errors[:-span]), min(errors[-span:])
-    return best_since > 0.98 * best_before and best_since > criteria.force_error_eV_per_A
+    if errors and all(math.isfinite(e) for e in errors):
+        if len(errors) <= span:
+            return None
+        best_before, best_since = min(errors[:-span]), min(errors[-span:])
+        if best_since > 0.98 * best_before and best_since > criteria.force_error_eV_per_A:
+            return "STALLED", f"no better validation error in {span} rounds, and above the target"
+        return None
+    if criteria.evidence == "audits" and audit_tests.stalled(history, criteria):
+        reason = f"no lower error on the audit frames of {span} rounds than of the {span} before, above the target"
+        if any(r.picked for r in history[-span:]):
+            return "STALLED", reason
+        return "STARVED", f"{reason}, and the rule asked for no label in these {span} rounds"
+    return None
 
 
 def time_limit(hours: float, core_hours: float, criteria: Criteria) -> str:
@@ -171,17 +182,3 @@ def _limit(history: Sequence[Round], criteria: Criteria) -> str:
     if criteria.max_rounds is not None and rounds >= criteria.max_rounds:
         return f"{rounds} rounds of {criteria.max_rounds} are done"
     return ""
-
-
-def _rms(squares: FloatArray) -> float:
-    return math.sqrt(float(squares.mean()))
-
-
-def _at_most(test: str, value: float, bound: float, note: str = "") -> Evidence:
-    if not math.isfinite(value):
-        return Evidence(test, None, bound, None, note or "cannot be judged yet")
-    return Evidence(test, value, bound, value <= bound, note)
-
-
-def _at_least(test: str, value: int, bound: int) -> Evidence:
-    return Evidence(test, float(value), float(bound), value >= bound, "at least")

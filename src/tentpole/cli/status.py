@@ -17,10 +17,13 @@ def print_status(out: Console, record: CampaignRecord) -> None:
     """Print where the campaign stands."""
     out.print(_rounds(record))
     out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
-    for line in [*_calibration(record), *_costs(record), *_progress(record)]:
+    for line in [*_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]:
         out.print(line)
     if record.verdict is None:
+        from tentpole.report.tables import tests
+
         out.print(f"No verdict yet. To go on: tentpole run {record.folder!s}")
+        _print_tests(out, tests(record.tests))
     else:
         _print_verdict(out, record.verdict)
 
@@ -54,6 +57,12 @@ def _median(spread: Spread | None) -> str:
 
 def _calibration(record: CampaignRecord) -> list[str]:
     lines = []
+    limits = [r.end.limit for r in record.rounds if r.end is not None and r.end.limit is not None]
+    if limits:
+        lines.append(f"Calibration of a frame's σ_F by audit frames: {limits[-1].limit.words}")
+        lines.append(f"Promises kept: {record.kept_promises.words}")
+    worse = [r.outcome.canary.words for r in record.rounds if r.outcome and r.outcome.canary and r.outcome.canary.worse]
+    lines += [f"A committee became worse: {words}" for words in worse]
     calibration = record.rounds[-1].calibration if record.rounds else None
     if calibration is not None:
         lines.append(f"Calibration of the largest atomic σ_F: {calibration.largest.words}")
@@ -63,6 +72,14 @@ def _calibration(record: CampaignRecord) -> list[str]:
     if covered:
         lines.append(f"New frames within the error promised a round before: {', '.join(covered)}")
     return lines
+
+
+def _ahead(record: CampaignRecord) -> list[str]:
+    """Labels still to come, while there is no verdict that more of them would be no use to."""
+    if record.verdict is not None and record.verdict.kind != "BUDGET":
+        return []
+    found = record.projection
+    return [] if found is None else [found.words[:1].upper() + found.words[1:]]
 
 
 def _costs(record: CampaignRecord) -> list[str]:
@@ -86,10 +103,18 @@ def _progress(record: CampaignRecord) -> list[str]:
 
 
 def _print_verdict(out: Console, verdict: Verdict) -> None:
+    from tentpole.report.tables import tests
+
     out.print(marked(verdict.kind, "bold", f": {verdict.reason}"))
-    marks = {True: ("  holds", "green"), False: ("  fails", "red"), None: ("  open ", "yellow")}
-    for test in verdict.evidence:
-        value = "-" if test.value is None else f"{test.value:.4g}"
-        bound = "-" if test.bound is None else f"{test.bound:.4g}"
-        note = f" ({test.note})" if test.note else ""
-        out.print(marked(*marks[test.holds], f"  {test.test}: {value}, bound {bound}{note}"))
+    out.print(verdict.meaning)
+    _print_tests(out, tests(verdict.evidence))
+
+
+def _print_tests(out: Console, rows: list[dict[str, str]]) -> None:
+    colours = {"holds": "green", "not yet": "yellow", "does not hold": "red", "cannot be judged yet": "yellow"}
+    short = {"does not hold": "fails", "cannot be judged yet": "not yet", "told, no test": ""}
+    for row in rows:
+        words, note = row["words"], f" ({row['note']})" if row["note"] else ""
+        bound = "" if row["bound"] == "–" else f", wanted {row['bound']}"
+        mark = f"  {short.get(words, words):7}"
+        out.print(marked(mark, colours.get(words, "dim"), f"  {row['test']}: {row['value']}{bound}{note}"))

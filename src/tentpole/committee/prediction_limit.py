@@ -67,6 +67,7 @@ class PredictionLimit:
 
     @property
     def words(self) -> str:
+        """What is promised, or why nothing is."""
         if self.scale is None:
             return f"not calibrated: {self.why_not}"
         return (
@@ -75,7 +76,7 @@ class PredictionLimit:
         )
 
     def of(self, condition: str | None = None) -> float:
-        """s of a condition; of all together for one that is not known. Raises InputError where not calibrated."""
+        """Scale s of a condition; of all together for one that is not known. Raises InputError where not calibrated."""
         if self.scale is None:
             raise InputError(f"{self.words}. Label audit frames, or give the threshold in units of σ.")
         return self.scale if condition is None else self.conditions.get(condition, self.scale)
@@ -183,10 +184,12 @@ class Coverage:
 
     @property
     def share(self) -> float | None:
+        """Share of the frames within; None for no frames."""
         return self.within / self.frames if self.frames else None
 
     @property
     def words(self) -> str:
+        """The share in a sentence, with its interval."""
         if self.share is None:
             return "coverage: no audit frame had a promise"
         return (
@@ -255,7 +258,7 @@ def _log_normal(frames: _Frames, names: Sequence[str], alpha: float) -> dict[str
 
 
 def _upper(centre: float, residuals: FloatArray, w: FloatArray, free: float, extra: float, alpha: float) -> float:
-    """exp(centre + t sqrt(v (1 + extra))), v the weighted variance with `free` effective degrees of freedom."""
+    """Limit exp(centre + t sqrt(v (1 + extra))), v the weighted variance with `free` effective degrees of freedom."""
     free = max(free, 1.0)
     n = float(w.sum() ** 2 / (w**2).sum())
     v = float(w @ residuals**2) / float(w.sum()) * n / free

@@ -10,7 +10,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from tentpole.config.schema import CampaignConfig, LabelledSection, RattleSection, ReferenceMDSection
+from tentpole.config.schema import (
+    AUDITS_PER_CONDITION,
+    CampaignConfig,
+    LabelledSection,
+    RattleSection,
+    ReferenceMDSection,
+)
 from tentpole.exploration.health import HealthLimits, geometry
 from tentpole.records import structure_hash
 
@@ -50,28 +56,72 @@ def contradictions(
 
 def unreachable(config: CampaignConfig) -> list[str]:
     """Why the campaign could never be found CONVERGED, a sentence each; empty where nothing is in the way."""
+    by = _unreachable_by_labels if config.selection.evidence == "labels" else _unreachable_by_audits
+    return list(by(config))
+
+
+def final_audits(config: CampaignConfig) -> int:
+    """Audit frames of a final look, at least."""
+    return max(config.target.final_audits, AUDITS_PER_CONDITION * _conditions(config))
+
+
+def audited_frames(config: CampaignConfig) -> int:
+    """Frames a round from which audit frames are drawn: of unbiased walkers, where there are any."""
+    explore = config.explore
+    walkers = _conditions(config) * (1 if 0.0 in explore.bias.ratios else len(explore.bias.ratios))
+    return walkers * (explore.steps // explore.snapshot_every)
+
+
+def _conditions(config: CampaignConfig) -> int:
+    explore = config.explore
+    return len(config.structures) * len(explore.temperatures_K) * len(explore.pressures)
+
+
+def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
+    target, explore, stop, frames = config.target, config.explore, config.stop, final_audits(config)
+    if config.selection.audit == 0:
+        yield "selection.audit = 0 leaves no frames that judge the committee: leave it out, or set it to 0.1"
+    if stop.rounds is not None and stop.rounds < target.rounds + 1:
+        yield (
+            f"target.rounds = {target.rounds} rounds come before the final look, which is one more, and stop.rounds = "
+            f"{stop.rounds}: raise stop.rounds"
+        )
+    if isinstance(config.initial, RattleSection) and stop.labels is not None:
+        room = stop.labels - config.initial.count
+        needed = target.rounds * config.selection.audits + frames
+        if room < needed:
+            yield (
+                f"stop.labels = {stop.labels} leaves {room} labels after the initial ones, and {needed} audit frames "
+                f"are needed at least, {frames} of them in the final look: raise stop.labels"
+            )
+    found = audited_frames(config)
+    if found < frames:
+        yield (
+            f"a final look takes {frames} frames of {'unbiased ' if 0.0 in explore.bias.ratios else ''}MD, and a round "
+            f"has {found}: raise explore.steps, or lower explore.snapshot_every"
+        )
+
+
+def _unreachable_by_labels(config: CampaignConfig) -> Iterator[str]:
     target, batch, rounds = config.target, config.selection.batch, config.stop.rounds
-    why = []
     if rounds is not None and rounds < target.rounds:
-        why.append(
+        yield (
             f"every test must hold for target.rounds = {target.rounds} rounds in a row, and stop.rounds = {rounds}: "
             "raise stop.rounds"
         )
     if target.labels_needed > target.rounds * batch:
-        needed = -(-target.labels_needed // target.rounds)
-        why.append(
+        yield (
             f"a judgement needs target.labels_needed = {target.labels_needed} new labels of the last target.rounds = "
             f"{target.rounds} rounds, which bring {target.rounds * batch} at most with selection.batch = {batch}: set "
-            f"selection.batch = {needed}, or target.labels_needed = {target.rounds * batch}"
+            f"target.labels_needed = {target.rounds * batch}"
         )
     if isinstance(config.initial, RattleSection) and config.stop.labels is not None:
         room = config.stop.labels - config.initial.count
         if room < target.labels_needed:
-            why.append(
+            yield (
                 f"stop.labels = {config.stop.labels} leaves {room} labels after the initial ones, and a judgement "
                 f"needs {target.labels_needed}: raise stop.labels"
             )
-    return why
 
 
 def _too_few_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:

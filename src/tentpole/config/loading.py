@@ -20,7 +20,7 @@ from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
-from tentpole.storage.labelled import STRESS_KEYS, read_labelled
+from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import read_structures
 from tentpole.storage.toml_text import parse_toml
 from tentpole.training.settings import as_trained_before
@@ -128,10 +128,13 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     then: dict[str, Any] = {"settings": before_gain_ranked(selection.rule, selection.settings)}
     if "sigma" not in selection.model_fields_set:
         then["sigma"] = "mean"
-    selection = selection.model_copy(update=then)
-    return config.model_copy(
-        update={"random_numbers": 1, "explore": explore, "selection": selection, "training": training}
-    )
+    if "evidence" not in selection.model_fields_set:
+        then["evidence"] = "labels"
+    update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
+    update["selection"] = selection.model_copy(update=then)
+    if "labels_needed" not in config.target.model_fields_set:
+        update["target"] = config.target.model_copy(update={"labels_needed": 50})
+    return config.model_copy(update=update)
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
@@ -164,7 +167,7 @@ def own_frames(section: LabelledSection, where: str) -> list[Atoms]:
     """The user's own labelled frames, with REF_energy, REF_forces and, where they have one, REF_stress."""
     read_structures(Path(section.file), section.index, where)  # is there, and finite
     try:
-        return read_labelled(Path(section.file), index=section.index, stress_keys=STRESS_KEYS).frames
+        return read_labelled(Path(section.file), index=section.index).frames
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 

@@ -129,7 +129,7 @@ def _text(
     ]
     if not cheap:
         validation = [
-            "# Without a fixed validation set σ is not calibrated. It costs as many labels as it has frames:",
+            "# Audit frames of each round judge and calibrate. A fixed set judges more sharply, for as many labels:",
             *(f"# {line}" for line in validation),
         ]
     lines = [

@@ -30,6 +30,12 @@ FORMAT_VERSION = 1
 RESERVED_NAMES = ("initial-frames", "validation-frames")
 """Files of a campaign folder's structures/ that hold no starting structure."""
 
+FEWEST_AUDITS = 6
+"""Audit frames of a round, where its batch has room for twice as many."""
+
+AUDITS_PER_CONDITION = 8
+"""Audit frames of a final look under each condition, at least."""
+
 T = TypeVar("T")
 
 
@@ -106,23 +112,34 @@ class StopSection(Section):
 
 
 class TargetSection(Section):
-    """When it is enough. Every test must hold for `rounds` rounds in a row.
+    """When it is enough: errors on audit frames, drawn at random from unbiased MD, judge the committee.
 
-    force_error_eV_per_A : bound on the force RMSE of the committee, made before retraining, on newly
-        labelled frames, and on the upper confidence bound of the audit frames (drawn at random in time).
-    rounds : how many rounds in a row every test must hold.
+    force_error_eV_per_A : bound on the force RMSE over the frames that unbiased MD visits, over all conditions and
+        under each of them, with 95 % confidence.
+    energy_error_eV_per_atom : the same for the energy per atom; reported, but no test, where it is not stated.
+    stress_error_GPa : the same for the components of the stress; reported, but no test, where it is not stated.
+    final_audits : audit frames of the final look. Where the errors of the last rounds promise success, one round asks
+        for that many fresh ones alone, and no training follows before they have judged. 8 per condition at least, and
+        a fifth of the labels so far where that is more.
+    rounds : how many of the last rounds decide whether a final look is worth its labels, and whether MD or the rule
+        has come to an end.
+    labels_needed : audit frames that the tests before a final look rest on; as many rounds are taken as hold them.
     miss_rate : how often the error of a frame may exceed what its calibrated disagreement promises; with it the
         target becomes the σ_F below which two_key asks for no label.
-    labels_needed : fewest new labels that a judgement may rest on.
-    outliers : largest share of new labels whose force RMSE exceeds three times the target.
-    stalled_rounds : rounds without a better validation error after which the campaign is STALLED.
+    outliers : largest share of audit frames whose force RMSE exceeds three times the target or that got no label.
+    failed : largest share of all frames asked for that got no label.
+    stalled_rounds : rounds without a lower error after which the campaign is STALLED.
     """
 
     force_error_eV_per_A: Annotated[float, Field(ge=1e-6, le=100)] = 0.05
+    energy_error_eV_per_atom: Positive | None = None
+    stress_error_GPa: Positive | None = None
+    final_audits: Annotated[int, Field(ge=6, le=10**6)] = 20
     rounds: Count = 2
     miss_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    labels_needed: Count = 50
+    labels_needed: Count = 20
     outliers: Share = 0.05
+    failed: Share = 0.1
     stalled_rounds: Count = 5
 
 
@@ -469,13 +486,16 @@ class SelectionSection(Section):
 
     rule : random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.
     batch : labels per round, at most, audit frames included.
-    audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee.
+    evidence : what the verdict rests on: "audits" alone, or "labels", all new ones, as campaigns of version 0.1.0 do.
+    audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee: 6 frames at
+        least, or half the batch where that is fewer; 0: none. Places that the rule leaves empty become audit frames.
     sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
     settings : of the rule, as in settings.shortlist = 5.
     """
 
     rule: str = "two_key"
     batch: Annotated[int, Field(ge=1, le=10**6)] = 20
+    evidence: Literal["audits", "labels"] = "audits"
     audit: Share = 0.1
     sigma: Literal["auto", "mean", "max", "p95"] = "auto"
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -484,6 +504,14 @@ class SelectionSection(Section):
     def _rule_exists(self) -> SelectionSection:
         checked_rule(self.rule, self.settings)
         return self
+
+    @property
+    def audits(self) -> int:
+        """Audit frames of a full batch."""
+        share = round(self.audit * self.batch)
+        if self.evidence == "labels":
+            return max(1, share) if self.audit > 0 else 0
+        return max(share, min(FEWEST_AUDITS, -(-self.batch // 2))) if self.audit > 0 else 0
 
 
 def checked_rule(name: str, settings: dict[str, Any], where: str = "settings") -> SelectionRule:

@@ -7,33 +7,15 @@ from dataclasses import dataclass
 
 from tentpole.campaign.record import CampaignRecord, Evidence
 
-MEANING = {
-    "CONVERGED": (
-        "Converged",
-        "The committee predicts what it has not been trained on within the target, in every test below. "
-        "More labels from the same exploration are not worth their cost.",
-    ),
-    "COVERAGE_EXHAUSTED": (
-        "Coverage exhausted",
-        "Exploration no longer finds frames that the selection rule thinks worth a label. That is not yet "
-        "convergence: a test below that does not hold says what is missing.",
-    ),
-    "BUDGET": (
-        "Stopped by a limit",
-        "A limit of the campaign file was reached before convergence could be shown. The tests below say how "
-        "far it has come.",
-    ),
-    "STALLED": (
-        "Stalled",
-        "More labels no longer lower the error on the validation set, and it is still above the target. The "
-        "model, its training settings or the labels' own noise set this floor, not the number of labels.",
-    ),
-    "UNSTABLE": (
-        "Unstable",
-        "Molecular dynamics with this committee goes wrong too often to explore with it. The mishaps below say how.",
-    ),
+TITLES = {
+    "CONVERGED": "Converged",
+    "COVERAGE_EXHAUSTED": "Coverage exhausted",
+    "BUDGET": "Stopped by a limit",
+    "STALLED": "Stalled",
+    "STARVED": "Starved",
+    "UNSTABLE": "Unstable",
 }
-"""Verdict → its name in plain words, and what it means."""
+"""Verdict → its name in plain words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +45,9 @@ def standing(record: CampaignRecord, example: str) -> Standing:
             record.tests,
             advice(record, "", example),
         )
-    kind = record.verdict.kind
-    title, meaning = MEANING[kind]
-    return Standing(kind, title, record.verdict.reason, meaning, record.tests, advice(record, kind, example))
+    verdict = record.verdict
+    steps = advice(record, verdict.kind, example)
+    return Standing(verdict.kind, TITLES[verdict.kind], verdict.reason, verdict.meaning, record.tests, steps)
 
 
 def under_way(record: CampaignRecord) -> str:
@@ -90,8 +72,9 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
         ],
     }
     steps = first.get(kind, [])
-    if kind in ("STALLED", "UNSTABLE", "COVERAGE_EXHAUSTED"):
+    if kind in ("STALLED", "STARVED", "UNSTABLE", "COVERAGE_EXHAUSTED"):
         change = {
+            "STARVED": "Try another rule, or other settings of it ([selection])",
             "STALLED": "Try a larger model or longer training ([training])",
             "UNSTABLE": "Begin with more initial labels ([initial]) or lower temperatures ([explore])",
             "COVERAGE_EXHAUSTED": "Explore further: higher temperatures, longer MD or a stronger bias ([explore])",

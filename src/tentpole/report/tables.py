@@ -27,14 +27,19 @@ def milli(value: float | None) -> str:
     return number(None if value is None else 1000 * value)
 
 
+UNITS = ((", eV/Å", 1000.0, " meV/Å"), (", eV/atom", 1000.0, " meV/atom"), (", GPa", 1.0, " GPa"))
+"""End of a test's name, factor and unit as the reader sees it."""
+
+
 def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
     """The evidence of a verdict: forces in meV/Å, shares in per cent, the bound with its direction."""
     rows = []
     for test in evidence:
         name, factor, unit = test.test, 1.0, ""
-        if name.endswith(", eV/Å"):
-            name, factor, unit = name.removesuffix(", eV/Å"), 1000.0, " meV/Å"
-        elif name.startswith("share"):
+        for end, times, shown in UNITS:
+            if name.endswith(end):
+                name, factor, unit = name.removesuffix(end), times, shown
+        if name.startswith("share"):
             factor, unit = 100.0, " %"
         at_least = test.note == "at least"
         note = "" if at_least or test.value is None else test.note
@@ -43,6 +48,8 @@ def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
         state = {True: "holds", False: "fails", None: "open"}[test.holds]
         fails = "not yet" if at_least else "does not hold"
         words = {"holds": "holds", "fails": fails, "open": "cannot be judged yet"}[state]
+        if test.bound is None and test.value is not None:
+            words = "told, no test"
         rows.append({"test": name, "note": note, "value": value, "bound": bound, "state": state, "words": words})
     return rows
 

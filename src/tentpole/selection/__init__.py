@@ -91,9 +91,6 @@ def before_gain_ranked(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]
     return {"gain": 0.01, **meant} if rule == "two_key" else meant
 
 
-rule = make_rule
-"""The name that make_rule had before."""
-
 __all__ = [
     "KINDS",
     "WITHOUT_SIGMA",

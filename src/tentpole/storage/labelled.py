@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tentpole.errors import InputError
@@ -16,8 +17,9 @@ from tentpole.records import bare
 from tentpole.storage.structures import read_structures
 
 ENERGY_KEYS = ("REF_energy", "energy", "dft_energy", "DFT_energy", "Energy", "TotEnergy", "free_energy")
-STRESS_KEYS = ("REF_stress", "stress", "dft_stress", "DFT_stress")
 FORCES_KEYS = ("REF_forces", "forces", "dft_forces", "DFT_forces", "Forces", "force")
+STRESS_KEYS = ("REF_stress", "stress", "dft_stress", "DFT_stress", "Stress")
+VIRIAL_KEYS = ("REF_virial", "REF_virials", "virial", "virials", "dft_virial", "DFT_virial", "dft_virials", "Virial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,13 @@ def read_labelled(
     forces_key: str | None = None,
     missing: Literal["refuse", "skip"] = "refuse",
     index: str = ":",
-    stress_keys: Sequence[str] = ("REF_stress",),
+    stress_keys: Sequence[str] = STRESS_KEYS,
 ) -> LabelledSet:
     """Read any labelled extended XYZ. Keys are named, or found among those in use.
 
-    A stress (eV/Å³, six numbers or nine) is kept as REF_stress where a frame has one under one of `stress_keys`.
+    Stresses of periodic frames are kept as REF_stress, (6,) in eV/Å³ with ASE's order and sign: they are read as such
+    or as 3 × 3 under any of STRESS_KEYS, or from virials W in eV (VIRIAL_KEYS) as −W/V. Isolated atoms (one atom,
+    config_type "IsolatedAtom") stay what they are, and need no forces.
 
     Raises InputError where a key is not there, or where frames lack one of them and `missing` is "refuse".
     """
@@ -52,20 +56,26 @@ def read_labelled(
     forces = forces_key or _found(frames, FORCES_KEYS, _forces, "forces", path)
     kept: list[Atoms] = []
     indices: list[int] = []
+    stressed: dict[str, int] = {}
     for k, atoms in enumerate(frames):
-        e, f = _energy(atoms, energy), _forces(atoms, forces)
+        e, f, alone = _energy(atoms, energy), _forces(atoms, forces), atoms.info.get("config_type") == "IsolatedAtom"
+        if f is None and alone and len(atoms) == 1:
+            f = np.zeros((1, 3))
         if e is None or f is None or not (np.isfinite(e) and np.isfinite(f).all()):
             continue
         known = bare(atoms)
         known.info["REF_energy"], known.arrays["REF_forces"] = e, f
-        for key in stress_keys:
-            if (stress := _stress(atoms, key)) is not None:
-                known.info["REF_stress"] = stress
-                break
+        if alone:
+            known.info["config_type"] = "IsolatedAtom"
+        stress, key = _stress(atoms, stress_keys)
+        if stress is not None:
+            known.info["REF_stress"] = stress
+            stressed[key] = stressed.get(key, 0) + 1
         kept.append(known)
         indices.append(k)
     lost = len(frames) - len(kept)
     report = f"{len(kept)} of {len(frames)} frames of {path} with energy {energy!r} and forces {forces!r}"
+    report += "".join(f", {number} of them with stress from {key!r}" for key, number in stressed.items())
     if lost and (missing == "refuse" or not kept):
         first = next(k for k in range(len(frames)) if k not in set(indices))
         raise InputError(
@@ -87,10 +97,19 @@ def _forces(atoms: Atoms, key: str) -> NDArray[np.float64] | None:
     return None if value is None or np.shape(value) != (len(atoms), 3) else np.array(value, dtype=np.float64)
 
 
-def _stress(atoms: Atoms, key: str) -> NDArray[np.float64] | None:
+def _stress(atoms: Atoms, stress_keys: Sequence[str]) -> tuple[NDArray[np.float64] | None, str]:
+    """The stress of a periodic frame (6,), and the key that it was found under."""
+    if not atoms.pbc.any():
+        return None, ""
     stored = atoms.calc.results if atoms.calc is not None else {}
-    value = atoms.info.get(key, stored.get(key))
-    return None if value is None else np.array(value, dtype=np.float64)
+    for key in (*stress_keys, *VIRIAL_KEYS):
+        value = np.asarray(atoms.info.get(key, stored.get(key, np.nan)), dtype=np.float64)
+        if value.size not in (6, 9) or not np.isfinite(value).all():
+            continue
+        full = value.reshape(3, 3) if value.size == 9 else None
+        voigt = value.reshape(6) if full is None else np.asarray(full_3x3_to_voigt_6_stress(full))
+        return (voigt, key) if key in stress_keys else (-voigt / atoms.get_volume(), key)
+    return None, ""
 
 
 def _found(frames: Sequence[Atoms], keys: Sequence[str], get: object, what: str, path: Path) -> str:

@@ -1,0 +1,199 @@
+#!/usr/bin/env python
+"""Whether verdicts keep their word: of the campaigns found CONVERGED, how many meet the claim, and at what price.
+
+Two kinds of campaigns. `simulated` ones have a power law for the true error of the committee, noise of each training,
+and audit frames whose squared errors are log-normal with a part that a walker's frames share; the engine's own rules
+decide when to look and when to end. `real` ones are run whole by the engine: four copper atoms, labels by EMT, two tiny
+members; the final committee, and that of every round, is judged on hidden frames of its own unbiased MD. Real ones are
+resumable: a campaign that was begun goes on, one that has its result is not run again.
+
+    python scripts/bench_verdict.py [--simulated 1000] [--real 4] [--out runs/bench_verdict] [--frames 500]
+
+The last line is JSON: for each kind how many campaigns, the share that ended CONVERGED, the share of these that meet
+the claim, and the median overspend of labels against the first round at which the claim was true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.units import fs
+
+from tentpole import Campaign, CampaignRecord, Committee
+from tentpole.campaign.audit_tests import final_look_size, final_look_wanted, passes
+from tentpole.campaign.confidence import Look
+from tentpole.campaign.verdict import Audits, Criteria, Round, judge
+from tentpole.committee import CommitteeCalculator
+
+TARGET = 0.05
+BATCH, AUDITS = 20, 6
+
+
+def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 600) -> dict[str, object]:
+    """One campaign with true errors of a law: RMSE ∝ labels^(-exponent), 10 % noise of each training."""
+    rng = np.random.default_rng([seed, conditions, round(100 * exponent)])
+    names = tuple(f"c{c}" for c in range(conditions))
+    levels = np.exp(0.2 * rng.standard_normal(conditions))  # RMSE of each condition over that of all
+    levels /= math.sqrt(float((levels**2).mean()))
+    spread, shared, start = rng.uniform(0.4, 0.9), 0.2, TARGET * rng.uniform(2.0, 6.0)
+    criteria = Criteria(
+        TARGET, 2, 20, 0.05, 5, most_labels, None, None, evidence="audits", conditions=names, batch=BATCH, frames=200
+    )
+    walkers = {c: [f"{c}/{w}" for w in range(2)] for c in names}
+
+    def audits(rmse: float, count: int) -> Audits:
+        own = {w: rng.standard_normal() for c in names for w in walkers[c]}
+        rows = []
+        for k in range(count):
+            c = names[k % conditions]
+            w = walkers[c][k // conditions % 2]
+            y = spread * (math.sqrt(1 - shared) * rng.standard_normal() + math.sqrt(shared) * own[w])
+            rows.append(((rmse * levels[k % conditions]) ** 2 * math.exp(y - spread**2 / 2), c, w))
+        look = Look(np.array([x for x, _, _ in rows]), tuple(c for _, c, _ in rows), tuple(w for _, _, w in rows))
+        return Audits(look, np.zeros(count), np.full(count, math.nan))
+
+    history = [Round(20, 0, np.zeros(0), [], {}, math.nan, 0, 0, 0, asked=20)]
+    trained, first, verdict = 20, None, None
+    true = start * math.exp(0.1 * rng.standard_normal())
+    while verdict is None:
+        met = true * float(max(1.0, *levels)) <= TARGET
+        if met and first is None:
+            first = trained
+        empty = Round(BATCH, BATCH - AUDITS, np.zeros(0), [], {}, math.nan, 40, 0, 0, asked=BATCH, candidates=100)
+        if final_look_wanted(history, criteria):
+            size, number = final_look_size(history, criteria), 1 + sum(r.final_look > 0 for r in history)
+            one = replace(empty, labels=size, asked=size, picked=0, audits=audits(true, size), final_look=number)
+            one = replace(one, passed=passes(one, history, criteria))
+        else:
+            one = replace(empty, audits=audits(true, AUDITS))
+        history.append(one)
+        verdict = judge(history, 0.0, criteria)
+        if not one.passed:
+            trained = sum(r.labels for r in history)
+            true = start * (trained / 20) ** -exponent * math.exp(0.1 * rng.standard_normal())
+    labels = sum(r.labels for r in history)
+    return {"kind": verdict.kind, "met": met, "labels": labels, "first": first}
+
+
+def real(folder: Path, seed: int, target: float, temperatures: list[float], frames: int) -> dict[str, object]:
+    """One campaign by the engine, and its committees judged on hidden frames of their own MD."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "copper.xyz", bulk("Cu", cubic=True), format="extxyz")
+    content = {
+        "name": "copper",
+        "seed": seed,
+        "reference": "emt",
+        "structures": [{"file": "copper.xyz"}],
+        "stop": {"labels": 160, "rounds": 10},
+        "target": {"force_error_eV_per_A": target},
+        "initial": {"kind": "rattle", "count": 10, "stdev_A": [0.05, 0.1]},
+        "explore": {"temperatures_K": temperatures, "steps": 120, "snapshot_every": 5},
+        "committee": {"members": 2},
+        "training": {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 60, "batch_size": 5},
+        "selection": {"rule": "two_key", "batch": 12},
+        "executor": {"workers": 1},
+    }
+    (folder / "campaign.toml").write_text(tomli_w.dumps(content))
+    begun = (folder / "run" / "campaign.toml").exists()
+    with Campaign(folder / "run") if begun else Campaign(folder / "campaign.toml", folder / "run") as campaign:
+        verdict = campaign.run()
+    record = CampaignRecord.read(folder / "run")
+    last = len(record.rounds) - 1
+    labels = np.cumsum([r.labels for r in record.rounds]).tolist()
+    errors = []
+    for number in range(last + 1):
+        models = record.state.newest_models(number)
+        count = frames if number == last else max(50, frames // 5)
+        errors.append(hidden_errors(models, temperatures, count, seed))
+    first = next((n for n, found in zip(labels, errors, strict=True) if max(found) <= target), None)
+    return {
+        "kind": verdict.kind,
+        "met": max(errors[-1]) <= target,
+        "labels": labels[-1],
+        "first": first,
+        "target": target,
+        "temperatures_K": temperatures,
+        "errors_eV_per_A": errors,
+    }
+
+
+def hidden_errors(models: Path, temperatures: list[float], frames: int, seed: int) -> list[float]:
+    """Force RMSE in eV/Å of the committee's mean, over all conditions and under each, on MD by its first member."""
+    committee = Committee.load(models, device="cpu", dtype="float64")
+    squares = []
+    for k, temperature in enumerate(temperatures):
+        rng = np.random.default_rng([10**6, seed, k])
+        atoms = bulk("Cu", cubic=True)
+        MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+        atoms.calc = CommitteeCalculator(committee)
+        md = Langevin(atoms, 1.0 * fs, temperature_K=temperature, friction=0.01 / fs, rng=rng)
+        md.run(50)
+        seen = []
+        for _ in range(frames // len(temperatures)):
+            md.run(5)
+            seen.append(atoms.copy())
+        forces = [f.mean(axis=0) for f in committee.evaluate(seen).forces]
+        truth = []
+        for one in seen:
+            one.calc = EMT()
+            truth.append(one.get_forces())
+        squares.append(float(np.mean([(a - b) ** 2 for a, b in zip(forces, truth, strict=True)])))
+    return [math.sqrt(np.mean(squares)), *(math.sqrt(x) for x in squares)]
+
+
+def summary(results: list[dict[str, object]]) -> dict[str, object]:
+    """What the last line says of one kind of campaigns."""
+    converged = [r for r in results if r["kind"] == "CONVERGED"]
+    spent = [r["labels"] / r["first"] - 1 for r in converged if r["first"]]
+    return {
+        "campaigns": len(results),
+        "verdicts": dict(Counter(str(r["kind"]) for r in results)),
+        "converged": len(converged) / len(results) if results else None,
+        "claim_met_of_converged": sum(bool(r["met"]) for r in converged) / len(converged) if converged else None,
+        "median_overspend": float(np.median(spent)) if spent else None,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulated", type=int, default=1000)
+    parser.add_argument("--real", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench_verdict"))
+    parser.add_argument("--frames", type=int, default=500)
+    options = parser.parse_args()
+    found: dict[str, object] = {}
+    for conditions in (1, 2, 4):
+        for exponent in (0.3, 0.6, 1.0):
+            results = [simulated(seed, conditions, exponent) for seed in range(options.simulated // 9)]
+            name = f"simulated, {conditions} conditions, labels^-{exponent}"
+            found[name] = summary(results)
+            print(name, json.dumps(found[name]), flush=True)
+    done = []
+    for k in range(options.real):
+        folder = options.out / f"c{k:03d}"
+        path = folder / "result.json"
+        if not path.exists():
+            target, temperatures = (0.06, 0.15)[k % 2], ([600.0], [300.0, 600.0])[k // 2 % 2]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(real(folder, k, target, temperatures, options.frames)))
+        done.append(json.loads(path.read_text()))
+        print(folder.name, path.read_text(), file=sys.stderr, flush=True)
+    found["real"] = summary(done)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

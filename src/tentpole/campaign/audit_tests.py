@@ -1,0 +1,269 @@
+"""The tests on audit frames, and when a final look is worth its labels.
+
+The claim, with x the mean squared force error of a frame, μ_c its mean over the frames that unbiased MD visits under
+condition c and τ the target, is sqrt(mean over c of μ_c) ≤ τ and sqrt(μ_c) ≤ τ for every c, each with 95 % confidence,
+for the committee in force. It rests on one final look: fresh audit frames of a committee that is not trained on them
+before they have judged. Look number j is made at α_j = 6 α / (π² j²), so that looking again costs confidence.
+
+A final look is worth its labels where, with RMSE b on the audit frames of the last rounds and the factor f by which a
+bound on that many frames lies above its RMSE, b f ≤ 1.15 τ over all and b f ≤ 1.3 τ under each condition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tentpole.campaign.confidence import ALPHA, Bound, Look, expected_factor, joined, rmse_bound, spend, window
+from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round, at_least, at_most
+from tentpole.campaign.projection import Projection, project_labels
+from tentpole.config.schema import AUDITS_PER_CONDITION
+from tentpole.records import FloatArray
+
+GATE, GATE_CONDITION = 1.15, 1.3
+"""Above the target by these factors an expected bound still opens the final look."""
+
+LOOK = 0.2
+"""Share of the labels so far that a final look takes where that is more than [target] final_audits."""
+
+USUAL_SPREAD = 0.7
+"""Spread of ln x that is reckoned with before there are audit frames to tell it."""
+
+
+def audit_tests(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ...]:
+    """The tests of convergence: of the final look where the last round is one, else of the rounds before it."""
+    explored = history[1:]
+    looks = sum(r.final_look > 0 for r in history)
+    if explored and explored[-1].final_look:
+        held = explored[-1:]
+        needed, number, which = _fewest(criteria), looks, f"final look {looks}"
+    else:
+        held = explored[-_span(explored, criteria) :] if explored else []
+        needed, number, which = criteria.labels_needed, looks + 1, f"last {len(held)} rounds"
+    tests = _tests(held, criteria, needed, spend(ALPHA, number), which)
+    plain = sum(r.plain_unhealthy for r in explored[-criteria.rounds :])
+    look = explored[-1] if explored and explored[-1].passed else None
+    return (
+        *tests,
+        at_most("mishaps of unbiased MD", float(plain) if explored else math.nan, 0.0),
+        Evidence("final looks at fresh audit frames", float(looks), 1.0, look is not None and _hold(tests), "at least"),
+    )
+
+
+def passes(final: Round, before: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether every test holds in a final look that was made after the rounds `before`."""
+    tests = audit_tests([*before, final], criteria)
+    return _hold(tests[:-1])
+
+
+def converged(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the last round is a final look at the committee in force, and every test holds in it."""
+    return bool(history) and history[-1].passed and passes(history[-1], history[:-1], criteria)
+
+
+def final_look_size(history: Sequence[Round], criteria: Criteria) -> int:
+    """Audit frames of a final look after these rounds.
+
+    The more labels there are, the more it costs to lower the error until a bound on few frames is passed: a share
+    `LOOK` of them, where that is more than is asked for at least, and no more than unbiased MD visits in a round.
+    """
+    least = max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions))
+    share = math.ceil(LOOK * sum(r.labels for r in history))
+    return max(least, min(share, criteria.frames))
+
+
+def final_look_wanted(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the errors of the last rounds promise that a final look would be passed, and its labels are allowed."""
+    recent = _lately(history, criteria)
+    if len(recent) < criteria.rounds or any(r.plain_unhealthy for r in recent):
+        return False
+    size = final_look_size(history, criteria)
+    if criteria.max_labels is not None and sum(r.labels for r in history) + size > criteria.max_labels:
+        return False
+    bound = _bound(recent, criteria, 0.5)
+    if bound.rmse is None:
+        return False
+    factor = _factor(bound.spread, size, history, criteria)
+    target = criteria.force_error_eV_per_A
+    if bound.rmse * factor > GATE * target:
+        return False
+    if any(error * factor > GATE_CONDITION * target for error in _by_condition(recent).values()):
+        return False
+    return all(not rms * factor > GATE * bound for rms, bound in _others(recent, criteria) if bound is not None)
+
+
+def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None:
+    """Labels still to come before a final look is likely to be passed; None before the third explored round."""
+    labels, errors, total = [], [], 0
+    for r in history:
+        if r.audits and (r.audits.look.squares > 0).any():
+            labels.append(total)
+            errors.append(math.sqrt(float(r.audits.look.squares.mean())))
+        total += r.labels
+    if len(labels) < 3:
+        return None
+    size = final_look_size(history, criteria)
+    spread = _bound(_lately(history, criteria), criteria, 0.5).spread
+    return project_labels(labels, errors, criteria.force_error_eV_per_A / _factor(spread, size, history, criteria))
+
+
+def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the audit frames of the last rounds show no lower error than those of as many before, above the target.
+
+    Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %.
+    """
+    span = criteria.stalled_rounds
+    explored = history[1:]
+    if len(explored) < 2 * span:
+        return False
+    before = joined([r.audits.look for r in explored[-2 * span : -span]]).squares
+    since = joined([r.audits.look for r in explored[-span:]]).squares
+    if min(len(before), len(since)) < criteria.labels_needed or not (before > 0).all() or not (since > 0).all():
+        return False
+    rms = math.sqrt(float(since.mean() / before.mean()))
+    typical = math.exp(0.5 * float(np.log(since).mean() - np.log(before).mean()))
+    return min(rms, typical) > 0.99 and math.sqrt(float(since.mean())) > criteria.force_error_eV_per_A
+
+
+def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
+    """The last `rounds` rounds, and more where these have no audit frame of some condition."""
+    explored = history[1:]
+    span = criteria.rounds
+    while span < len(explored):
+        seen = {c for r in explored[-span:] for c in r.audits.look.conditions}
+        if seen.issuperset(criteria.conditions) and sum(len(r.audits) for r in explored[-span:]) > len(seen) + 1:
+            break
+        span += 1
+    return explored[-span:]
+
+
+def _fewest(criteria: Criteria) -> int:
+    """Labelled audit frames that a final look must have: those asked for, less the share that may fail."""
+    return math.ceil(
+        max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions)) * (1 - criteria.failed)
+    )
+
+
+def _span(explored: Sequence[Round], criteria: Criteria) -> int:
+    """Rounds that hold the audit frames needed, and no fewer than `rounds`."""
+    return max(criteria.rounds, window([len(r.audits) for r in explored], criteria.labels_needed))
+
+
+def _tests(rounds: Sequence[Round], criteria: Criteria, needed: int, alpha: float, which: str) -> tuple[Evidence, ...]:
+    target = criteria.force_error_eV_per_A
+    audits = [r.audits for r in rounds]
+    frames, failed = sum(map(len, audits)), sum(a.failed for a in audits)
+    squares = joined([a.look for a in audits]).squares
+    off = int((np.sqrt(squares) > 3 * target).sum()) + failed
+    asked = sum(r.asked for r in rounds)
+    bound = _bound(rounds, criteria, alpha)
+    level = f"upper {100 * (1 - alpha):.3g} % confidence bound"
+    return (
+        at_least(f"audit frames judged, {which}", frames, needed),
+        at_most(f"{level} of the force RMSE, eV/Å", _upper(bound), target, _rests(bound)),
+        *_worst_condition(audits, criteria, alpha, level),
+        _quantity("energy per atom, eV/atom", audits, lambda a: a.energy, criteria.energy_error_eV_per_atom, alpha),
+        _quantity("stress, GPa", audits, lambda a: a.stress, criteria.stress_error_GPa, alpha),
+        at_most(
+            "share of audit frames off by more than three times the target or without a label",
+            off / (frames + failed) if frames + failed else math.nan,
+            criteria.outliers,
+        ),
+        at_most(
+            "share of frames asked for that got no label",
+            sum(r.failed for r in rounds) / asked if asked else math.nan,
+            criteria.failed,
+        ),
+    )
+
+
+def _hold(tests: Sequence[Evidence]) -> bool:
+    """Whether every test that has a bound holds."""
+    return all(test.holds for test in tests if test.bound is not None)
+
+
+def _weights(criteria: Criteria, look: Look) -> dict[str, float] | None:
+    """Every condition alike, also one that has no frame: of it nothing is known."""
+    names = [*criteria.conditions, *(c for c in look.conditions if c not in criteria.conditions)]
+    return dict.fromkeys(names, 1.0) or None
+
+
+def _bound(rounds: Sequence[Round], criteria: Criteria, alpha: float) -> Bound:
+    look = joined([r.audits.look for r in rounds])
+    if not len(look):
+        return Bound(None, None, alpha, 0, 0, 0, why_not="there is no audit frame")
+    return rmse_bound(look, alpha, _weights(criteria, look))
+
+
+def _upper(bound: Bound) -> float:
+    return math.nan if bound.upper is None else bound.upper
+
+
+def _rests(bound: Bound) -> str:
+    if bound.upper is None:
+        return bound.why_not
+    few = "" if bound.clustered else ", too few walkers to speak of others"
+    return f"{bound.frames} frames, {bound.walkers} walkers, {bound.conditions} conditions{few}"
+
+
+def _worst_condition(audits: Sequence[Audits], criteria: Criteria, alpha: float, level: str) -> list[Evidence]:
+    """The same bound under each condition, the highest of them, where there are several."""
+    look = joined([a.look for a in audits])
+    names = list(_weights(criteria, look) or {})
+    if len(names) < 2:
+        return []
+    bounds = {name: _upper(rmse_bound(_part(look, name), alpha)) for name in names}
+    worst = max(bounds, key=lambda name: math.inf if math.isnan(bounds[name]) else bounds[name])
+    what = f"the same for the worst of {len(names)} conditions, {level}, eV/Å"
+    return [at_most(what, bounds[worst], criteria.force_error_eV_per_A, worst)]
+
+
+def _part(look: Look, condition: str) -> Look:
+    chosen = [i for i, name in enumerate(look.conditions) if name == condition]
+    return Look(look.squares[chosen], tuple(look.conditions[i] for i in chosen), tuple(look.walkers[i] for i in chosen))
+
+
+def _quantity(
+    what: str, audits: Sequence[Audits], of: Callable[[Audits], FloatArray], target: float | None, alpha: float
+) -> Evidence:
+    """Bound on the RMSE of the energy or stress; its estimate alone where no target is stated."""
+    looks = []
+    for a in audits:
+        values = of(a)
+        kept = [i for i, value in enumerate(values) if math.isfinite(value)]
+        names = (tuple(a.look.conditions[i] for i in kept), tuple(a.look.walkers[i] for i in kept))
+        looks.append(Look(np.asarray(values)[kept] ** 2, *names))
+    look = joined(looks)
+    bound = rmse_bound(look, alpha) if len(look) else Bound(None, None, alpha, 0, 0, 0)
+    if target is None:
+        return Evidence(f"RMSE of the {what}", bound.rmse, None, None, "no target stated")
+    return at_most(
+        f"upper {100 * (1 - alpha):.3g} % confidence bound of the {what}", _upper(bound), target, _rests(bound)
+    )
+
+
+def _by_condition(rounds: Sequence[Round]) -> dict[str, float]:
+    look = joined([r.audits.look for r in rounds])
+    return {name: math.sqrt(float(_part(look, name).squares.mean())) for name in dict.fromkeys(look.conditions)}
+
+
+def _others(rounds: Sequence[Round], criteria: Criteria) -> list[tuple[float, float | None]]:
+    """RMSE of energy and stress on the audit frames of these rounds, each with its target."""
+    pairs = []
+    for of, target in (
+        ([r.audits.energy for r in rounds], criteria.energy_error_eV_per_atom),
+        ([r.audits.stress for r in rounds], criteria.stress_error_GPa),
+    ):
+        values = np.concatenate(of)
+        values = values[np.isfinite(values)]
+        pairs.append((math.sqrt(float((values**2).mean())) if len(values) else math.inf, target))
+    return pairs
+
+
+def _factor(spread: float | None, size: int, history: Sequence[Round], criteria: Criteria) -> float:
+    """How far above its RMSE the bound of the next final look is to be expected."""
+    number = 1 + sum(r.final_look > 0 for r in history)
+    conditions = max(1, len(criteria.conditions))
+    return expected_factor(USUAL_SPREAD if spread is None else spread, size, spend(ALPHA, number), conditions)

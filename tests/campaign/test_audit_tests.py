@@ -1,0 +1,163 @@
+"""Verdicts on audit frames: a gate, one clean look at fresh frames, and what stands in the way of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tentpole.campaign.audit_tests import converged, final_look_size, final_look_wanted, passes, projected
+from tentpole.campaign.confidence import Look
+from tentpole.campaign.verdict import Audits, Criteria, Round, judge
+
+CRITERIA = Criteria(0.05, 2, 20, 0.05, 5, None, None, None, evidence="audits", conditions=("x, 300 K",), batch=20)
+FIRST = Round(20, 0, np.zeros(0), [], {}, np.nan, 0, 0, 0, asked=20)
+
+
+def audits(rmse: float, n: int, seed: int = 0, **changes: object) -> Audits:
+    """n frames whose squared errors scatter log-normally (s² = 0.25) about `rmse`²."""
+    x = np.exp(0.5 * np.random.default_rng(seed).standard_normal(n))
+    squares = rmse**2 * x / x.mean() if n else x
+    look = Look(squares, ("x, 300 K",) * n, ("w00",) * n)
+    return replace(Audits(look, np.full(n, 1e-3), np.full(n, np.nan)), **changes)
+
+
+def explored(rmse: float, n: int = 6, *, picked: int = 14, seed: int = 0, **changes: object) -> Round:
+    one = Round(n + picked, picked, np.zeros(0), [], {}, np.nan, 40, 0, 0, asked=n + picked, candidates=80)
+    return replace(replace(one, audits=audits(rmse, n, seed)), **changes)
+
+
+def final(rmse: float, number: int = 1, n: int = 20, **changes: object) -> Round:
+    return explored(rmse, n, picked=0, seed=9, final_look=number, **changes)
+
+
+def campaign(true_rmse: list[float], criteria: Criteria = CRITERIA) -> tuple[str | None, list[Round]]:
+    """A campaign with defaults whose committee after round k has that true error, to its verdict."""
+    history = [FIRST]
+    for k, rmse in enumerate(true_rmse):
+        if final_look_wanted(history, criteria):
+            look = final(rmse, 1 + sum(r.final_look > 0 for r in history), final_look_size(history, criteria))
+            history.append(replace(look, passed=passes(look, history, criteria)))
+        else:
+            history.append(explored(rmse, seed=k))
+        if (verdict := judge(history, 0.0, criteria)) is not None:
+            return verdict.kind, history
+    return None, history
+
+
+def test_converged_is_reached_with_defaults() -> None:
+    kind, history = campaign([0.2, 0.1, 0.06, 0.04, 0.03, 0.03, 0.03, 0.03])
+    assert kind == "CONVERGED"
+    assert len(history[-1].audits) == 20
+    assert sum(r.final_look > 0 for r in history) <= 2
+
+
+def test_a_campaign_above_the_target_never_converges() -> None:
+    kind, history = campaign([0.2, 0.1, *[0.06] * 4])
+    assert kind is None
+    assert not any(r.final_look for r in history)
+
+
+def test_the_gate_opens_before_and_only_a_look_that_passes_converges() -> None:
+    history = [FIRST, explored(0.04), explored(0.035)]
+    assert final_look_wanted(history, CRITERIA)
+    assert judge(history, 0.0, CRITERIA) is None
+    good = final(0.035)
+    assert passes(good, history, CRITERIA)
+    assert converged([*history, replace(good, passed=True)], CRITERIA)
+    bad = final(0.049)
+    assert not passes(bad, history, CRITERIA)
+    assert judge([*history, replace(bad, passed=False)], 0.0, CRITERIA) is None
+    # a committee that was trained on the look's frames is another one: what was found is not found of it
+    assert not converged([*history, replace(good, passed=False)], CRITERIA)
+    assert not converged([*history, replace(good, passed=True), explored(0.035)], CRITERIA)
+
+
+def test_a_later_look_wants_more_than_the_first() -> None:
+    history = [FIRST, explored(0.04), explored(0.035)]
+    at = next(e for e in np.linspace(0.03, 0.05, 41) if not passes(final(e), history, CRITERIA))
+    failed = [final(0.06, k) for k in (1, 2, 3)]
+    assert passes(final(at - 0.001), history, CRITERIA)
+    assert not passes(final(at - 0.001, 4), [*history, *failed], CRITERIA)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"plain_unhealthy": 1},
+        {"audits": audits(0.035, 20, 9, failed=3), "failed": 3, "asked": 23},
+        {"failed": 5, "asked": 25},
+        {"audits": audits(0.035, 10, 9)},
+        {"audits": Audits(Look([0.03**2] * 18 + [0.16**2] * 2, ("x, 300 K",) * 20), np.zeros(20), np.full(20, np.nan))},
+    ],
+)
+def test_one_test_that_fails_spoils_the_look(spoil: dict[str, object]) -> None:
+    history = [FIRST, explored(0.04), explored(0.035)]
+    assert passes(final(0.035), history, CRITERIA)
+    assert not passes(final(0.035, **spoil), history, CRITERIA)
+
+
+def test_energy_and_stress_are_told_and_test_only_where_a_target_is_stated() -> None:
+    history, look = [FIRST, explored(0.04), explored(0.035)], final(0.035)
+    assert passes(look, history, CRITERIA)
+    assert passes(look, history, replace(CRITERIA, energy_error_eV_per_atom=0.002))
+    assert not passes(look, history, replace(CRITERIA, energy_error_eV_per_atom=0.0005))
+    assert not passes(look, history, replace(CRITERIA, stress_error_GPa=1.0))  # no label has one
+    assert not final_look_wanted(history, replace(CRITERIA, energy_error_eV_per_atom=0.0005))
+    told = [t for t in judge(history, 0.0, replace(CRITERIA, max_rounds=2)).evidence if "energy" in t.test]
+    assert [(t.bound, t.holds) for t in told] == [(None, None)]
+    assert told[0].value == pytest.approx(1e-3)
+
+
+def test_every_condition_must_hold_and_one_without_frames_does_not() -> None:
+    two = replace(CRITERIA, conditions=("x, 300 K", "x, 600 K"))
+    history, look = [FIRST, explored(0.04), explored(0.035)], final(0.03)
+    assert not passes(look, history, two)
+    assert not final_look_wanted(history, two)
+    squares = np.concatenate([audits(0.02, 12).look.squares, audits(0.06, 8).look.squares])
+    names = ("x, 300 K",) * 12 + ("x, 600 K",) * 8
+    mixed = replace(look, audits=Audits(Look(squares, names), np.zeros(20), np.full(20, np.nan)))
+    assert not passes(mixed, history, two)
+    assert final_look_size(history, replace(CRITERIA, conditions=tuple("abc"))) == 24
+    assert final_look_size(history * 10, replace(CRITERIA, frames=50)) == 50
+
+
+def test_a_silent_rule_above_the_target_is_not_exhausted_coverage() -> None:
+    silent = explored(0.5, 6, picked=0)
+    assert judge([FIRST, silent, silent], 0.0, CRITERIA) is None  # audit frames are labels too: it goes on to learn
+    without = replace(silent, labels=0)
+    verdict = judge([FIRST, without, without], 0.0, CRITERIA)
+    assert verdict is not None
+    assert verdict.kind == "STARVED"
+    nothing = replace(explored(0.5, 0, picked=0), labels=0)
+    verdict = judge([FIRST, nothing, nothing], 0.0, CRITERIA)
+    assert verdict is not None
+    assert verdict.kind == "COVERAGE_EXHAUSTED"
+    few = replace(nothing, candidates=10)
+    assert judge([FIRST, few, few], 0.0, CRITERIA) is None
+
+
+def test_a_stall_needs_no_validation_set() -> None:
+    stuck = [explored(0.2, seed=k % 5) for k in range(10)]
+    verdict = judge([FIRST, *stuck], 0.0, CRITERIA)
+    assert verdict is not None
+    assert verdict.kind == "STALLED"
+    verdict = judge([FIRST, *(replace(r, picked=0) for r in stuck)], 0.0, CRITERIA)
+    assert verdict is not None
+    assert verdict.kind == "STARVED"
+    falling = [explored(0.4 * 0.9**k, seed=k) for k in range(10)]
+    assert judge([FIRST, *falling], 0.0, CRITERIA) is None
+
+
+def test_a_look_that_the_budget_has_no_room_for_is_not_begun() -> None:
+    history = [FIRST, explored(0.04), explored(0.035)]
+    assert final_look_wanted(history, replace(CRITERIA, max_labels=80))
+    assert not final_look_wanted(history, replace(CRITERIA, max_labels=79))
+
+
+def test_labels_still_to_come_are_projected_from_the_third_round_on() -> None:
+    history = [FIRST, *(explored(0.4 / (k + 1), seed=k) for k in range(4))]
+    found = projected(history, CRITERIA)
+    assert found is not None
+    assert found.more is not None
+    assert found.more > 20
+    assert projected(history[:3], CRITERIA) is None

@@ -1,0 +1,113 @@
+"""A final look in a real campaign: audit frames alone, judged before training, the same after a stop in its middle."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ase.calculators.emt import EMT
+
+from support.same_end import differing, manifest
+from tentpole import Campaign, CampaignRecord
+
+Make = Callable[..., Path]
+EASY = {
+    "stop": {"rounds": 3},
+    "target": {"force_error_eV_per_A": 50.0, "rounds": 1, "final_audits": 6},
+    "explore": {"temperatures_K": [600.0], "steps": 40, "snapshot_every": 4, "bias": {"ratios": [0.0, 0.3]}},
+    "selection": {"rule": "two_key", "batch": 6},
+}
+
+
+def answer(campaign: Campaign, most: int | None = None) -> None:
+    """Label by EMT until there is a verdict, or `most` labels of the final look are told."""
+    while requests := campaign.ask():
+        last = len(requests) == 8
+        for request in requests[:most] if last else requests:
+            atoms = request.atoms.copy()
+            atoms.calc = EMT()
+            campaign.tell(request.label(atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()))
+        if last and most is not None:
+            return
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign with an easy target, stopped in the middle of its final look, and a copy of that moment beside it."""
+    from support.small_campaign import small_campaign
+
+    folder = tmp_path_factory.mktemp("final")
+    path = small_campaign(folder, **EASY)
+    with Campaign(path, folder / "run") as campaign:
+        answer(campaign, most=3)
+        assert campaign.verdict is None
+    shutil.copytree(folder / "run", folder / "halfway")
+    with Campaign(folder / "run") as campaign:
+        answer(campaign)
+    return folder / "run"
+
+
+def test_the_campaign_converges_by_a_look_that_nothing_was_trained_on(done: Path) -> None:
+    record = CampaignRecord.read(done)
+    assert record.verdict is not None
+    assert record.verdict.kind == "CONVERGED"
+    last = record.rounds[-1]
+    assert last.facts.final_look == 1
+    assert [frame.audit for frame in record.state.record(2).frames] == [True] * 8
+    assert {frame.walker for frame in record.state.record(2).frames} == {"w00"}
+    assert last.outcome is not None
+    assert last.outcome.passed is True
+    assert not list((done / "models" / "r002").glob("*.safetensors"))
+    assert all(test.holds for test in record.verdict.evidence if test.bound is not None)
+    assert any("stress" in test.test and test.value for test in record.verdict.evidence)
+
+
+def test_audit_frames_come_first_and_calibrate(done: Path) -> None:
+    record = CampaignRecord.read(done)
+    audit = [request.audit for request in record.rounds[1].batch.requests]
+    assert audit == sorted(audit, reverse=True)
+    assert audit[:3] == [True] * 3
+    assert record.rounds[2].end is not None
+    assert record.rounds[2].end.limit is not None
+    assert record.rounds[2].end.limit.limit.scale
+    assert record.rounds[2].end.limit.threshold_eV_per_A == pytest.approx(50.0 / record.rounds[2].end.limit.limit.scale)
+
+
+def test_a_stop_in_the_middle_of_the_look_changes_nothing(done: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(done.parent / "halfway", tmp_path / "again")
+    with Campaign(again) as campaign:
+        waiting = campaign.ask()
+        assert len(waiting) == 5
+        answer(campaign)
+    assert differing(manifest(again), manifest(done)) == []
+
+
+def test_a_lower_target_goes_on_from_a_look_that_was_passed(done: Path, tmp_path: Path) -> None:
+    lower = shutil.copytree(done, tmp_path / "lower")
+    file = lower / "campaign.toml"
+    file.write_text(file.read_text().replace("force_error_eV_per_A = 50.0", "force_error_eV_per_A = 0.0001"))
+    with Campaign(lower) as campaign:
+        assert campaign.verdict is None
+        answer(campaign)
+        assert campaign.verdict is not None
+        assert campaign.verdict.kind == "BUDGET"
+    record = CampaignRecord.read(lower)
+    assert record.rounds[3].facts.final_look == 0
+    assert list((lower / "models" / "r003").glob("*.safetensors"))
+
+
+def test_a_look_that_fails_is_trained_on_and_the_campaign_goes_on(done: Path, tmp_path: Path) -> None:
+    strict = shutil.copytree(done.parent / "halfway", tmp_path / "strict")
+    file = strict / "campaign.toml"
+    file.write_text(file.read_text().replace("force_error_eV_per_A = 50.0", "force_error_eV_per_A = 0.0001"))
+    with Campaign(strict) as campaign:
+        answer(campaign)
+        assert campaign.verdict is not None
+        assert campaign.verdict.kind == "BUDGET"
+    record = CampaignRecord.read(strict)
+    assert record.rounds[2].outcome is not None
+    assert record.rounds[2].outcome.passed is False
+    assert list((strict / "models" / "r002").glob("*.safetensors"))
+    content = json.loads((strict / "rounds" / "r002" / "batch.json").read_text())
+    assert content["facts"]["final_look"] == 1
