@@ -53,6 +53,11 @@ def changed(request: Request, **values: Any) -> Label:
         ({"details": {"seconds": "fast"}}, "seconds = 'fast'"),
         ({"details": {"core_s": -1e9}}, "0 or more"),
         ({"details": [1]}, "must be a table"),
+        ({"atoms": None}, "atoms must be ase.Atoms, not NoneType"),
+        (
+            {"forces": [[0, 0, 1e10], [0, 0, -1e10], [0, 0, 0], [0, 0, 0]]},
+            "largest force is 1e.10 eV/Å; accepted",
+        ),
     ],
 )
 def test_a_label_that_no_training_could_use_is_refused(campaign: Campaign, values: dict[str, Any], words: str) -> None:
@@ -66,6 +71,8 @@ def test_a_label_that_no_training_could_use_is_refused(campaign: Campaign, value
 def test_what_is_no_answer_is_refused(campaign: Campaign, answer: Any) -> None:
     with pytest.raises(InputError, match=r"legal are request\.label"):
         campaign.tell([answer])
+    with pytest.raises(InputError, match=r"legal are request\.label"):
+        campaign.tell(answer)
 
 
 def test_one_answer_or_several_and_the_same_twice(campaign: Campaign) -> None:

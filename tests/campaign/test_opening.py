@@ -202,3 +202,12 @@ def test_a_file_in_the_place_of_the_folder_is_refused(campaign_file: Make, tmp_p
     (tmp_path / "run").write_text("a file")
     with pytest.raises(StateError, match="is a file, not a folder"):
         Campaign(campaign_file(), tmp_path / "run")
+
+
+def test_an_edited_structure_is_refused_by_name(campaign_file: Make, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    Campaign(campaign_file(), root).close()
+    (path,) = (root / "structures").glob("*.extxyz")
+    path.write_text(path.read_text().replace("Cu ", "Ag "))
+    with pytest.raises(StateError, match=f"{path.name} was edited since"):
+        Campaign(root)

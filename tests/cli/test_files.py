@@ -158,3 +158,27 @@ def test_settings_are_read_as_toml_and_bare_words_as_text() -> None:
     }
     with pytest.raises(InputError, match="key=value"):
         settings_of(["updates"])
+
+
+def test_more_frames_than_there_are_is_all_of_them(labelled: Path, tmp_path: Path) -> None:
+    frames = read(labelled, index=":3")
+    for k, atoms in enumerate(frames):
+        atoms.info["force_std"] = 0.1 * (k + 1)
+    write(tmp_path / "scored.xyz", frames)
+    assert select_file(tmp_path / "scored.xyz", None, tmp_path / "o.xyz", count=10**9).done <= 3
+
+
+def test_a_text_to_train_on_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(InputError, match=r"ASE cannot read .*notes"):
+        train_files(tmp_path / "notes", tmp_path / "m")
+
+
+def test_a_frame_without_volume_costs_the_others_nothing(labelled: Path, models: Path, tmp_path: Path) -> None:
+    frames = read(labelled, index=":2")
+    flat = frames[0].copy()
+    flat.cell[2] = flat.cell[1]
+    write(tmp_path / "mixed.xyz", [*frames, flat])
+    counts = score_file(tmp_path / "mixed.xyz", [models], None, tmp_path / "o.xyz", 5.0, 1e-3)
+    assert (counts.done, counts.failed) == (2, 1)
+    assert "is flat" in next(iter(counts.reasons))

@@ -160,6 +160,7 @@ def test_a_copy_is_no_second_member(tmp_path, members):
     [
         ("interaction_cls", "os.system", "unknown interaction_cls"),
         ("gate", "eval", "unknown gate"),
+        ("distance_transform", "evil", "unknown distance_transform"),
         ("readout_cls", "LinearDipoleReadoutBlock", "unknown readout_cls"),
         ("max_ell", 2, "do not fit"),
         ("surprise", 1, "unknown hyperparameter"),
@@ -184,6 +185,41 @@ def test_names_and_sizes_outside_the_tables_are_refused(tmp_path, members, key, 
     content["hyperparameters"][key] = value
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
+        Committee.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("hyperparameters", [1], "a table is wanted"),
+        ("r_max", "x", "r_max = 'x', but"),
+        ("atomic_numbers", [], r"atomic_numbers = \[\], but"),
+        ("E0s", {"Default": {"1": float("nan")}}, "nan of element 1 in head Default is not finite"),
+    ],
+)
+def test_a_description_that_contradicts_its_model_is_refused(tmp_path, members, key, value, message):
+    model, _ = read_member(members / "member-0")
+    path = write_member(tmp_path / "m", model)
+    content = {k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"}
+    path.write_text(json.dumps({**content, key: value}))
+    with pytest.raises((InputError, StateError), match=message):
+        Committee.load(path)
+
+
+def test_a_description_nested_without_end_and_energies_of_another_shape_are_refused(tmp_path, members):
+    from safetensors.torch import load, save
+
+    model, _ = read_member(members / "member-0")
+    path = write_member(tmp_path / "m", model)
+    weights = load(weights_file(path).read_bytes())
+    blob = save(weights | {"atomic_energies_fn.atomic_energies": torch.zeros(3, 3, 3)})
+    weights_file(path).write_bytes(blob)
+    content = {k: v for k, v in json.loads(path.read_text()).items() if k != "checksum"}
+    path.write_text(json.dumps({**content, "sha256": hashlib.sha256(blob).hexdigest()}))
+    with pytest.raises(InputError, match=r"atomic_energies has shape \(3, 3, 3\)"):
+        Committee.load(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(StateError, match="damaged"):
         Committee.load(path)
 
 

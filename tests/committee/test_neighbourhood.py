@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from tentpole.committee.graph import edges_within
-from tentpole.committee.neighbourhood import UnusableGeometry
+from tentpole.committee.neighbourhood import UnusableGeometry, check_extent
 from tentpole.entropy import GOM
 
 
@@ -50,3 +50,9 @@ def test_an_absurd_structure_is_refused(search, atoms, message):
 def test_what_makes_sense_is_let_through(atoms):
     assert len(GOM(5.0, n_max=4).fingerprints(atoms)) == len(atoms)
     edges_within(atoms, 6.0)
+
+
+def test_a_flat_cell_is_refused_before_anything_searches_it():
+    atoms = Atoms("H", cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]], pbc=True)
+    with pytest.raises(UnusableGeometry, match="is flat"):
+        check_extent(atoms.positions, atoms.cell.array, atoms.pbc)

@@ -381,3 +381,14 @@ def test_a_second_driver_is_refused_with_the_first_ones_host_and_pid(campaign_fi
     assert os.uname().nodename in second.stderr
     with Campaign(path, tmp_path / "run"):
         pass  # the first one gave it back
+
+
+@pytest.mark.parametrize("name", ["os:system", "os:getcwd", "no_such_package:Thing"])
+def test_an_import_path_that_gives_no_calculator_is_refused_with_the_file(campaign_file: Make, name: str) -> None:
+    text = refused(campaign_file(committee={"members": 2, "driver": name}))
+    assert "campaign.toml: committee: " in text
+    assert name in text
+
+
+def test_more_charge_than_electrons_is_refused(campaign_file: Make) -> None:
+    assert "has 116 electrons" in refused(campaign_file(charge=1000))

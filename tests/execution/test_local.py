@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import CancelledError, Future
+from multiprocessing import Pipe, get_context
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from support.worker_tasks import die_once, leave, raise_odd, touch_and_sleep
 from tentpole.errors import MachineError
 from tentpole.execution.local import LocalExecutor, WorkerLost, local
+from tentpole.execution.worker import serve
 
 
 def _appears(path: Path) -> None:
@@ -116,3 +118,13 @@ def test_whatever_a_task_raises_reaches_the_caller_as_an_error() -> None:
         with pytest.raises(ValueError, match="math domain") as caught:
             executor.submit(__import__("math").sqrt, -1).result(timeout=60)
         assert "Traceback" in caught.value.__notes__[0]
+
+
+def test_a_worker_whose_driver_is_gone_ends_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = Pipe()
+    ours.close()
+    worker = get_context("fork").Process(target=serve, args=(theirs, 1, True))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert capfd.readouterr().err == ""

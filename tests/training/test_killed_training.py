@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tentpole.execution.worker import python_module
 from tentpole.training import committee
 from tentpole.training.client import ServerLost
 from tentpole.training.jobs import TrainingError, TrainingJob
@@ -48,7 +50,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int
             return Scripted(script, jobs)
 
         monkeypatch.setattr(committee, "the_server", server)
-        committee._run(jobs, [{"id": k} for k in range(2)], 1, lambda: None)
+        committee._run([[job] for job in jobs], [{"id": k} for k in range(2)], 1, lambda: None)
         return sorted(path.name for path in tmp_path.glob("*.json"))
 
     return run
@@ -71,3 +73,9 @@ def test_what_fails_by_itself_or_each_time_ends_the_training(
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         train(script)
+
+
+def test_the_training_process_does_not_outlive_the_one_that_started_it() -> None:
+    command = [*python_module("tentpole.training.server"), "-1"]  # no process
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
+        assert server.wait() == 1

@@ -82,8 +82,7 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     starts = starting_structures(config, paths.campaign_file)
     elements = sorted({symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()})
     for name in config.committee.foundations:
-        with reading(paths.campaign_file):
-            check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
+        check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
     reference = references.load(config.reference, elements)
     method = Method(reference.hash, config.charge, config.multiplicity)
     state = RoundState(paths, method, config.validation.kind != "none")

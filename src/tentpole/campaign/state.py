@@ -24,16 +24,13 @@ from tentpole.campaign.batches import (
 )
 from tentpole.campaign.facts import VERSION, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
-from tentpole.campaign.verdict import Verdict
+from tentpole.campaign.verdict import MEANING, Verdict
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
 from tentpole.errors import InputError, StateError, unknown
 from tentpole.records import Label
 from tentpole.storage.atomic import MEND, read_as
 
 T = TypeVar("T")
-
-
-VERDICTS = ("CONVERGED", "COVERAGE_EXHAUSTED", "UNSTABLE", "STARVED", "STALLED", "BUDGET")
 
 
 class FileCache:
@@ -207,6 +204,6 @@ def _verdict(content: dict[str, Any]) -> Verdict:
     if content.get("version", VERSION) != VERSION:
         raise InputError(f"format version {content['version']}, this Tentpole reads {VERSION}")
     found = Verdict.from_json(content)
-    if found.kind not in VERDICTS:
-        raise unknown("verdict", found.kind, VERDICTS)
+    if found.kind not in MEANING:
+        raise unknown("verdict", found.kind, MEANING)
     return found

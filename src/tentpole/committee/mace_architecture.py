@@ -126,6 +126,7 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
     if not isinstance(hyper, Mapping):
         raise InputError(f"hyperparameters = {hyper!r:.80}: a table is wanted")
     shapes = tuple(tuple(weights[key].shape) for key in (_E0S, *_SCALES))
+    _check_shapes(hyper, shapes)
     try:
         built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
         built.load_state_dict(dict(weights), strict=True)
@@ -134,6 +135,18 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
     except (RuntimeError, AssertionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise InputError(f"these weights do not fit these hyperparameters: {type(error).__name__}: {error}") from error
     return in_precision(built, dtype, weights[_E0S]).eval()
+
+
+def _check_shapes(hyper: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raises InputError where the energies of the isolated atoms, or the scales, are not those of these heads."""
+    try:
+        heads, elements = len(hyper["heads"]), len(hyper["atomic_numbers"])
+    except (KeyError, TypeError):
+        return  # said when the model is built
+    legal = (((elements,), (1, elements), (heads, elements)), ((), (1,), (heads,)), ((), (1,), (heads,)))
+    for key, shape, wanted in zip((_E0S, *_SCALES), shapes, legal, strict=True):
+        if shape not in wanted:
+            raise InputError(f"{key} has shape {shape}: {wanted[-1]} is wanted for {heads} heads, {elements} elements")
 
 
 def in_precision(model: Any, dtype: str, energies: Any = None) -> Any:

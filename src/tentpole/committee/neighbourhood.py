@@ -83,7 +83,7 @@ def check_extent(positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]
             "or is not in Å."
         )
     periodic = cell[pbc]
-    if not np.linalg.det(periodic @ periodic.T) > 1e-18 * np.prod(lengths[pbc]) ** 2:
+    if not np.linalg.det(periodic @ periodic.T) > 1e-12 * np.prod(lengths[pbc]) ** 2:
         raise UnusableGeometry(f"the cell {cell.tolist()} (Å) is flat: its periodic vectors span no volume.")
 
 

@@ -127,8 +127,8 @@ def _unreachable_by_labels(config: CampaignConfig) -> Iterator[str]:
 def _too_few_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
     initial = initial_labels(config, frames)
     if initial < 2:
-        file = f" of {config.initial.file}" if hasattr(config.initial, "file") else ""
-        few = f"{initial} frame{file} is too few"
+        file = f" in {config.initial.file}" if hasattr(config.initial, "file") else ""
+        few = f"{initial} frame is too few{file}"
         yield f"initial: {few}: one is trained on, another judges the training; give 2 or more"
     if config.stop.labels is not None and config.stop.labels < initial:
         yield (

@@ -16,7 +16,7 @@ from tentpole.committee.foundation_models import check_import
 from tentpole.config.checks import contradictions
 from tentpole.config.schema import FORMAT_VERSION, USUAL_KINDS, CampaignConfig, LabelledSection, ParslTrainingSection
 from tentpole.config.sections import read_as
-from tentpole.errors import InputError, LabelError, StateError, reading
+from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.records import FloatArray
 from tentpole.selection import before_gain_ranked
@@ -64,8 +64,10 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     frames = given_frames(config, path)
     _check_reference(config, starts, frames, path)
     for name in config.committee.foundations:
-        with reading(path):
+        try:
             check_import(name)
+        except InputError as error:
+            raise InputError(f"{path}: committee: {error}") from None
     if wrong := contradictions(config, starts, frames):
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config

@@ -29,9 +29,10 @@ from tentpole.training.jobs import TrainingJob
 
 
 def serve() -> None:
-    """Answer jobs until the input ends."""
+    """Answer jobs until the input ends, or the process that asked for this one: by its id, the command's argument."""
+    parent = int(sys.argv[1]) if sys.argv[1:] else os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()  # imports take seconds
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()  # imports take seconds
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what mace prints while it is imported is no answer
     import mace.cli.run_train
