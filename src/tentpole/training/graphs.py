@@ -21,6 +21,8 @@ Tensor = torch.Tensor
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+FEATURES_B = 4_000_000_000  # what is known of all pairs is kept up to that size, and made anew for each batch above
+
 
 @dataclass(frozen=True)
 class GraphBatch:
@@ -88,7 +90,9 @@ class Graphs:
         self.pair_counts: IntArray = np.array([len(send) for send, _, _ in found])
         self.first_pair: IntArray = np.concatenate(([0], np.cumsum(self.pair_counts)))
         self.send, self.receive = (np.concatenate([pairs[k] for pairs in found]) for k in range(2))
-        self.features = network.pair_features(np.concatenate([vectors for _, _, vectors in found]))
+        self.vectors: FloatArray = np.concatenate([vectors for _, _, vectors in found])
+        size = len(self.vectors) * sum(network.columns) * network.dtype.itemsize
+        self._features = network.pair_features(self.vectors) if size <= FEATURES_B else None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -121,8 +125,11 @@ class Graphs:
         anywhere = np.repeat(width * np.arange(members), most)
         send, receive = anywhere.copy(), anywhere.copy()
         send[slots], receive[slots] = places[ends + self.send[pairs]], places[ends + self.receive[pairs]]
-        chosen = self._index(spread(pairs, len(self.features) - 1))
-        rows_of_features = self.features.index_select(0, chosen).view(members, most, sum(network.columns))
+        if self._features is None:
+            known, chosen = network.pair_features(self.vectors[pairs]), spread(np.arange(len(pairs)), len(pairs))
+        else:
+            known, chosen = self._features, spread(pairs, len(self.vectors))
+        rows_of_features = known.index_select(0, self._index(chosen)).view(members, most, sum(network.columns))
         frame_of_atom = np.full(members * width, members * frames, dtype=np.int64)
         frame_of_atom[places] = np.repeat(np.arange(len(flat)), sizes)
         forces = np.zeros((members * width, 3))

@@ -123,6 +123,8 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
         if job.warm_start is not None:
             _start_from(job.warm_start, scratch / "start.model", settings, energies)
         command = [word.replace("--device=auto", f"--device={choose_device('auto')}") for word in command]
+        sys.stdout.write(" ".join(["python -m mace.cli.run_train", *command]) + "\n")  # the log's first line
+        sys.stdout.flush()
         import e3nn
         import mace.cli.run_train as command_line
         from mace import tools
