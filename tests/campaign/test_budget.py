@@ -83,7 +83,7 @@ def test_a_label_cut_off_by_a_kill_is_counted_from_its_folder(tmp_path: Path) ->
 
 
 def test_a_label_of_other_physics_is_counted_once(tmp_path: Path) -> None:
-    asked, refused = Request("r000-0000", bulk("Cu"), "asked", None, None), "another"
+    asked, refused = Request("r000-0000", bulk("Cu"), "0" * 16, None, None), "1" * 16
     label = replace(asked.label(0.0, np.zeros((1, 3)), core_s=10.0), reference=refused)
     write_label(tmp_path, label)
     ledger = opened(tmp_path)  # the driver was killed before it heard of the label: it is counted from its file

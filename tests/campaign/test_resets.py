@@ -26,6 +26,8 @@ from tentpole.storage.labels import quarantine
 
 pytestmark = pytest.mark.slow
 
+REFERENCE = "0123456789abcdef"
+
 Make = Callable[..., Path]
 
 
@@ -41,7 +43,7 @@ class Closed:
             atoms = bulk("Cu", cubic=True)
             atoms.positions += self.rng.normal(scale=0.1, size=(4, 3))
             id = f"r{number:03d}-{word[:-1]}-{1000 * number + 10 * place:06d}"
-            requests.append(Request(id, atoms, "ref", None, None))
+            requests.append(Request(id, atoms, REFERENCE, None, None))
             if word[-1] == "-":
                 quarantine(self.paths.root, requests[-1].name, "unconverged", "60 steps", atoms)
                 failed.append(requests[-1].name)
@@ -50,7 +52,7 @@ class Closed:
         return self
 
     def sent(self, last: int, lag: int = 1) -> list[tuple[str, int, int]]:
-        found = walker_resets(RoundState(self.paths, Method("ref"), False), last, lag)
+        found = walker_resets(RoundState(self.paths, Method(REFERENCE), False), last, lag)
         return [(s.walker, s.round, s.before) for s in found]
 
 
