@@ -1,6 +1,7 @@
 """What a training costs and what it learns: mace's own command as it was used, against members trained as one.
 
-    python scripts/bench_training.py [--parts cost zundel30 zundel108 copper silicon] [--members 4] [--json FILE]
+    python scripts/bench_training.py [--parts cost zundel30 zundel108 copper silicon] [--members 4]
+        [--kinds before after finished] [--json FILE]
 
 before : mace's command for each member by itself, 600 updates, rates falling by epoch, stress weight 10. after : all
 members as one, by the defaults. finished : the same to the plateau. Errors are on frames that no training saw: the
@@ -40,6 +41,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 GPA = 160.21766
 BEFORE = MACESettings(loop="mace", updates=600, lr_end=0.001, stress_weight=10.0)
 AFTER = MACESettings()
+KINDS = {"before": (BEFORE, False), "after": (AFTER, False), "finished": (AFTER, True)}
 
 
 def zundel(labels: int) -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
@@ -152,7 +154,7 @@ def errors(folder: Path, name: str, members: int, test: list[Atoms]) -> dict[str
     return answer
 
 
-def compare(part: str, members: int) -> dict[str, Any]:
+def compare(part: str, members: int, kinds: list[str]) -> dict[str, Any]:
     labels, test, given = SETS[part]()
     answer: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -161,11 +163,8 @@ def compare(part: str, members: int) -> dict[str, Any]:
         write(folder / "all.xyz", labels, format="extxyz")
         write(folder / "valid.xyz", [labels[k] for k in held], format="extxyz")
         write(folder / "train.xyz", [a for k, a in enumerate(labels) if k not in held], format="extxyz")
-        for name, settings, finishing in (
-            ("before", BEFORE, False),
-            ("after", AFTER, False),
-            ("finished", AFTER, True),
-        ):
+        for name in kinds:
+            settings, finishing = KINDS[name]
             settings = replace(settings, **given)
             rows = [[m] for m in range(members)] if settings.loop == "mace" else [list(range(members))]
             runs = [trained(folder, name, settings, row, finishing) for row in rows]
@@ -221,13 +220,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=["cost", "zundel30", "zundel108", "copper"])
     parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--order", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.order:
         train_here(json.loads(given.order))
         return
-    answer = {part: cost() if part == "cost" else compare(part, given.members) for part in given.parts}
+    answer = {part: cost() if part == "cost" else compare(part, given.members, given.kinds) for part in given.parts}
     if given.json:
         given.json.write_text(json.dumps(answer, indent=1) + "\n")
     print(json.dumps(answer))
