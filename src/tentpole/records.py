@@ -52,7 +52,8 @@ def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | 
 
 def bare(atoms: Atoms) -> Atoms:
     """Species, positions, cell, pbc and starting moments of `atoms`, copied; no momenta, constraints, info or
-    calculator."""
+    calculator.
+    """
     copy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     moments = moments_of(atoms)
     if moments is not None:

@@ -151,7 +151,8 @@ def _check_shapes(hyper: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -
 
 def in_precision(model: Any, dtype: str, energies: Any = None) -> Any:
     """The model in `dtype`, but for the energies of the isolated atoms (those it has, or `energies`), which stay in
-    float64: for heavy atoms float32 is too coarse by hundredths of an eV."""
+    float64: for heavy atoms float32 is too coarse by hundredths of an eV.
+    """
     import torch
 
     kept = (model.atomic_energies_fn.atomic_energies if energies is None else energies).double()

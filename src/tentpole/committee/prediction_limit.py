@@ -239,7 +239,7 @@ class _Frames:
 
 
 def _log_normal(frames: _Frames, names: Sequence[str], alpha: float) -> dict[str, float]:
-    """exp of the upper prediction limit of ln r: of all together under "", and of each condition."""
+    """Exp of the upper prediction limit of ln r: of all together under "", and of each condition."""
     y, w, n = np.log(np.maximum(frames.ratio, 1e-300)), frames.weight, frames.effective
     total = float(w.sum())
     m = float(w @ y) / total

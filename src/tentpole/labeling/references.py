@@ -91,7 +91,7 @@ class Reference:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def rung(self, retry: Retry) -> Reference:
-        """This reference with one rung of its retry ladder merged in, and no ladder of its own."""
+        """The reference with one rung of its retry ladder merged in, and no ladder of its own."""
         rung = replace(self, parameters=self._merged(retry), retries=(), allow=())
         same = {key: value for key, value in self.identity.items() if key != "allowed retries"}
         rung.__dict__["identity"] = {

@@ -123,7 +123,7 @@ class SelectionRuleConformance:
 
     @staticmethod
     def candidates(n: int = 30, d: int = 5) -> Candidates:
-        """n candidates of three conditions; the later conditions are the wider."""
+        """N candidates of three conditions; the later conditions are the wider."""
         rng = np.random.default_rng(0)
         wide = 1.0 + np.arange(n) % 3
         return Candidates(

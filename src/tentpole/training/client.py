@@ -84,7 +84,7 @@ class Server:
 
 
 def the_server() -> Server:
-    """This program's training process, started if need be."""
+    """The program's training process, started if need be."""
     global _server
     if _server is None or not _server.alive:
         _server = Server()

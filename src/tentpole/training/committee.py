@@ -84,7 +84,8 @@ def train_committee(
 
 def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[TrainingJob]]:
     """The jobs that are trained as one, by the files and the settings alone: small members together, large ones by
-    themselves, and those that only mace's own command can train too."""
+    themselves, and those that only mace's own command can train too.
+    """
     if not is_stackable(jobs, settings):
         return [[job] for job in jobs]
     most = settings.together if _pairs_in_batch(jobs[0], settings) * settings.model.channels <= SMALL else 1
@@ -199,7 +200,8 @@ def _run(
     tell: Callable[[], None],
 ) -> None:
     """Train all orders in the training process. One that is killed is trained again, and so are all where the process
-    itself is; what is written stays, and what is trained again comes out the same."""
+    itself is; what is written stays, and what is trained again comes out the same.
+    """
     killed: Counter[int] = Counter()
     waiting = list(orders)
     while waiting:

@@ -60,7 +60,8 @@ class _Contraction:
 class _Layer:
     """orders_in, orders_sum, orders_kept, orders_out : l of the features before, of the summed messages, of the part of
     the features that is kept, and of the features after. paths : of the messages, per order. radial : names and gates
-    of the layers of the radial network."""
+    of the layers of the radial network.
+    """
 
     name: str
     product: str
@@ -352,7 +353,7 @@ def _by_order(mixes: Sequence[Tensor], features: Tensor, orders: Sequence[int]) 
 
 
 def _by_species(by_kind: Tensor, rows: Tensor, caps: Sequence[int]) -> Tensor:
-    """rows (M, N, components, a) times the weights (M, kinds, a, b) of each atom's species."""
+    """Rows (M, N, components, a) times the weights (M, kinds, a, b) of each atom's species."""
     members, _, components, _ = rows.shape
     mixed = [
         torch.bmm(part.reshape(members, -1, part.shape[3]), by_kind[:, kind]).view(

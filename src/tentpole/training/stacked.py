@@ -417,7 +417,7 @@ def _mean_neighbours(frames: Sequence[Atoms], cutoff: float) -> float:
 def _models(
     jobs: Sequence[TrainingJob], settings: MACESettings, frames: Sequence[Atoms], energies: Mapping[int, float]
 ) -> list[Any]:
-    """mace's models to begin with: the last round's, with the energies given, or new ones."""
+    """Mace's models to begin with: the last round's, with the energies given, or new ones."""
     if all(job.warm_start is not None for job in jobs):
         models = [read_member(job.warm_start, dtype=settings.dtype)[0] for job in jobs if job.warm_start is not None]
     elif any(job.warm_start is not None for job in jobs):

@@ -75,7 +75,7 @@ def tridiagonalise(a: Any, n: int, d: Any, e: Any, h: Any) -> None:
 
 @compiled
 def accumulate(a: Any, n: int, h: Any, z: Any) -> None:
-    """z = Qᵀ (n, n) from the reflectors that `tridiagonalise` left in a and h."""
+    """Z = Qᵀ (n, n) from the reflectors that `tridiagonalise` left in a and h."""
     for i in range(n):
         for k in range(n):
             z[i, k] = 0.0

@@ -16,7 +16,8 @@ from tentpole.labeling.codes import modules
 @dataclass(frozen=True)
 class SinglePoint:
     """One single point as the campaign states it: bare atoms with their starting moments, physics, properties, charge
-    (e) and spin."""
+    (e) and spin.
+    """
 
     reference: str
     atoms: Atoms

@@ -31,6 +31,7 @@ def k_grid(atoms: Atoms, spacing_per_A: float) -> tuple[int, int, int]:
 
 
 def is_molecule(atoms: Atoms) -> bool:
+    """Whether the structure is periodic in no direction."""
     return not atoms.pbc.any()
 
 

@@ -82,7 +82,8 @@ class Vasp:
 
     def verify(self, folder: Path) -> dict[str, Any]:
         """Converged is what OUTCAR calls so and what took fewer than NELM steps: VASP 5 says EDIFF is reached
-        also where it ran out of them."""
+        also where it ran out of them.
+        """
         outcar, xml = _text(folder / "OUTCAR"), _text(folder / "vasprun.xml")
         steps = re.findall(r"Iteration\s+\d+\(\s*(\d+)\)", outcar)
         limit = re.search(r"\bNELM\s*=\s*(\d+)", outcar)
