@@ -1,6 +1,5 @@
 """A training in a worker: found where it is done, waited for where another is at it, tried again where it was lost."""
 
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from support.worker_tasks import training_dies, training_dies_once
 from tentpole.execution.local import local
 from tentpole.execution.ownership import own_folder
 from tentpole.training import node
@@ -18,19 +18,6 @@ pytestmark = pytest.mark.slow
 
 def order(folder: Path, number: int = 0) -> dict[str, Any]:
     return {"id": number, "jobs": [{"out": folder / f"member-{number}", "folder": folder}]}
-
-
-def die_once(given: dict[str, Any]) -> int:
-    mark = Path(given["jobs"][0]["folder"]) / f"died-{given['id']}"
-    if not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), 9)
-    return 0
-
-
-def die(given: dict[str, Any]) -> int:
-    os.kill(os.getpid(), 9)
-    return 0
 
 
 def test_a_member_that_is_there_is_not_trained_again(tmp_path: Path) -> None:
@@ -48,14 +35,14 @@ def test_a_member_that_another_worker_is_at_is_waited_for(tmp_path: Path) -> Non
 
 
 def test_a_training_whose_worker_was_lost_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "train_on_node", die_once)
+    monkeypatch.setattr(node, "train_on_node", training_dies_once)
     with local(2) as executor:
         ended = [answer for answer in node.train_all([order(tmp_path, k) for k in range(2)], executor, 0.2) if answer]
     assert sorted(ended) == [(0, 0), (1, 0)]
 
 
 def test_a_worker_that_is_lost_each_time_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "train_on_node", die)
+    monkeypatch.setattr(node, "train_on_node", training_dies)
     with pytest.raises(node.TrainingError, match="3 workers in a row"), local(1) as executor:
         list(node.train_all([order(tmp_path)], executor, 0.2))
 

@@ -113,7 +113,7 @@ def _train(order: dict[str, Any]) -> None:
     energies = {int(z): e for z, e in order["energies"].items()}
     for job in jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
-        job.log.write_text("")
+        job.log.write_text("", encoding="utf-8")
     log = os.open(jobs[0].log, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

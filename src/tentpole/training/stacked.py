@@ -69,7 +69,7 @@ def train_stacked(
     """
     torch.set_num_threads(settings.threads)
     with ExitStack() as stack:
-        logs = [stack.enter_context(job.log.open("a", buffering=1)) for job in jobs]
+        logs = [stack.enter_context(job.log.open("a", buffering=1, encoding="utf-8")) for job in jobs]
 
         def say(place: int, line: str) -> None:
             logs[place].write(line + "\n")

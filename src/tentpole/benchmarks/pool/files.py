@@ -69,7 +69,7 @@ def write(pool: Pool, path: Path) -> None:
 def _text(path: Path) -> str:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as file:
+    with gzip.open(path, "rb") if packed else path.open("rb") as file:
         raw = file.read(TEXT_LIMIT + 1)
     if len(raw) > TEXT_LIMIT:
         raise InputError(f"{path}: holds more than {TEXT_LIMIT / 2**20:.0f} MiB of text. Give a part of it, or an .h5.")
