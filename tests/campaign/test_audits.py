@@ -13,7 +13,7 @@ from tentpole.errors import InputError
 
 def pool(sizes):
     """conditions and walkers of frames: sizes[condition][walker] frames each."""
-    names = [(c, f"{c}{w}") for c, walkers in sizes.items() for w, n in enumerate(walkers) for _ in range(n)]
+    names = [(c, f"{c}-w{w}") for c, walkers in sizes.items() for w, n in enumerate(walkers) for _ in range(n)]
     return [c for c, _ in names], [w for _, w in names]
 
 
