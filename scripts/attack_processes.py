@@ -108,12 +108,12 @@ def wait_until(condition: Callable[[], Any], seconds: float) -> bool:
     return False
 
 
-def killer(seed: int, span_s: float, log: Path) -> Callable[[int], None]:
-    """Kills one worker, or all at once, some time after the first is there."""
+def killer(seed: int, span_s: float, log: Path, so_far: Callable[[], bool] = lambda: True) -> Callable[[int], None]:
+    """Kills one worker, or all at once, some time after the first is there and the work has come `so_far`."""
 
     def work(driver: int) -> None:
         rng = random.Random(seed)
-        if not wait_until(lambda: victims(driver) or os.getppid() != driver, 40):
+        if not wait_until(lambda: (victims(driver) and so_far()) or os.getppid() != driver, 40):
             return
         time.sleep(rng.uniform(0.0, span_s))
         wait_until(lambda: victims(driver) or os.getppid() != driver, 40)
@@ -137,12 +137,14 @@ def _labelling(number: int, short: bool) -> Case:
         slow(box)
         box.file("frames.xyz", xyz(*shaken(10, number)))
         box.out("o.xyz")
-        box.out("o-labels")
-        log = box.out("kills.log")
+        labels, log = box.out("o-labels"), box.out("kills.log")
+
+        def so_far() -> bool:
+            return len(list(labels.glob("**/*.json"))) >= number % 10
 
         def run() -> int:
             with_library(box)
-            beside(killer(number, 4.0, log))
+            beside(killer(number, 0.3, log, so_far))
             return tentpole("label", "frames.xyz", "--reference", "slow.toml", "--out", "o.xyz", "--workers", "2")
 
         return run

@@ -58,7 +58,7 @@ _ADVICE = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EFBIG: _ROOM,
-    errno.EROFS: "Nothing can be written there: name another place.",
+    errno.EROFS: "Nothing can be written there: make sure that it is mounted for writing, or name another place.",
     errno.EACCES: _PERMISSIONS,
     errno.EPERM: _PERMISSIONS,
     errno.EEXIST: _OTHER_PLACE,

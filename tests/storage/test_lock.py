@@ -98,6 +98,22 @@ def test_no_locks_of_the_kernel_are_not_taken_for_another_driver(
     Lock(tmp_path).release()
 
 
+def test_a_disk_that_takes_nothing_is_told_with_the_name_of_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def write(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("tentpole.storage.lock._write_new", write)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(OSError, match=r"Read-only") as caught:
+        Lock(tmp_path)
+    assert caught.value.filename == str(tmp_path / "lock")
+
+
 def test_the_lock_of_a_killed_driver_is_taken_over_at_once(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
         written = {"host": socket.gethostname(), "pid": other.pid, "birth": birth(other.pid), "boot": module._boot()}

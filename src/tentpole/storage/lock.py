@@ -57,10 +57,11 @@ class Lock:
             with _one_at_a_time_here(folder):
                 self._identity = self._acquire()
         except OSError as error:
-            error.filename = error.filename or str(self._path)
+            error.filename = str(self._path)  # its own file beside it is nobody's business
             raise
         finally:
-            self._mine.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that takes nothing: there is nothing to remove
+                self._mine.unlink()
         # open for as long as it is held: until then no other file can have its inode
         self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
         self._released = threading.Event()
