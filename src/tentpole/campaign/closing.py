@@ -18,6 +18,7 @@ from tentpole.campaign.canary import FEWEST, compare_committees
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import FrameErrors, frame_errors
 from tentpole.campaign.facts import CanaryFacts, RoundEnd, RoundOutcome
+from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import final_look_passes
 from tentpole.campaign.opening import refuse_hopeless
 from tentpole.campaign.paths import VALIDATION, BatchName
@@ -109,6 +110,7 @@ def finish(context: Context, number: int) -> None:
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())
     context.journal.append("round done", round=number)
+    keep_summary(context.paths)
 
 
 def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -21,15 +21,21 @@ from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walk
 from tentpole.records import Candidate, Condition
 
 if TYPE_CHECKING:
+    from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import Covariance
 
 
 def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
+    """Id, condition and bias ratio of every walker."""
+    return walkers_of(context.config, context.starts)
+
+
+def walkers_of(config: CampaignConfig, structures: Iterable[str]) -> list[tuple[str, Condition, float]]:
     """Id, condition and bias ratio of every walker: one per structure, temperature, pressure and ratio."""
-    explore = context.config.explore
+    explore = config.explore
     found = [
         (Condition(name, temperature, pressure), ratio)
-        for name in context.starts
+        for name in structures
         for temperature in explore.temperatures_K
         for pressure in explore.pressures
         for ratio in explore.bias.ratios

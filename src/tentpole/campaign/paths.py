@@ -90,6 +90,20 @@ class CampaignPaths:
         """The page and its figures."""
         return self.root / "report"
 
+    @property
+    def cache(self) -> Path:
+        """Summaries of what is in other files. It may be deleted."""
+        return self.root / "cache"
+
+    @property
+    def journal_summary(self) -> Path:
+        """The sum of the journal's events up to some line."""
+        return self.cache / "journal.json"
+
+    def summary(self, name: BatchName) -> Path:
+        """What a closed batch has to tell, without its structures."""
+        return self.cache / f"{_stem(name) if isinstance(name, int) else name}.json"
+
     def queue_logs(self, what: str) -> Path:
         """Parsl's logs of the queue that is used for labels or for training."""
         return self.root.resolve() / "parsl" / what
