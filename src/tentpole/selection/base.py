@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tentpole.entropy import Covariance
 
 
-def _means(rows: Sequence[FloatArray]) -> FloatArray:
+def mean_rows(rows: Sequence[FloatArray]) -> FloatArray:
+    """(m, d) means over atoms of m configurations' fingerprint rows (N_i, d)."""
     return np.array([block.mean(axis=0) for block in rows])
 
 
@@ -68,7 +69,7 @@ class Candidates:
         ids: Sequence[str], sigma: ArrayLike, rows: Sequence[FloatArray], conditions: Sequence[str]
     ) -> Candidates:
         """The table of candidates with fingerprint rows: (N_i, d) each, whose means are the features."""
-        return Candidates(ids, np.asarray(sigma, dtype=float), _means(rows), conditions, rows)
+        return Candidates(ids, np.asarray(sigma, dtype=float), mean_rows(rows), conditions, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Labelled:
     @staticmethod
     def of_rows(rows: Sequence[FloatArray], conditions: Sequence[str], covariance: Covariance, d: int = 0) -> Labelled:
         """The set of configurations with fingerprint rows: (N_i, d) each, `covariance` of all of them."""
-        return Labelled(_means(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
+        return Labelled(mean_rows(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
 
     def joined(
         self, features: FloatArray, rows: Sequence[FloatArray] | None = None, conditions: Sequence[str] = ()
