@@ -14,7 +14,7 @@ MODULES = [
     "tentpole.entropy.bias",
     "tentpole.entropy.covariance",
     "tentpole.entropy.gom.fingerprint",
-    "tentpole.entropy.greedy",
+    "tentpole.entropy.greedy_choice",
     "tentpole.entropy.settings",
     "tentpole.exploration.npt",
     "tentpole.exploration.random_numbers",

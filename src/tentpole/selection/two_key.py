@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tentpole.entropy.greedy import Method
+from tentpole.entropy.covariance import Method
 from tentpole.errors import InputError
 from tentpole.selection.base import Candidates, Keys, Labelled, Pick
 from tentpole.selection.logdet import Quota, check_quota, fingerprints, greedy_picks
