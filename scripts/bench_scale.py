@@ -32,7 +32,7 @@ from ase.io import write
 from tentpole.campaign import Campaign, CampaignRecord, Request
 from tentpole.campaign.batches import Method, write_batch
 from tentpole.campaign.facts import BatchFacts, RoundEnd, RoundOutcome
-from tentpole.campaign.folder import settle
+from tentpole.campaign.folder import settings_to_record, settle
 from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
@@ -57,13 +57,14 @@ def make(home: Path, labels: int, per_round: int) -> Path:
     }
     os.fsync = lambda descriptor: None  # a made-up folder need not survive a power cut
     paths = CampaignPaths(home / "folder")
-    settle(resolve(content, home / "campaign.toml"), paths)
+    config = settle(resolve(content, home / "campaign.toml"), paths)
     method = Method(references.load("mock", ["Cu"]).hash)
     rng = np.random.default_rng(0)
     rounds = max(1, labels // per_round)
     state = RoundState(paths, method, False, summarises=True)
     with Journal(paths.journal) as log:
         log.append("opened", version=1, driver=1)
+        log.append("settings", settings=settings_to_record(config, paths.root))
         for number in range(rounds + 1):
             requests = [
                 Request(f"r{number:03d}-{k:04d}", _rattled(rng), method.reference, None, None) for k in range(per_round)
