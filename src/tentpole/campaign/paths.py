@@ -110,15 +110,15 @@ class CampaignPaths:
 
     def batch(self, name: BatchName) -> Path:
         """What was asked, and why."""
-        return self._round(name) / "batch.json"
+        return self._round(name, "batch.json")
 
     def outcome(self, name: BatchName) -> Path:
         """Which labels were accepted, which failed, and the errors on the new ones."""
-        return self._round(name) / "labels.json"
+        return self._round(name, "labels.json")
 
     def end(self, number: int) -> Path:
         """Validation and calibration: the file that ends a round."""
-        return self._round(number) / "done.json"
+        return self._round(number, "done.json")
 
     def models(self, number: int) -> Path:
         """The committee that was trained in a round."""
@@ -157,8 +157,8 @@ class CampaignPaths:
         """Why a label failed."""
         return self.quarantine / name / "reason.json"
 
-    def _round(self, name: BatchName) -> Path:
-        return self.root / "rounds" / (_stem(name) if isinstance(name, int) else name)
+    def _round(self, name: BatchName, file: str) -> Path:
+        return self.root.joinpath("rounds", _stem(name) if isinstance(name, int) else name, file)
 
 
 def _stem(number: int) -> str:
