@@ -79,9 +79,8 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
 def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
     """Number and audit frames of the final look that the next round is to be; None for a round as any other."""
     limits, rounds = criteria(config), history(state)
-    if limits.evidence != "audits" or not audit_tests.final_look_wanted(rounds, limits):
-        return None
-    return 1 + sum(r.final_look > 0 for r in rounds), audit_tests.final_look_size(rounds, limits)
+    size = audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
+    return None if size is None else (1 + sum(r.final_look > 0 for r in rounds), size)
 
 
 def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:
