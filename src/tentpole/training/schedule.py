@@ -20,7 +20,7 @@ EPOCHS = 100  # of every frame, that a training is given where nobody says how m
 FEWEST = 2000
 FALL = 0.03  # of the force error over one cycle: less is no progress
 UNDER_TRAINED = 0.8  # training error over held-out error: above, it is updates that are missing, not labels
-LONGER = 16  # times as many updates as usual, at most, for a training that is to reach the plateau
+LONGER = 4  # times as many updates as usual, at most, for a training that is to reach the plateau
 
 
 @dataclass(frozen=True, slots=True)
