@@ -119,8 +119,9 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
 
 
 def _read_journal(paths: CampaignPaths) -> tuple[Usage, list[dict[str, Any]], dict[str, str], dict[str, str]]:
-    """What the journal tells: what has been used, every configuration so far, what the last driver ran on, and which
-    structures it found.
+    """What the journal tells of what came before.
+
+    What has been used, every configuration so far, what the last driver ran on, and which structures it found.
     """
     usage, recorded, made_by, files = Usage(), [], dict[str, str](), dict[str, str]()
     with reading(paths.journal, error=StateError, mend=MEND):

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import override
 
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph
@@ -16,7 +17,7 @@ from tentpole.committee.graph import Graph
 FloatArray = NDArray[np.float64]
 
 
-class AseVoter:
+class AseVoter(Voter):
     """One vote of any ASE calculator.
 
     It finds its own neighbours, so that it needs none from the committee's list (cutoff 0). It is reset before each
@@ -36,6 +37,7 @@ class AseVoter:
         self.calculator = calculator
         self.numbers: tuple[int, ...] = tuple(range(1, 119) if numbers is None else numbers)
 
+    @override
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
@@ -63,7 +65,7 @@ class AseVoter:
         return energies, forces, stresses
 
 
-class Shifted:
+class Shifted(Voter):
     """A voter whose energies are moved by Σ_Z n_Z shift_Z: forces and stresses stay as they are."""
 
     def __init__(self, voter: Voter, shifts: Mapping[int, float]) -> None:
@@ -76,6 +78,7 @@ class Shifted:
         """Those of the voter within."""
         return self.voter.votes
 
+    @override
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:

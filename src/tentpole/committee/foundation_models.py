@@ -68,7 +68,7 @@ def check_species(name: str, numbers: Iterable[int]) -> None:
         raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in unknown_species)}')
 
 
-def _chgnet(variant: str, device: str, dtype: str) -> Voter:
+def _chgnet(_variant: str, device: str, _dtype: str) -> Voter:
     _require("chgnet", _PACKAGES["chgnet"])
     dynamics = importlib.import_module("chgnet.model.dynamics")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its device
@@ -125,7 +125,7 @@ def _member_file(variant: str, device: str, dtype: str) -> Voter:
     return read_voter(Path(variant), device=device, dtype=dtype)
 
 
-def _nequip(file: str, device: str, dtype: str) -> Voter:
+def _nequip(file: str, device: str, _dtype: str) -> Voter:
     _require("nequip", _PACKAGES["nequip"])
     command = f"nequip-compile MODEL {file} --mode aotinductor --device {device} --target ase"
     if not Path(file).is_file():

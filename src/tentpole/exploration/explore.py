@@ -104,7 +104,7 @@ def explore(
     start: Atoms,
     settings: ExploreSettings,
     seed: WalkerSeed,
-    on_progress: Callable[[Exploration], None] = lambda state: None,
+    on_progress: Callable[[Exploration], None] = lambda _state: None,
 ) -> Exploration:
     """Run `state` to the end of its round. Same arguments, same result, bit for bit.
 

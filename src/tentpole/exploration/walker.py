@@ -16,6 +16,7 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin as AseLangevin
 from ase.md.velocitydistribution import thermalize_momenta
+from typing_extensions import override
 
 from tentpole.committee.neighbourhood import UnusableGeometry
 from tentpole.records import Condition, FloatArray, Walker
@@ -50,7 +51,7 @@ class Ensemble(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Langevin:
+class Langevin(Ensemble):
     """Langevin dynamics at constant volume (NVT).
 
     Parameters
@@ -65,10 +66,12 @@ class Langevin:
     friction_per_fs: float = 0.01
 
     @property
+    @override
     def barostatted(self) -> bool:
         """The cell stays as it is."""
         return False
 
+    @override
     def integrator(
         self,
         atoms: Atoms,
@@ -86,6 +89,7 @@ class Langevin:
             rng=rng,
         )
 
+    @override
     def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
         """There is no barostat."""
         return ()

@@ -53,6 +53,7 @@ class Reference:
 
     @property
     def code(self) -> Code:
+        """How the reference's program is run and read."""
         return code_of(self.import_path, self.home)
 
     @functools.cached_property

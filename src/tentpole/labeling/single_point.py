@@ -121,7 +121,7 @@ def _same_version(reference: Reference, found: str) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(reference: str, keywords: str) -> dict[str, Any]:
+def _shared(_reference: str, _keywords: str) -> dict[str, Any]:
     return {}  # one calculator per reference and keywords, in each worker
 
 

@@ -21,14 +21,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptive:
+class Adaptive(SelectionRule):
     """Greedy weighted variance reduction with a balance that sets itself.
 
     length : the kernel's length in units of √d, features scaled to unit standard deviation.
@@ -45,8 +46,8 @@ class Adaptive:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} of the adaptive rule must be above 0, got {getattr(self, name)}.")
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:
             return []

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 
 @dataclass(frozen=True, slots=True)
-class Hybrid:
+class Hybrid(SelectionRule):
     """weight · σ + (1 − weight) · distance, both scaled to 0..1 over the candidates.
 
     The distance is Euclidean, in features, to the nearest labelled or already chosen configuration; where
@@ -25,8 +26,8 @@ class Hybrid:
         if not 0 <= self.weight <= 1:
             raise InputError(f"weight must lie in 0..1 (1: σ alone, 0: distance alone), got {self.weight}.")
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:
             return []

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 
 @dataclass(frozen=True, slots=True)
-class Random:
+class Random(SelectionRule):
     """k candidates, each set of k as likely as any other."""
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         n = len(candidates)
         chosen = rng.choice(n, size=min(max(k, 0), n), replace=False)
         reason = f"drawn at random from {n}"

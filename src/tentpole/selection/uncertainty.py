@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 
 @dataclass(frozen=True, slots=True)
-class Uncertainty:
+class Uncertainty(SelectionRule):
     """The k candidates of the highest σ; of equal ones the first."""
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         order = np.argsort(-candidates.sigma, kind="stable")[: max(k, 0)]
         return [
             Pick(

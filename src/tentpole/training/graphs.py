@@ -55,10 +55,12 @@ class GraphBatch:
 
     @property
     def members(self) -> int:
+        """How many members, M."""
         return len(self.energies)
 
     @property
     def atoms(self) -> int:
+        """How many atoms in all frames of all members."""
         return len(self.species)
 
 
@@ -99,6 +101,7 @@ class Graphs:
 
     @property
     def has_stress(self) -> bool:
+        """Whether any frame has a labelled stress."""
         return bool(self.stressed.any())
 
     def batch(self, rows: IntArray, scale: Tensor, shift: Tensor) -> GraphBatch:

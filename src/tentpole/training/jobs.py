@@ -36,6 +36,7 @@ class TrainingJob:
 
     @property
     def log(self) -> Path:
+        """The training's log file."""
         return self.folder / f"member-{self.member}.log"
 
 

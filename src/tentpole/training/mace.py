@@ -178,8 +178,10 @@ def _give_back(model: Any, energies: Mapping[int, float]) -> None:
 
 
 def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mapping[int, float]) -> None:
-    """Write the member `stem` as the model file that mace's command goes on from, its energies of isolated atoms those
-    that are still in the labels: the command keeps the file's own, whatever it is told.
+    """Write the member `stem` as the model file that mace's command goes on from.
+
+    Its energies of isolated atoms are those that are still in the labels: the command keeps the file's own, whatever it
+    is told.
     """
     import torch
 
