@@ -89,10 +89,36 @@ class Shifted(Voter):
 
 
 def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shifted:
-    """`voter` on the energy scale of `energies` (n,) in eV, which `frames` have by the reference or a committee.
+    """`voter` on the energy scale of a reference or a committee.
 
-    The shift per species is the least-squares solution of Σ_Z n_Z shift_Z = E − E_voter: what differs in
-    proportion to composition, as isolated atoms' energies do, no longer passes for uncertainty.
+    The shift per species is the least-squares solution of Σ_Z n_Z shift_Z = E − E_voter: what differs in proportion to
+    composition, as isolated atoms' energies do, no longer passes for uncertainty.
+
+    Parameters
+    ----------
+    voter : Voter
+        Of one vote or several.
+    frames : sequence of ase.Atoms
+        n structures.
+    energies : (n,) array_like
+        Their energies on the scale that is wanted, eV.
+
+    Returns
+    -------
+    Shifted
+        The voter, its energies moved, its forces and stresses as they are.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> from tentpole.committee import AseVoter, Committee, aligned
+    >>> frames = [molecule("H2"), molecule("H2O"), molecule("CO")]
+    >>> voter = AseVoter(EMT())
+    >>> own = Committee([voter]).evaluate(frames).energies[0]
+    >>> moved = aligned(voter, frames, own - 10.0 * np.array([2, 3, 2]))  # every atom 10 eV lower
+    >>> {int(z): round(shift, 6) for z, shift in moved.shifts.items()}
+    {1: -10.0, 6: -10.0, 8: -10.0}
     """
     found = Committee([voter]).evaluate(frames).energies.mean(axis=0)
     return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - found))

@@ -23,8 +23,29 @@ CLIMBED = ("unconverged", "crashed", "truncated")  # reasons for which the next 
 def compute(task: Task) -> Outcome:
     """Compute one label under task.root, or find it there. Never raises for a label that fails.
 
-    Raises InputError for what makes every label fail (a calculator that cannot be imported), and StateError
-    where the folder cannot be written: those stop a campaign, with everything so far on disk.
+    Parameters
+    ----------
+    task : Task
+        What to label, by what, where.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    InputError
+        For what makes every label fail, such as a calculator that cannot be imported.
+    StateError
+        Where the folder cannot be written. Either stops a campaign, with everything so far on disk.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from tentpole.labeling import Task, compute, load
+    >>> task = Task(Path("labels"), load("emt"), bulk("Cu"))
+    >>> compute(task).ok, compute(task).computed
+    (True, False)
     """
     found = _found_or_left_alone(task)
     if found is not None:

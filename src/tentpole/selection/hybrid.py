@@ -18,6 +18,26 @@ class Hybrid(SelectionRule):
 
     The distance is Euclidean, in features, to the nearest labelled or already chosen configuration; where
     there is none yet, to the candidates' mean. Both scales are set once, before the first choice.
+
+    Parameters
+    ----------
+    weight : float
+        0 to 1.
+
+    Raises
+    ------
+    InputError
+        For a weight outside 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.selection import Candidates, Hybrid, Labelled
+    >>> sigma, features = np.array([0.1, 0.4, 0.2]), np.array([[0.0], [0.1], [3.0]])
+    >>> candidates = Candidates(["a", "b", "c"], sigma, features, ["300 K"] * 3)
+    >>> picks = Hybrid(weight=0.6).select(candidates, Labelled(np.array([[0.0]])), 1, np.random.default_rng(0))
+    >>> picks[0].id
+    'b'
     """
 
     weight: float = 0.6
