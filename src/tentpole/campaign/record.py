@@ -41,7 +41,7 @@ from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import Label
 from tentpole.storage.atomic import read_as
-from tentpole.storage.journal import MEND
+from tentpole.storage.journal import REMEDY
 from tentpole.storage.journal import read as read_journal
 from tentpole.storage.labels import label_files
 from tentpole.storage.lock import owner
@@ -285,7 +285,7 @@ class CampaignRecord:
         """
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
-        with reading(paths.journal, error=StateError, mend=MEND):
+        with reading(paths.journal, error=StateError, remedy=REMEDY):
             events = read_journal(paths.journal)
             usage = Usage(events)
         files = list(label_files(paths.root))

@@ -204,7 +204,7 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
         model = build(content["model"], content["hyperparameters"], weights, content["dtype"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    with reading(description_file(stem), error=StateError, mend=_RESTORE):
+    with reading(description_file(stem), error=StateError, remedy=_RESTORE):
         _check_repeated(content)
     if dtype is not None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):

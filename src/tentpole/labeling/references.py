@@ -120,15 +120,25 @@ class Reference:
         text = json.dumps(self.identity, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def rung(self, retry: Retry) -> Reference:
-        """The reference with one rung of its retry ladder merged in, and no ladder of its own."""
-        rung = replace(self, parameters=self._merged(retry), retries=(), allow=())
+    def with_retry(self, retry: Retry) -> Reference:
+        """The reference with one of its retries merged in, and none of its own.
+
+        Parameters
+        ----------
+        retry : Retry
+            One of the reference's.
+
+        Returns
+        -------
+        Reference
+        """
+        tried = replace(self, parameters=self._merged(retry), retries=(), allow=())
         same = {key: value for key, value in self.identity.items() if key != "allowed retries"}
-        rung.__dict__["identity"] = {
+        tried.__dict__["identity"] = {
             **same,
-            "parameters": self.physics(rung.parameters),
+            "parameters": self.physics(tried.parameters),
         }  # not asked for again
-        return rung
+        return tried
 
     def joins(self, retry: Retry) -> bool:
         """Whether labels of this retry are this reference's: the same physics, or allowed by name.

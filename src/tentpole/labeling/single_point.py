@@ -130,7 +130,7 @@ def _calculator(reference: Reference, keywords: dict[str, Any], directory: Path)
     with contextlib.redirect_stdout(io.StringIO()):  # some announce their device in every worker
         if not reference.code.stateless:
             return reference.make(keywords, directory)
-        shelf = _shared(reference.hash, repr(sorted(keywords.items())))
-        if "calculator" not in shelf:
-            shelf["calculator"] = reference.make(keywords, None)
-        return shelf["calculator"]
+        kept = _shared(reference.hash, repr(sorted(keywords.items())))
+        if "calculator" not in kept:
+            kept["calculator"] = reference.make(keywords, None)
+        return kept["calculator"]

@@ -166,8 +166,8 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
     if any(table != tables[0] for table in tables):
         raise InputError("these members were trained with different E0s: train them from scratch, together")
     species = {int(z) for atoms in frames for z in atoms.numbers}
-    if strangers := sorted(species - set(tables[0])):
-        names = ", ".join(chemical_symbols[z] for z in strangers)
+    if unknown_species := sorted(species - set(tables[0])):
+        names = ", ".join(chemical_symbols[z] for z in unknown_species)
         raise InputError(f"the last round's models do not know {names}: train from scratch this time")
     return tables[0]
 

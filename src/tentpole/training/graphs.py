@@ -76,8 +76,8 @@ class Graphs:
         self.frames = list(frames)
         table = np.array(network.numbers)
         numbers = np.concatenate([atoms.numbers for atoms in frames])
-        if strangers := sorted(set(numbers.tolist()) - set(table.tolist())):
-            raise InputError(f"atomic numbers {strangers} are unknown to a model of {table.tolist()}")
+        if unknown_species := sorted(set(numbers.tolist()) - set(table.tolist())):
+            raise InputError(f"atomic numbers {unknown_species} are unknown to a model of {table.tolist()}")
         self.species: IntArray = np.searchsorted(table, numbers)
         self.sizes: IntArray = np.array([len(atoms) for atoms in frames])
         self.first_atom: IntArray = np.concatenate(([0], np.cumsum(self.sizes)))

@@ -186,11 +186,11 @@ def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mappin
     import torch
 
     model, content = read_member(stem, dtype=settings.model.dtype)
-    strangers = set(energies) - set(content["atomic_numbers"])
-    if strangers:
+    unknown_species = set(energies) - set(content["atomic_numbers"])
+    if unknown_species:
         raise InputError(
             f"{stem.name} knows the atomic numbers {content['atomic_numbers']}, the training set also holds "
-            f"{sorted(strangers)}: train from scratch this time (warm_start = None)"
+            f"{sorted(unknown_species)}: train from scratch this time (warm_start = None)"
         )
     table = model.atomic_energies_fn.atomic_energies
     for place, z in enumerate(content["atomic_numbers"]):
