@@ -141,7 +141,7 @@ def _tell_validation(context: Context, number: int, errors: FrameErrors) -> None
         f"round {number}: {context.state.count(number)} labels, force RMSE on {len(errors.names)} held-out frames "
         f"{1000 * errors.force_rmse:.1f} meV/Å" + ("" if told is None else f" (before: {1000 * told:.1f})")
     )
-    if errors.alike:
+    if errors.collapsed:
         context.progress.note(f"round {number}: {errors.likeness}")
 
 

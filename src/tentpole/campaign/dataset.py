@@ -39,8 +39,9 @@ def fingerprint_rows(
 
 
 def known_fingerprints(context: Context, last: int, known: int) -> tuple[Fingerprint, list[FloatArray]]:
-    """The campaign's fingerprint, by the committee made after round `known`, and its rows of the labels up to round
-    `last`.
+    """The campaign's fingerprint and its rows of the labels up to round `last`.
+
+    Features of a committee are those of the one made after round `known`.
     """
     state = context.state
     return fingerprint_rows(context.config, state.labels(last), context.starts.values(), state.newest_models(known))

@@ -25,7 +25,7 @@ class FrameErrors:
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
     p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
     stress components, GPa, NaN where a label has none.
-    likeness : in words, how far the members still differ; alike : too little for σ to mean much.
+    likeness : in words, how far the members still differ; collapsed : too little for σ to mean much.
     """
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class FrameErrors:
     elements: dict[str, float]
     parity: FloatArray
     likeness: str = ""
-    alike: bool = False
+    collapsed: bool = False
     p95_force_std: FloatArray | None = None
     stress_error: FloatArray | None = None
 
@@ -124,7 +124,7 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path], *, stress: bo
         elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
         parity=parity[:: max(1, -(-len(parity) // 2000))],
         likeness=diversity.words,
-        alike=diversity.collapsed,
+        collapsed=diversity.collapsed,
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
         stress_error=_stress_errors(prediction.stresses, known),
     )

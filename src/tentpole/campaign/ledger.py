@@ -15,7 +15,7 @@ from typing import Any
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.usage import DRIVER, Usage, driver_of_note
 from tentpole.execution.metering import readings
-from tentpole.execution.ownership import lives, used
+from tentpole.execution.ownership import is_in_use, used
 from tentpole.records import Label
 from tentpole.storage.journal import Journal
 from tentpole.storage.labels import label_files, read_label
@@ -121,4 +121,4 @@ def _of_workers(reading: Mapping[str, float]) -> dict[str, float]:
 
 def _cut_off(paths: CampaignPaths) -> list[Path]:
     """Attempts at a label whose worker is no more, and which no driver has heard of."""
-    return [*paths.work.glob("failed-*"), *(folder for folder in paths.work.glob("tmp-*") if not lives(folder))]
+    return [*paths.work.glob("failed-*"), *(folder for folder in paths.work.glob("tmp-*") if not is_in_use(folder))]

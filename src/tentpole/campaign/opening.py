@@ -33,7 +33,7 @@ from tentpole.execution.provenance import differences, provenance
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.storage.journal import MEND, Journal, events
+from tentpole.storage.journal import REMEDY, Journal, events
 from tentpole.storage.lock import Lock
 
 FEWEST_LABELS = 2
@@ -119,11 +119,12 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
 
 
 def _read_journal(paths: CampaignPaths) -> tuple[Usage, list[dict[str, Any]], dict[str, str], dict[str, str]]:
-    """What the journal tells: what has been used, every configuration so far, what the last driver ran on, and which
-    structures it found.
+    """What the journal tells of what came before.
+
+    What has been used, every configuration so far, what the last driver ran on, and which structures it found.
     """
     usage, recorded, made_by, files = Usage(), [], dict[str, str](), dict[str, str]()
-    with reading(paths.journal, error=StateError, mend=MEND):
+    with reading(paths.journal, error=StateError, remedy=REMEDY):
         for event in events(paths.journal):
             usage.add(event)
             if event["event"] == "settings":

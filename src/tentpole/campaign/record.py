@@ -41,7 +41,7 @@ from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import Label
 from tentpole.storage.atomic import read_as
-from tentpole.storage.journal import MEND
+from tentpole.storage.journal import REMEDY
 from tentpole.storage.journal import read as read_journal
 from tentpole.storage.labels import label_files
 from tentpole.storage.lock import owner
@@ -197,9 +197,36 @@ class RoundRecord:
 class CampaignRecord:
     """A campaign folder as it was when it was read. Make one with `CampaignRecord.read(folder)`.
 
-    config : its settings. rounds : from round 0, the initial labels. validation : the fixed set, None where there is
-    none. usage, budget : what was used, per phase and against the limits. driver : who holds the folder, or held it
-    when it died. written : time of the journal's last event (UTC), "" for none. label_files : labels on disk.
+    Parameters
+    ----------
+    paths : CampaignPaths
+        Where its files are.
+    config : CampaignConfig
+        Its settings.
+    state : RoundState
+        What its files say of each round.
+    rounds : tuple of RoundRecord
+        From round 0, the initial labels.
+    validation : RoundRecord or None
+        The fixed set; None where there is none.
+    verdict : Verdict or None
+        How it ended; None while it goes on.
+    usage, budget : Usage, Budget
+        What was used, per phase and against the limits.
+    driver : mapping or None
+        Who holds the folder, or held it when it died.
+    written : str
+        Time of the journal's last event (UTC), "" for none.
+    label_files : int
+        Labels on disk.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignRecord
+    >>> CampaignRecord.read("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    tentpole.errors.StateError: no/such/folder: ...
     """
 
     paths: CampaignPaths
@@ -215,7 +242,21 @@ class CampaignRecord:
     label_files: int
 
     def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
-        """Log-det gain that `atoms` would bring to a dataset of the structures `known`, as round `number` saw it."""
+        """Log-det gain that a structure would bring to a dataset, as a round saw it.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            The structure.
+        known : sequence of ase.Atoms
+            The dataset.
+        number : int
+            The round, whose committee gives the features where they are learned.
+
+        Returns
+        -------
+        float
+        """
         from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 
         learned = self.config.fingerprint.kind == "mace"
@@ -226,10 +267,25 @@ class CampaignRecord:
 
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:
-        """Read the campaign in `folder`. Raises StateError for what is no campaign folder, or is damaged."""
+        """Read the campaign in `folder`.
+
+        Parameters
+        ----------
+        folder : path
+            It may be finished or not, and a driver may be working there.
+
+        Returns
+        -------
+        CampaignRecord
+
+        Raises
+        ------
+        StateError
+            For what is no campaign folder, or is damaged.
+        """
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
-        with reading(paths.journal, error=StateError, mend=MEND):
+        with reading(paths.journal, error=StateError, remedy=REMEDY):
             events = read_journal(paths.journal)
             usage = Usage(events)
         files = list(label_files(paths.root))
@@ -325,17 +381,47 @@ class CampaignRecord:
         return pooled_coverage(within)
 
     def dataset(self) -> list[Label]:
-        """The labels of all closed rounds, in the order they joined."""
+        """The labels of all closed rounds.
+
+        Returns
+        -------
+        list of Label
+            In the order they joined.
+        """
         outcomes = (one.outcome for one in self.rounds)
         return [label for outcome in outcomes if outcome is not None for label in labels_of(self.paths, outcome)]
 
     def exploration(self, number: int, walker: str) -> Exploration | None:
-        """What one walker found in one round, with scores; None where it has not come to that round's end."""
+        """What one walker found in one round, with scores.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+        walker : str
+            Its id.
+
+        Returns
+        -------
+        Exploration or None
+            None where it has not come to that round's end.
+        """
         path = self.paths.shard(number, walker)
         return read_exploration(path) if path.exists() else None
 
     def explorations(self, number: int) -> dict[str, Exploration]:
-        """What all walkers that came to the end of a round found in it, by walker."""
+        """What all walkers that came to the end of a round found in it.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Returns
+        -------
+        dict of str to Exploration
+            By walker.
+        """
         shards = [read_exploration(path) for path in self.paths.shards(number)]
         return {shard.walker.id: shard for shard in shards}
 

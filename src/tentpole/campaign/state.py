@@ -28,7 +28,7 @@ from tentpole.campaign.verdict import MEANING, Verdict
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
 from tentpole.errors import InputError, StateError, unknown
 from tentpole.records import Label
-from tentpole.storage.atomic import MEND, read_as
+from tentpole.storage.atomic import REMEDY, read_as
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class RoundState:
         path = self.paths.end(number)
         end = self._files.read(path, "end", lambda: read_end(self.paths, number))
         if self.validation and self.is_decided(VALIDATION) and end.validation is None:
-            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {MEND}")
+            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {REMEDY}")
         return end
 
     @property

@@ -668,6 +668,14 @@ class CampaignConfig(Section):
     reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
     charge : total charge of a structure in e, stated where the reference requires it.
     multiplicity : 2S + 1, stated where the reference requires it.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignConfig
+    >>> copper = {"file": "copper.xyz", "name": "copper"}
+    >>> config = CampaignConfig(name="copper", reference="emt", structures=(copper,), stop={"labels": 200})
+    >>> config.committee.members, config.explore.temperatures_K
+    (4, (300.0,))
     """
 
     version: Literal[1] = 1

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.entropy import Covariance, even_quota, greedy
 from tentpole.entropy.covariance import Blocks
 from tentpole.entropy.greedy import Method
 from tentpole.errors import InputError, unknown
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 Quota = int | Literal["even", "none"]
 
@@ -24,7 +25,7 @@ EPS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class LogDet:
+class LogDet(SelectionRule):
     """Greedy gain with quotas.
 
     Parameters
@@ -49,8 +50,8 @@ class LogDet:
     def __post_init__(self) -> None:
         check_quota(self.quota)
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         covariance, batch = fingerprints(candidates, labelled, self.eps)
         floor = -np.inf if self.floor is None else self.floor
         return greedy_picks(candidates, covariance, batch, k, self.method, self.quota, floor)

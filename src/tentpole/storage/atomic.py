@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tentpole.errors import StateError, reading
 
 T = TypeVar("T")
-MEND = "Restore it from a copy, or delete it: what is missing is made anew."
+REMEDY = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -71,11 +71,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content written by `write_json`. Raises StateError, naming the file, where it is not that."""
-    with reading(path, "JSON", error=StateError, mend=MEND):
+    with reading(path, "JSON", error=StateError, remedy=REMEDY):
         content = json.loads(path.read_text(encoding="utf-8"))
     stored = content.pop("checksum", None) if isinstance(content, dict) else None
     if stored != hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest():
-        raise StateError(f"{path}: damaged, its checksum does not match. {MEND}")
+        raise StateError(f"{path}: damaged, its checksum does not match. {REMEDY}")
     return dict(content)
 
 
@@ -88,5 +88,5 @@ def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
         Where the file is not that, or `build` misses something in it: with the file, and the key that it lacks.
     """
     content = read_json(path)
-    with reading(path, error=StateError, mend=MEND):
+    with reading(path, error=StateError, remedy=REMEDY):
         return build(content)

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.training.committee import prepare, train_committee, train_member
+    from tentpole.training.committee import prepare, train_committee
     from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
     from tentpole.training.settings import MACESettings
 
@@ -17,7 +17,6 @@ _HOME = {
     "TrainingReport": "jobs",
     "prepare": "committee",
     "train_committee": "committee",
-    "train_member": "committee",
 }
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "TrainingReport",
     "prepare",
     "train_committee",
-    "train_member",
 ]
 
 

@@ -65,8 +65,10 @@ def learning_rate(plan: TrainingPlan, update: int) -> float:
 
 
 def on_plateau(training: Sequence[float], validation: Sequence[float]) -> bool:
-    """Whether going on is of no use, from the force errors before and after each cycle so far: those of trained
-    frames or those of held-out ones fell by less than 3 % over the last, or are not finite.
+    """Whether going on is of no use, from the force errors before and after each cycle so far.
+
+    So it is where those of trained frames or those of held-out ones fell by less than 3 % over the last, or are not
+    finite.
     """
     return any(len(errors) >= 2 and not errors[-1] < (1 - FALL) * errors[-2] for errors in (training, validation))
 

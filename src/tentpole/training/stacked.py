@@ -146,7 +146,7 @@ class Training:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def run(self, say: Callable[[int, str], None] = lambda member, line: None) -> None:
+    def run(self, say: Callable[[int, str], None] = lambda _member, _line: None) -> None:
         """Train to the end and write the members. say(place of the job, line) is told of every evaluation.
 
         Raises TrainingError where weights or losses cease to be finite.
@@ -312,6 +312,7 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
+        """The file that a stopped training goes on from."""
         first, last = self.jobs[0].member, self.jobs[-1].member
         return self.jobs[0].folder / f"training-{first}-{last}.safetensors"
 
