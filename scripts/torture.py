@@ -331,7 +331,7 @@ def flipped(t: Torture) -> None:
         ("batch", f"rounds/r{t.bench.rounds:03d}/batch.json", one),
         ("outcome", "rounds/r000/labels.json", one),
     ]
-    damages(t, "flip", cases[:3] if t.short else cases, "closing")
+    damages(t, "flip", cases[:2] if t.short else cases, "closing")
 
 
 def clock(t: Torture) -> None:

@@ -101,7 +101,8 @@ class Request:
         stress : (6,) array, optional
             eV/Å³, ASE's sign and order.
         **details
-            How it was made: plain JSON, such as code, version, seconds.
+            How it was made, plain JSON: `seconds` and `core_s` count as its cost, and `magnetization`, a table of
+            total_muB and absolute_muB (µB, of the whole cell), is held against the reference's bands.
 
         Returns
         -------
@@ -297,14 +298,30 @@ def check_answer(answer: object, asked: Mapping[str, Request], method: Method, a
     if isinstance(answer, Label):
         answer.check()
         answer.check_details()
-        stress = None if answer.stress is None else np.asarray(answer.stress, dtype=float)
-        try:
-            accept.label(float(answer.energy), np.asarray(answer.forces, dtype=float), stress, answer.atoms)
-        except LabelError as error:
-            raise InputError(f"{answer.name}: {error} Answer with request.failed(reason) instead.") from None
+        _check_accepted(answer, accept)
     elif not (isinstance(answer.reason, str) and answer.reason and isinstance(answer.message, str)):
         raise InputError(f"{answer.name}: a failure needs a reason in words, not {answer.reason!r}")
     return request
+
+
+def _check_accepted(answer: Label, accept: Accept) -> None:
+    """Raises InputError for a told label that the reference would not accept from its own program."""
+    stress = None if answer.stress is None else np.asarray(answer.stress, dtype=float)
+    moments = answer.details.get("magnetization", {})
+    try:
+        accept.structure(answer.atoms)
+        accept.label(float(answer.energy), np.asarray(answer.forces, dtype=float), stress, answer.atoms)
+        accept.magnetism(moments, len(answer.atoms))
+    except (AttributeError, TypeError):
+        raise InputError(f"{answer.name}: magnetization = {moments!r:.80}: {_MOMENTS}") from None
+    except LabelError as error:
+        remedy = "Answer with request.failed(reason) instead."
+        if error.reason == "magnetization" and not moments:
+            remedy = f"Tell it with the label: {_MOMENTS}"
+        raise InputError(f"{answer.name}: {error} {remedy}") from None
+
+
+_MOMENTS = "legal is request.label(…, magnetization={'total_muB': 2.2, 'absolute_muB': 2.3}), of the whole cell in µB."
 
 
 def same_answer(one: Label | Failure, other: Label | Failure) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tentpole.campaign.ahead import Ahead
 from tentpole.campaign.batches import Failure, Request, check_answer, failure_of, same_answer
+from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import criteria, judge_rounds
 from tentpole.campaign.opening import open_campaign
 from tentpole.campaign.steps import finish_committee, label, make_missing, next_step, time_is_up
@@ -364,6 +365,7 @@ class Campaign:
         with suppress(OSError):  # a full disk has been told of already, and a missing "closed" is a crash's
             self._context.journal.append("closed")
         self._context.journal.close()
+        keep_summary(self._context.paths)
         self._opened.lock.release()
 
     def __enter__(self) -> Campaign:

@@ -18,7 +18,7 @@ from tentpole.execution.metering import readings
 from tentpole.execution.ownership import is_in_use, used
 from tentpole.records import Label
 from tentpole.storage.journal import Journal
-from tentpole.storage.labels import label_files, read_label
+from tentpole.storage.labels import label_names, read_label
 
 
 class Ledger:
@@ -87,10 +87,9 @@ class Ledger:
         of the same structure under the campaign's own reference.
         """
         refused = {name.partition("-")[0]: name for name in self._usage.failures}
-        for path in label_files(self._paths.root):
-            failure = refused.get(path.stem.partition("-")[0], path.stem)
-            if path.stem not in self._usage.labels and failure == path.stem:
-                self.label(read_label(path))
+        for name in sorted(label_names(self._paths.root) - self._usage.labels):
+            if refused.get(name.partition("-")[0], name) == name:
+                self.label(read_label(self._paths.label(name)))
 
     def _take(self, found: Mapping[str, Mapping[str, float]]) -> None:
         new = {name: reading for name, reading in found.items() if name not in self._usage.counted}

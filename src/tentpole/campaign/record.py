@@ -7,15 +7,15 @@ folder is looked at: the reference and the models' packages need not be there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from ase import Atoms
 
-from tentpole.campaign.batches import Batch, Failure, Method, Request, failure_of, labels_of
+from tentpole.campaign.batches import Batch, BatchRecord, Failure, Method, Request, failure_of, labels_of
 from tentpole.campaign.budget import Budget, budget
 from tentpole.campaign.facts import (
     BatchFacts,
@@ -27,6 +27,7 @@ from tentpole.campaign.facts import (
     Spread,
 )
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.journal_summary import read_journal
 from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
@@ -36,14 +37,11 @@ from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
-from tentpole.errors import StateError, reading
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import Label
 from tentpole.storage.atomic import read_as
-from tentpole.storage.journal import REMEDY
-from tentpole.storage.journal import read as read_journal
-from tentpole.storage.labels import label_files
+from tentpole.storage.labels import label_names
 from tentpole.storage.lock import owner
 
 __all__ = [
@@ -102,24 +100,30 @@ class FrameRecord:
 class RoundRecord:
     """One round, or the validation set.
 
-    name : the round's number, or "validation". batch : what was asked. outcome : what came of it, None while it is not
-    closed. end : validation and calibration, None while the round is not done.
+    name : the round's number, or "validation". asked_for : what was asked, without the structures. outcome : what came
+    of it, None while it is not closed. end : validation and calibration, None while the round is not done.
     """
 
     name: BatchName
-    batch: Batch
+    asked_for: BatchRecord
     outcome: RoundOutcome | None
     end: RoundEnd | None
+    state: RoundState = field(repr=False)
+
+    @property
+    def batch(self) -> Batch:
+        """What was asked, with its structures: read when it is wanted."""
+        return self.state.batch(self.name)
 
     @property
     def facts(self) -> BatchFacts:
         """How the batch came about: candidates, scores, resets, bias."""
-        return self.batch.facts
+        return self.asked_for.facts
 
     @property
     def asked(self) -> int:
         """Structures that a label was asked for."""
-        return self.batch.asked
+        return len(self.asked_for.frames)
 
     @property
     def labels(self) -> int:
@@ -285,13 +289,9 @@ class CampaignRecord:
         """
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
-        with reading(paths.journal, error=StateError, remedy=REMEDY):
-            events = read_journal(paths.journal)
-            usage = Usage(events)
-        files = list(label_files(paths.root))
-        opened = [event["reference"] for event in events if event["event"] == "opened" and "reference" in event]
-        reference = opened[-1] if opened else _reference_of(paths, files)
-        method = Method(reference, config.charge, config.multiplicity)
+        past, labels = read_journal(paths), label_names(paths.root)
+        usage = past.usage
+        method = Method(past.reference or _reference_of(paths, labels), config.charge, config.multiplicity)
         state = RoundState(paths, method, config.validation.kind != "none", keep_batches=True)
         rounds: list[RoundRecord] = []
         while state.is_decided(len(rounds)):
@@ -308,8 +308,8 @@ class CampaignRecord:
             usage=usage,
             budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
             driver=owner(paths.root),
-            written=events[-1]["time"] if events else "",
-            label_files=len(files),
+            written=past.written,
+            label_files=len(labels),
         )
 
     @property
@@ -452,7 +452,7 @@ class CampaignRecord:
 def _round(state: RoundState, name: BatchName) -> RoundRecord:
     outcome = state.outcome(name) if state.is_closed(name) else None
     done = isinstance(name, int) and state.paths.end(name).exists()
-    return RoundRecord(name, state.batch(name), outcome, state.end(int(name)) if done else None)
+    return RoundRecord(name, state.record(name), outcome, state.end(int(name)) if done else None, state)
 
 
 def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
@@ -469,11 +469,11 @@ def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
     return found
 
 
-def _reference_of(paths: CampaignPaths, files: Sequence[Path]) -> str:
+def _reference_of(paths: CampaignPaths, labels: Collection[str]) -> str:
     """The reference's hash in folders whose journal does not tell it: from what was accepted or failed."""
     if paths.outcome(0).exists():
         names = read_as(paths.outcome(0), lambda content: [*content["accepted"], *content["failed"]])
     else:
         names = [path.name for path in paths.quarantine.glob("*-*")]
-    names += [path.stem for path in files]
+    names += sorted(labels)
     return next((name.partition("-")[2] for name in names), "")

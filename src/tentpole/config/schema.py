@@ -543,6 +543,7 @@ class LabelLimits:
         fault: the campaign stops and nothing goes to quarantine for them. 0: never.
     persistent : a Quantum ESPRESSO or FHI-aims per worker stays and serves label after label over ASE's socket; measure
         first whether it pays (scripts/bench_persistent.py).
+    walkers_stalled_s : walkers at work of which none comes to its next frame for so many seconds stop the campaign.
     """
 
     label_time_limit_s: Positive = 3600.0
@@ -550,6 +551,7 @@ class LabelLimits:
     attempts: Annotated[int, Field(ge=1, le=100)] = 2
     crashes_in_a_row: Annotated[int, Field(ge=0, le=1000)] = 6
     persistent: bool = False
+    walkers_stalled_s: Positive = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)

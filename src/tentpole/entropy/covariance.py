@@ -19,6 +19,8 @@ from tentpole.errors import InputError, StateError, unknown
 from tentpole.records import FloatArray
 
 Mode = Literal["per-atom", "per-config"]
+Method = Literal["exact", "information", "cholesky"]
+"""How `greedy` chooses by a covariance."""
 Blocks = Sequence[FloatArray] | FloatArray
 """Candidates: one (N_i, d) block of rows each, or an (n, d) array of one row each."""
 

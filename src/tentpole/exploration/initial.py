@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tentpole.records import Condition, bare, moments_of
 
 
 def rattled(
-    starts: dict[str, Atoms], count: int, stdev_A: Sequence[float], rng: np.random.Generator
+    starts: Mapping[str, Atoms], count: int, stdev_A: Sequence[float], rng: np.random.Generator
 ) -> list[tuple[str, Atoms]]:
     """`count` rattled copies, structures and amplitudes in turn, each with its structure's name.
 

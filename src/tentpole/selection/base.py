@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tentpole.entropy import Covariance
 
 
-def _means(rows: Sequence[FloatArray]) -> FloatArray:
+def mean_rows(rows: Sequence[FloatArray]) -> FloatArray:
+    """(m, d) means over atoms of m configurations' fingerprint rows (N_i, d)."""
     return np.array([block.mean(axis=0) for block in rows])
 
 
@@ -92,7 +93,7 @@ class Candidates:
         array([[1., 1.],
                [0., 0.]])
         """
-        return Candidates(ids, np.asarray(sigma, dtype=float), _means(rows), conditions, rows)
+        return Candidates(ids, np.asarray(sigma, dtype=float), mean_rows(rows), conditions, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Labelled:
         -------
         Labelled
         """
-        return Labelled(_means(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
+        return Labelled(mean_rows(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
 
     def joined(
         self, features: FloatArray, rows: Sequence[FloatArray] | None = None, conditions: Sequence[str] = ()

@@ -12,9 +12,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from tentpole.entropy import Covariance, even_quota, greedy
-from tentpole.entropy.covariance import Blocks
-from tentpole.entropy.greedy import Method
+from tentpole.entropy.covariance import Blocks, Covariance, Method
 from tentpole.errors import InputError, unknown
 from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
@@ -91,6 +89,8 @@ def greedy_picks(
     among: Sequence[int] | None = None,
 ) -> list[Pick]:
     """Greedy picks with their reasons. `among`: the candidates that may be chosen; None: all."""
+    from tentpole.entropy.greedy_choice import even_quota, greedy  # compiled: takes a second
+
     index = list(range(len(candidates))) if among is None else list(among)
     if not index or k <= 0:
         return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from tentpole.entropy.greedy import Method
+from tentpole.entropy.covariance import Method
 from tentpole.errors import InputError
 from tentpole.selection.base import Candidates, KeyedRule, Keys, Labelled, Pick
 from tentpole.selection.logdet import Quota, check_quota, fingerprints, greedy_picks

@@ -14,17 +14,16 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve
 
 from tentpole.entropy.compiled import compiled
-from tentpole.entropy.covariance import Blocks, Covariance, information
+from tentpole.entropy.covariance import Blocks, Covariance, Method, information
 from tentpole.errors import InputError, unknown
 from tentpole.records import FloatArray
 
-Method = Literal["exact", "information", "cholesky"]
 Quotas = int | Mapping[Hashable, int] | None
 _METHODS = ("exact", "information", "cholesky")
 _AT_ONCE = 32
