@@ -10,6 +10,7 @@ import numpy as np
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import refitted_energies
+from tentpole.campaign.pretraining import first_training, start_committee
 from tentpole.execution.metering import metered
 from tentpole.records import Label
 from tentpole.storage.structures import labelled_atoms, write_frames
@@ -47,10 +48,13 @@ def train(context: Context, number: int, labels: Sequence[Label]) -> None:
     for part, indices in parts.items():
         write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
-    warm = context.state.newest_models(number - 1) if number and config.training.warm_start and not shallow else None
-    energies = None
+    start = start_committee(context)
+    warm = context.state.newest_models(number - 1) if number and config.training.warm_start and not shallow else start
+    energies, settings = None, config.training.build()
     train_file = folder / "train.extxyz"
-    if warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
+    if warm is not None and warm == start:
+        energies, settings = first_training(context, number, start, train_file, len(labels))
+    elif warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
         context.progress.note(
             f"round {number}: new compositions, to which the energies of isolated atoms are fitted again"
         )
@@ -78,9 +82,7 @@ def train(context: Context, number: int, labels: Sequence[Label]) -> None:
     workers = context.workers
     side_by_side = len(jobs) if workers.training else min(len(jobs), workers.processes)
     with metered(context.root, "training", side_by_side) as meter:
-        reports = train_committee(
-            jobs, config.training.build(), workers.processes, on_progress, workers.training, energies
-        )
+        reports = train_committee(jobs, settings, workers.processes, on_progress, workers.training, energies)
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)
     if any(report.under_trained for report in reports):
         context.progress.note(

@@ -27,7 +27,7 @@ from tentpole.selection import SelectionRule
 from tentpole.training.settings import MACESettings
 
 FORMAT_VERSION = 1
-RESERVED_NAMES = ("initial-frames", "validation-frames")
+RESERVED_NAMES = ("initial-frames", "validation-frames", "pretraining-frames")
 """Files of a campaign folder's structures/ that hold no starting structure."""
 
 FEWEST_AUDITS = 6
@@ -202,6 +202,71 @@ class ReferenceMDSection(Section):
     temperatures_K: Temperatures = (300.0,)
     every: Count = 20
     timestep_fs: Annotated[float, Field(ge=1e-3, le=20)] = 0.5
+
+
+class PretrainedFramesSection(Section):
+    """First labels: frames of [pretraining], spread out: under each of its conditions one of each cluster of
+    fingerprints.
+
+    kind : "pretraining".
+    count : how many.
+    """
+
+    kind: Literal["pretraining"] = "pretraining"
+    count: Annotated[int, Field(ge=2, le=10**6)] = 10
+
+
+class CheapReferenceSection(Section):
+    """Members learn a cheap reference before the first label: every training of the campaign starts from there.
+
+    kind : "reference".
+    reference : the cheap method: a name from `tentpole references`, or the path of a TOML file of yours. It gives
+        forces, and is another than the campaign's; charge and multiplicity are the campaign's.
+    frames : how many, over all structures and temperatures, of MD driven by the cheap reference.
+    temperatures_K : of that MD, in K; those of [explore] where none is stated.
+    every : MD steps between two frames.
+    timestep_fs : in fs.
+    file : frames to be labelled by the cheap reference instead of those of its own MD, relative to the campaign file.
+    index : which of them, as ASE takes it.
+    updates : gradient steps per member.
+    """
+
+    kind: Literal["reference"] = "reference"
+    reference: str
+    frames: Annotated[int, Field(ge=10, le=10**7)] = 600
+    temperatures_K: Annotated[tuple[Temperature, ...], AfterValidator(_distinct)] = ()
+    every: Count = 20
+    timestep_fs: Annotated[float, Field(ge=1e-3, le=20)] = 0.5
+    file: str | None = None
+    index: str = ":"
+    updates: Annotated[int, Field(ge=1, le=10**8)] = 4000
+
+
+class CheapLabelsSection(Section):
+    """Members learn labels of another method than the campaign's before the first label.
+
+    kind : "labelled".
+    file : frames with energies and forces, relative to the campaign file; they never mix with the campaign's labels.
+    index : which frames, as ASE takes it.
+    updates : gradient steps per member.
+    """
+
+    kind: Literal["labelled"] = "labelled"
+    file: str
+    index: str = ":"
+    updates: Annotated[int, Field(ge=1, le=10**8)] = 4000
+
+
+class EarlierCommitteeSection(Section):
+    """Members start from those of an earlier campaign.
+
+    kind : "committee".
+    folder : an earlier campaign's folder, or a folder of members, relative to the campaign file; its newest committee
+        has as many members as this one at least, knows all elements, and has the cutoff of [training].
+    """
+
+    kind: Literal["committee"] = "committee"
+    folder: str
 
 
 class NoValidationSection(Section):
@@ -641,12 +706,14 @@ class QueueSection(TrainingQueueSection, LabelLimits):
     """Labels in the jobs of a queueing system, through Parsl."""
 
 
-Initial = RattleSection | FramesSection | LabelledSection
+Initial = RattleSection | FramesSection | LabelledSection | PretrainedFramesSection
+Pretraining = CheapReferenceSection | CheapLabelsSection | EarlierCommitteeSection
 Validation = ReferenceMDSection | FramesSection | LabelledSection | NoValidationSection
 LabelPlaces = LocalSection | ParslSection | QueueSection
 TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
 USUAL_KINDS = {
     "initial": "rattle",
+    "pretraining": "reference",
     "explore.ensemble": "langevin",
     "executor": "local",
     "training_executor": "local",
@@ -682,6 +749,7 @@ class CampaignConfig(Section):
     fingerprint: FingerprintSection = FingerprintSection()
     explore: ExploreSection = ExploreSection()
     committee: CommitteeSection = CommitteeSection()
+    pretraining: Annotated[Pretraining, Field(discriminator="kind")] | None = None
     training: MACESection = MACESection()
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
