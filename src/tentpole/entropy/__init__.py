@@ -4,6 +4,7 @@ from tentpole.entropy.bias import EntropyBias
 from tentpole.entropy.covariance import Covariance
 from tentpole.entropy.fingerprint import Fingerprint
 from tentpole.entropy.gom.fingerprint import GOM, compile_kernels
+from tentpole.entropy.gradient_features import GradientFeatures
 from tentpole.entropy.greedy import even_quota, greedy
 from tentpole.entropy.mace_features import MaceFeatures
 from tentpole.entropy.settings import FingerprintSettings, make_covariance, make_fingerprint
@@ -16,6 +17,7 @@ __all__ = [
     "EntropyBias",
     "Fingerprint",
     "FingerprintSettings",
+    "GradientFeatures",
     "MaceFeatures",
     "SpeciesBlocks",
     "SpeciesCovariance",
