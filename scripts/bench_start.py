@@ -125,7 +125,7 @@ class Chain:
     def __init__(self, out: Path, data: Data, start: str, arm: str, seed: int, labels: Sequence[int], members: int):
         self.out, self.data, self.start, self.arm, self.seed = out, data, start, arm, seed
         self.labels, self.members = list(labels), members
-        self.settings = MACESettings()
+        self.settings = MACESettings(together=4)
 
     @property
     def place(self) -> Path:
@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=["random", "two_key"])
-    parser.add_argument("--starts", nargs="+", default=["scratch", "pretrained"], choices=["scratch", "pretrained"])
+    parser.add_argument("--starts", nargs="+", default=["pretrained", "scratch"], choices=["scratch", "pretrained"])
     parser.add_argument("--labels", type=int, nargs="+", default=[10, 20, 30, 60, 120])
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=1e9)

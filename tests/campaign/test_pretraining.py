@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
+from safetensors.numpy import load_file
 
 from support.small_campaign import small_campaign
 from tentpole import Campaign, CampaignRecord, Committee
 from tentpole.campaign.batches import read_outcome
 from tentpole.campaign.paths import PRETRAINING, CampaignPaths
 from tentpole.campaign.record import read_pretraining
+from tentpole.committee.member_files import read_member, write_member
 from tentpole.config.loading import load
-from tentpole.errors import InputError
+from tentpole.errors import InputError, StateError
 from tentpole.labeling import references
 from tentpole.storage import journal
 from tentpole.storage.labels import label_files
@@ -40,9 +43,16 @@ def pretrained_campaign(folder: Path, pretraining: dict[str, Any] | None = None,
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A campaign of one round, whose members were pretrained."""
     folder = tmp_path_factory.mktemp("pretrained")
-    with Campaign(pretrained_campaign(folder), folder / "run") as campaign:
+    selection = {"rule": "gradient", "batch": 4, "audit": 0.25}
+    with Campaign(pretrained_campaign(folder, selection=selection), folder / "run") as campaign:
         campaign.run()
     return folder / "run"
+
+
+def test_one_members_gradients_choose_beside_the_audit_frames(done: Path) -> None:
+    asked = json.loads((done / "rounds/r001/batch.json").read_text())["requests"]
+    assert [one["audit"] for one in asked] == [True, True, False, False]
+    assert all("left by labels and picks" in one["reason"] for one in asked[2:])
 
 
 def test_the_cheap_labels_lie_under_their_own_hash_and_train_no_round(done: Path) -> None:
@@ -115,7 +125,45 @@ def test_labelled_frames_and_an_earlier_committee_are_starts_too(done: Path, tmp
         campaign.run()
     with Campaign(tmp_path / "two") as campaign:
         assert campaign.ask() == []
-    assert CampaignRecord.read(tmp_path / "two").to_json()["pretraining"] is None
+    told = CampaignRecord.read(tmp_path / "two").to_json()["pretraining"]
+    assert (told["reference"], told["labels"]) == ("an earlier campaign", 0)
+    assert told["force_std"] > 1e-4
+
+
+def test_members_of_one_model_have_its_body_and_readouts_of_their_own(done: Path, tmp_path: Path) -> None:
+    """Only the readouts change where the body is frozen, and the energies of isolated atoms are those of the labels."""
+    start = done / "models/pretraining/member-0"
+    training = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12, "batch_size": 4, "frozen": True}
+    foundation = {"kind": "foundation", "model": str(start) + ".json"}
+    path = pretrained_campaign(
+        tmp_path, foundation, stop={"rounds": 1}, initial={"kind": "rattle", "count": 4}, training=training
+    )
+    with Campaign(path, tmp_path / "run") as campaign:
+        campaign.run()
+    body, one, other = (load_file(f"{s}.safetensors") for s in (start, *_members(tmp_path / "run/models/r001")))
+    same = {name for name in body if np.array_equal(body[name], one[name])}
+    assert {name.partition(".")[0] for name in set(body) - same} <= {"readouts", "atomic_energies_fn"}
+    differ = {name for name in one if not np.array_equal(one[name], other[name])}
+    assert any(name.startswith("readouts.") for name in differ)
+    assert all(name.startswith("readouts.") for name in differ)
+
+
+def _members(folder: Path) -> list[Path]:
+    return [folder / "member-0", folder / "member-1"]
+
+
+def test_members_that_agree_to_numerical_noise_are_refused(done: Path, tmp_path: Path) -> None:
+    """Two files that differ in their last digits alone are one model."""
+    model, _ = read_member(done / "models/pretraining/member-0")
+    for number in range(2):
+        with torch.no_grad():
+            next(model.readouts.parameters()).mul_(1.0 + 1e-7 * number)
+        write_member(tmp_path / "alike" / f"member-{number}", model)
+    path = pretrained_campaign(
+        tmp_path, {"kind": "committee", "folder": "alike"}, initial={"kind": "rattle", "count": 4}
+    )
+    with Campaign(path, tmp_path / "run") as campaign, pytest.raises(StateError, match="numerical noise"):
+        campaign.ask()
 
 
 def test_the_energies_of_isolated_atoms_are_estimated_around_the_start(done: Path) -> None:
@@ -149,6 +197,8 @@ def _rattled(element: str, count: int) -> list[Atoms]:
     ("pretraining", "changes", "said"),
     [
         ({"reference": "emt"}, {}, "the campaign's own"),
+        ({"kind": "foundation", "model": "mace.model"}, {}, "--trust"),
+        ({"kind": "foundation", "model": "nothing.json"}, {}, "no model"),
         ({"reference": "energy-only.toml"}, {}, "forces"),
         ({"reference": "no-such"}, {}, "no-such"),
         (
@@ -185,6 +235,7 @@ def test_what_cannot_be_a_start_is_refused_before_anything_is_spent(
     charged = _rattled("Cu", 12)
     charged[3].info["charge"] = 1
     _labelled(tmp_path / "charged.xyz", charged)
+    (tmp_path / "mace.model").write_bytes(b"PK")
     write(tmp_path / "bare.xyz", _rattled("Cu", 12), format="extxyz")
     usual = {"initial": {"kind": "rattle", "count": 6}}
     path = pretrained_campaign(tmp_path, pretraining, **{**usual, **changes})

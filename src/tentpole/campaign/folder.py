@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tentpole.config.schema import (
     CheapLabelsSection,
     CheapReferenceSection,
     EarlierCommitteeSection,
+    FoundationSection,
     LabelledSection,
 )
 from tentpole.config.sections import read_as
@@ -282,14 +283,17 @@ def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig
             write_frames(copy, frames)
             update[table] = section.model_copy(update={"file": str(copy), "index": ":"})
     if isinstance(config.pretraining, EarlierCommitteeSection):
-        copied = _copied_committee(Path(config.pretraining.folder), home / "pretraining")
+        copied = _copied_members(committee_to_start_from(Path(config.pretraining.folder)), home / "pretraining")
         update["pretraining"] = config.pretraining.model_copy(update={"folder": str(copied)})
+    elif isinstance(config.pretraining, FoundationSection):
+        copied = _copied_members([Path(config.pretraining.model)], home / "pretraining")
+        update["pretraining"] = config.pretraining.model_copy(update={"model": str(copied / "member-0.json")})
     return config.model_copy(update=update)
 
 
-def _copied_committee(source: Path, home: Path) -> Path:
+def _copied_members(stems: Sequence[Path], home: Path) -> Path:
     """The members that a campaign starts from, in its own folder and by the names of its own."""
-    for number, stem in enumerate(committee_to_start_from(source)):
+    for number, stem in enumerate(stems):
         for file in (weights_file, description_file):
             atomic_write(file(home / f"member-{number}"), file(stem).read_bytes())
     return home
@@ -310,7 +314,7 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
     for table in FRAME_TABLES:
         if getattr(getattr(config, table), "file", None) is not None:
             update[table] = relative(getattr(config, table))
-    for key in ("reference", "folder"):
+    for key in ("reference", "folder", "model"):
         section = update.get("pretraining", config.pretraining)
         if section is not None and hasattr(section, key):
             update["pretraining"] = section.model_copy(update={key: inside(getattr(section, key))})
@@ -343,7 +347,12 @@ def _reference_name(reference: str) -> str:
 def _keys(a: Any, b: Any, at: str = "") -> list[str]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = sorted(set(a) | set(b))
-        return [p for k in keys if k not in ("file", "index", "folder") for p in _keys(a.get(k), b.get(k), f"{at}.{k}")]
+        return [
+            p
+            for k in keys
+            if k not in ("file", "index", "folder", "model")
+            for p in _keys(a.get(k), b.get(k), f"{at}.{k}")
+        ]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         return [p for i, (x, y) in enumerate(zip(a, b, strict=True)) for p in _keys(x, y, f"{at}.{i}")]
     return [] if a == b else [at.lstrip(".")]

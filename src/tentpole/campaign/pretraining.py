@@ -16,31 +16,36 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from ase import Atoms
 from ase.io import read
 
 from tentpole.campaign.answers import count_outcome
 from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, pending, read_batch, write_batch
 from tentpole.campaign.context import Context
-from tentpole.campaign.evaluation import energy_error, refitted_energies
+from tentpole.campaign.evaluation import energy_error, force_spread, refitted_energies
 from tentpole.campaign.facts import VERSION, BatchFacts, PretrainingFacts, RoundOutcome
 from tentpole.campaign.paths import PRETRAINING
 from tentpole.committee.committee_files import is_whole
 from tentpole.config.loading import given_frames
-from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection
+from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
 from tentpole.errors import StateError
 from tentpole.execution.metering import measured, metered
-from tentpole.exploration.initial import ReferenceMD, reference_md
+from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.records import Condition, bare
 from tentpole.storage.structures import labelled_atoms, write_frames
+from tentpole.training.readouts import write_fresh_members
 
 if TYPE_CHECKING:
     from tentpole.training import MACESettings, TrainingReport
 
 FEWEST = 10
 """Labels of the cheap reference to pretrain on."""
+
+NOISE_eV_PER_A = 1e-4
+"""Disagreement on rattled structures below which members are copies, to the digits of float32."""
 
 WRONG_ENERGIES_eV = 0.4
 """Error of energies per atom, before the first training, beyond which those of isolated atoms are wrong."""
@@ -49,8 +54,10 @@ WRONG_ENERGIES_eV = 0.4
 def is_pretrained(context: Context) -> bool:
     """Whether the committee that the first training starts from is there, or none is wanted."""
     section = context.config.pretraining
-    if section is None or isinstance(section, EarlierCommitteeSection):
+    if section is None:
         return True
+    if isinstance(section, EarlierCommitteeSection):
+        return context.paths.pretraining_facts.exists()
     return is_whole(context.paths.pretrained) and context.paths.pretraining_facts.exists()
 
 
@@ -74,12 +81,14 @@ def first_training(
     The energies are estimated anew, around what the members predict for the labels; the training is as long as one from
     random weights, at the rates of one that goes on.
     """
-    energies = context.workers.run(refitted_energies, start, train, root=context.root)
-    error = context.workers.run(energy_error, start, train, energies, root=context.root)
+    section = context.config.pretraining  # fresh readouts predict nothing yet: the model that they were put on does
+    judged = Path(section.model).parent if isinstance(section, FoundationSection) else start
+    energies = context.workers.run(refitted_energies, judged, train, root=context.root)
+    error = context.workers.run(energy_error, judged, train, energies, root=context.root)
     if not error < WRONG_ENERGIES_eV:
         context.progress.note(
-            f"round {number}: the pretrained members err by {error:.2f} eV/atom on the first labels, with the energies "
-            "of isolated atoms that fit best: these are wrong, or the labels are of something else"
+            f"round {number}: what members start from errs by {error:.2f} eV/atom on the first labels, with the "
+            "energies of isolated atoms that fit best: these are wrong, or the labels are of something else"
         )
     context.journal.append("started from pretrained members", round=number, energy_error_eV_per_atom=error)
     settings = context.config.training.build()
@@ -102,6 +111,9 @@ def pretrain(context: Context, enough: Callable[[], bool] = lambda: False) -> No
     enough : asked after each label; once it is true, no further one is begun, and nothing is trained.
     """
     section, failed, core_s = context.config.pretraining, 0, 0.0
+    if isinstance(section, EarlierCommitteeSection | FoundationSection):
+        _take_over(context, section)
+        return
     if isinstance(section, CheapReferenceSection):
         outcome = _outcome(context, section, enough)
         if outcome is None:
@@ -121,10 +133,45 @@ def pretrain(context: Context, enough: Callable[[], bool] = lambda: False) -> No
         updates=section.updates,
         core_seconds=round(core_s + sum(report.seconds for report in reports), 3),
         force_rmse=tuple(report.force_rmse for report in reports),
+        force_std=_spread_of(context, context.paths.pretrained),
     )
+    _note(context, facts)
+
+
+def _take_over(context: Context, section: EarlierCommitteeSection | FoundationSection) -> None:
+    """Members of an earlier campaign as they are, or fresh readouts on the body of one model."""
+    if isinstance(section, EarlierCommitteeSection):
+        folder = Path(section.folder)
+    else:
+        folder, seeds = context.paths.pretrained, [_seed(context.config.seed, m) for m in _members(context)]
+        context.workers.run(write_fresh_members, Path(section.model), folder, seeds, root=context.root)
+    name = "an earlier campaign" if isinstance(section, EarlierCommitteeSection) else "a foundation model"
+    _note(context, PretrainingFacts(name, 0, 0, 0, 0.0, (), _spread_of(context, folder)))
+
+
+def _note(context: Context, facts: PretrainingFacts) -> None:
     context.write(context.paths.pretraining_facts, {"version": VERSION, **asdict(facts)})
-    context.journal.append("pretrained", labels=facts.labels, failed=failed, reference=facts.reference)
-    context.progress.note(facts.words)
+    context.journal.append("pretrained", labels=facts.labels, failed=facts.failed, reference=facts.reference)
+    context.progress.note(f"members {facts.words}")
+
+
+def _members(context: Context) -> range:
+    return range(context.config.committee.members)
+
+
+def _spread_of(context: Context, folder: Path) -> float:
+    """Mean disagreement of the members on rattled starting structures, eV/Å.
+
+    Raises StateError where they agree to numerical noise: nothing could be chosen by that, nor calibrated.
+    """
+    frames = [atoms for _, atoms in rattled(context.starts, 3 * len(context.starts), [0.05], np.random.default_rng(0))]
+    stds = context.workers.run(force_spread, folder, context.config.committee.members, frames, root=context.root)
+    if not max(stds) > NOISE_eV_PER_A:
+        raise StateError(
+            f"{folder}: members agree to {max(stds):.1g} eV/Å on rattled structures, which is numerical noise: their "
+            "disagreement says nothing. Start from members that were trained with different seeds."
+        )
+    return float(np.mean(stds))
 
 
 def _outcome(context: Context, section: CheapReferenceSection, enough: Callable[[], bool]) -> RoundOutcome | None:
@@ -247,7 +294,7 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
     write_frames(folder / "train.extxyz", frames)
     jobs = [
         TrainingJob(m, _seed(config.seed, m), folder / "train.extxyz", None, folder, folder / f"member-{m}")
-        for m in range(config.committee.members)
+        for m in _members(context)
     ]
     shares: dict[int, float] = {}
 
@@ -256,7 +303,7 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
         context.progress.progress("pretraining: training", sum(shares.values()), len(jobs))
 
     workers, began = context.workers, time.monotonic()
-    settings = replace(config.training.build(), updates=updates, epochs=None)
+    settings = replace(config.training.build(), updates=updates, epochs=None, frozen=False)
     with metered(context.root, "training", min(len(jobs), workers.processes)) as meter:
         reports = train_committee(jobs, settings, workers.processes, on_progress, workers.training)
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)

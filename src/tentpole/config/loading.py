@@ -20,8 +20,6 @@ from tentpole.config.schema import (
     USUAL_KINDS,
     CampaignConfig,
     CheapLabelsSection,
-    CheapReferenceSection,
-    EarlierCommitteeSection,
     LabelledSection,
     ParslTrainingSection,
 )
@@ -122,11 +120,11 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
             update[table] = update[table].model_copy(update={"reference": anchored(section.reference)})
     if config.reference.endswith(".toml"):
         update["reference"] = anchored(config.reference)
-    if isinstance(config.pretraining, EarlierCommitteeSection):
-        update["pretraining"] = config.pretraining.model_copy(update={"folder": anchored(config.pretraining.folder)})
-    elif isinstance(config.pretraining, CheapReferenceSection) and config.pretraining.reference.endswith(".toml"):
+    for key in ("folder", "model", "reference"):
         section = update.get("pretraining", config.pretraining)
-        update["pretraining"] = section.model_copy(update={"reference": anchored(section.reference)})
+        named = getattr(section, key, None)
+        if section is not None and named is not None and (key != "reference" or named.endswith(".toml")):
+            update["pretraining"] = section.model_copy(update={key: anchored(named)})
     for table in ("executor", "training_executor"):
         section = getattr(config, table)
         if isinstance(section, ParslTrainingSection) and section.config.rpartition(":")[0].endswith(".py"):

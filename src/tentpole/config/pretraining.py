@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -12,11 +13,14 @@ from tentpole.committee.committee_files import member_stems
 from tentpole.committee.member_files import read_description
 from tentpole.config.schema import (
     CampaignConfig,
+    CheapLabelsSection,
     CheapReferenceSection,
     EarlierCommitteeSection,
+    FoundationSection,
     PretrainedFramesSection,
 )
 from tentpole.errors import InputError, TentpoleError
+from tentpole.training.committee import not_stackable
 
 FEWEST = 10
 """Frames to pretrain on."""
@@ -30,6 +34,8 @@ def unusable_pretraining(
     if isinstance(config.initial, PretrainedFramesSection):
         yield from _no_frames_to_spread(config)
     if section is None:
+        if config.training.frozen:
+            yield "training.frozen leaves random weights as they are: give members a start, [pretraining]"
         return
     if config.committee.kind == "shallow":
         yield "a shallow committee is trained from scratch every round: leave [pretraining] out, or take a deep one"
@@ -45,6 +51,8 @@ def unusable_pretraining(
         yield from _unusable_reference(config, section, given or list(starts.values()))
     elif isinstance(section, EarlierCommitteeSection):
         yield from _unusable_committee(config, section, asked)
+    elif isinstance(section, FoundationSection):
+        yield from _unusable_model(config, section, asked)
 
 
 def committee_to_start_from(folder: Path) -> list[Path]:
@@ -59,7 +67,7 @@ def committee_to_start_from(folder: Path) -> list[Path]:
 
 def _no_frames_to_spread(config: CampaignConfig) -> Iterator[str]:
     section, count = config.pretraining, config.initial.count if hasattr(config.initial, "count") else 0
-    if section is None or isinstance(section, EarlierCommitteeSection):
+    if not isinstance(section, CheapReferenceSection | CheapLabelsSection):
         yield (
             'initial.kind = "pretraining" takes frames of [pretraining], and there are none: give [pretraining] a '
             'cheap reference or labelled frames, or take initial.kind = "rattle"'
@@ -125,16 +133,34 @@ def _unusable_committee(
             f"{config.committee.members}: copies of one agree exactly. Lower committee.members"
         )
     for stem, member in zip(stems, members, strict=True):
-        if abs(float(member["r_max"]) - config.training.r_max) > 1e-6:
-            yield (
-                f"{stem.name} has the cutoff {member['r_max']:g} Å, and training.r_max = {config.training.r_max:g}: "
-                f"set training.r_max = {member['r_max']:g}"
-            )
-        if len(member["hyperparameters"]["heads"]) > 1:
-            yield f"{stem.name} is a shallow committee with several heads: members of a deep one are wanted"
-        yield from _strangers(stem.name, set(member["atomic_numbers"]), asked)
+        yield from _unusable_member(config, stem.name, member, asked)
     if any(member["E0s"] != members[0]["E0s"] for member in members):
         yield f"the members in {section.folder} have different energies of isolated atoms: they are no one's committee"
+
+
+def _unusable_model(config: CampaignConfig, section: FoundationSection, asked: Sequence[Atoms]) -> Iterator[str]:
+    try:
+        member = read_description(Path(section.model))
+    except TentpoleError as error:
+        yield str(error)
+        return
+    yield from _unusable_member(config, Path(section.model).name, member, asked)
+    if config.training.loop == "stacked" and (why := not_stackable(member["hyperparameters"])):
+        words = "training.frozen cannot be had of it" if config.training.frozen else 'set training.loop = "mace"'
+        yield f"{Path(section.model).name} is of another architecture than members trained as one ({why}): {words}"
+
+
+def _unusable_member(
+    config: CampaignConfig, name: str, member: Mapping[str, Any], asked: Sequence[Atoms]
+) -> Iterator[str]:
+    if abs(float(member["r_max"]) - config.training.r_max) > 1e-6:
+        yield (
+            f"{name} has the cutoff {member['r_max']:g} Å, and training.r_max = {config.training.r_max:g}: set "
+            f"training.r_max = {member['r_max']:g}"
+        )
+    if len(member["hyperparameters"]["heads"]) > 1:
+        yield f"{name} has several heads: one is wanted"
+    yield from _strangers(name, set(member["atomic_numbers"]), asked)
 
 
 def _strangers(where: str, known: set[int], asked: Sequence[Atoms]) -> Iterator[str]:

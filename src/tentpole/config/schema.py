@@ -257,6 +257,18 @@ class CheapLabelsSection(Section):
     updates: Annotated[int, Field(ge=1, le=10**8)] = 4000
 
 
+class FoundationSection(Section):
+    """Members start from one model that others have trained on much data: its body in all, each with its own readouts.
+
+    kind : "foundation".
+    model : NAME.json, which `tentpole models import FILE.model --trust` makes of a MACE model, relative to the campaign
+        file; it knows all elements, and has the cutoff of [training].
+    """
+
+    kind: Literal["foundation"] = "foundation"
+    model: str
+
+
 class EarlierCommitteeSection(Section):
     """Members start from those of an earlier campaign.
 
@@ -492,6 +504,7 @@ class MACESection(MACESettings):
     loop : "stacked", all members as one, or "mace", one by one by MACE's own command; "mace-total" is that with
         energies as they are labelled, how campaigns of earlier versions go on.
     together : how many small members train as one in a process.
+    frozen : train the readouts alone and leave the body as [pretraining] made it.
     batch_size : configurations per step.
     lr, lr_warm : learning rate at the start from random weights and from the last round's.
     lr_end : the rate it falls to, exponentially, at the end.
@@ -551,7 +564,7 @@ class MACESection(MACESettings):
 class SelectionSection(Section):
     """Which frames are worth a label.
 
-    rule : random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.
+    rule : random, uncertainty, diversity, hybrid, logdet, two_key, adaptive or gradient.
     batch : labels per round, at most, audit frames included.
     evidence : what the verdict rests on: "audits" alone, or "labels", all new ones, as campaigns of version 0.1.0 do.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee: 6 frames at
@@ -707,7 +720,7 @@ class QueueSection(TrainingQueueSection, LabelLimits):
 
 
 Initial = RattleSection | FramesSection | LabelledSection | PretrainedFramesSection
-Pretraining = CheapReferenceSection | CheapLabelsSection | EarlierCommitteeSection
+Pretraining = CheapReferenceSection | CheapLabelsSection | EarlierCommitteeSection | FoundationSection
 Validation = ReferenceMDSection | FramesSection | LabelledSection | NoValidationSection
 LabelPlaces = LocalSection | ParslSection | QueueSection
 TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
@@ -759,6 +772,8 @@ class CampaignConfig(Section):
     def _features_of_one_committee(self) -> CampaignConfig:
         if self.fingerprint.kind == "mace" and self.explore.ahead:
             raise ValueError('fingerprint.kind = "mace" changes with every training: leave explore.ahead out')
+        if self.selection.rule == "gradient" and self.explore.ahead:
+            raise ValueError('selection.rule = "gradient" looks at the newest weights: leave explore.ahead out')
         return self
 
     @field_validator("structures")
