@@ -126,6 +126,10 @@ class CampaignPaths:
         """The frames of one trajectory that the cheap reference drove."""
         return self._round(PRETRAINING) / f"md-{index:03d}.extxyz"
 
+    def finished(self, number: int) -> Path:
+        """The committee of a round, trained on until its errors no longer fall."""
+        return self.root / "models" / f"{_stem(number)}-finished"
+
     def shard(self, number: int, walker: str) -> Path:
         """The snapshots of one walker in one round."""
         return self.snapshots / f"{_stem(number)}-{walker}.h5"
