@@ -1,17 +1,19 @@
 """What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
 
-    python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts scratch pretrained]
-        [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
+    python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts pretrained scratch foundation
+        frozen] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
 
 The labels are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are in no two
 sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and 900 K, which
-share nothing with the pool but the molecule. `--silicon` does the same with mlearn Si, whose cheap reference is CHGNet.
+share nothing with the pool but the molecule.
 
 A chain is one seed of one arm: members are trained on the first 10 labels, from random weights or from members
 pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
 on from the last one's weights, as in a campaign. Scratch and pretrained chains have the same first labels and the same
-number of updates on the labels; the pretraining's own updates come on top and are told. Everything is done by the
-functions that a campaign calls.
+number of updates on the labels; the pretraining's own (4000) come on top. The start "foundation" is a toy foundation
+model: the first pretrained member's body in all members, random readouts in each; "frozen" trains these alone. An arm
+"spread_RULE" takes its first labels by the rule diversity instead of at random. Everything is done by the functions
+that a campaign calls.
 
 Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
 last line is JSON: for each target error the labels that it took, by log-log interpolation, per seed and as ratios.
@@ -37,20 +39,23 @@ from scipy.stats import t as student
 
 from tentpole.benchmarks.qbc.data import split
 from tentpole.benchmarks.qbc.measures import measure
+from tentpole.campaign.evaluation import refitted_energies
 from tentpole.committee import Committee
-from tentpole.entropy import GOM, Covariance
+from tentpole.entropy import GOM, Covariance, GradientFeatures
 from tentpole.exploration.initial import ReferenceMD, reference_md
 from tentpole.labeling import references
-from tentpole.selection import Candidates, Labelled, make_rule
+from tentpole.selection import Candidates, Gradient, Labelled, make_rule
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingJob, train_committee
+from tentpole.training.readouts import write_fresh_members
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 START = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 TEST, VALID = 100, 20
 PRE_FRAMES, PRE_UPDATES, PRE_TEMPERATURES = 1200, 4000, (300.0, 600.0, 900.0)
+STARTS = ("scratch", "pretrained", "foundation", "frozen")
 TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 
@@ -102,15 +107,13 @@ def labelled(atoms: Atoms, out: Path) -> Atoms:
 
 
 def trained(
-    folder: Path, train: Path, seeds: Sequence[int], settings: MACESettings, starts: Path | None, first: bool
+    folder: Path, train: Path, seeds: Sequence[int], settings: MACESettings, starts: Path | None, judged: Path | None
 ) -> float:
-    """A committee in folder/models; seconds per member."""
+    """A committee in folder/models; seconds per member. judged : what energies of isolated atoms are fitted around."""
     names = [f"member-{m}" for m in range(len(seeds))]
     energies = None
-    if starts is not None and first:
-        from tentpole.campaign.evaluation import refitted_energies
-
-        energies = refitted_energies(starts, train)
+    if judged is not None:
+        energies = refitted_energies(judged, train)
     jobs = [
         TrainingJob(m, seed, train, None, folder, folder / "models" / name, None if starts is None else starts / name)
         for m, (name, seed) in enumerate(zip(names, seeds, strict=True))
@@ -135,11 +138,21 @@ class Chain:
         """The committee that the first training goes on from."""
         if self.start == "scratch":
             return None
+        if self.start in ("foundation", "frozen"):
+            folder = self.out / f"foundation-{self.seed}" / "models"
+            if not (folder / "committee.json").is_file():
+                seeds = [700_000 + 1000 * self.seed + m for m in range(self.members)]
+                write_fresh_members(self.model_of_others() / "member-0", folder, seeds)
+            return folder
+        return self.model_of_others()
+
+    def model_of_others(self) -> Path:
+        """The members that have learned the cheap reference; the first is the toy foundation model too."""
         folder = self.out / f"pretraining-{self.seed}"
         train = cheap_frames(self.out)
         settings = replace(self.settings, updates=PRE_UPDATES)
         seeds = [500_000 + 1000 * self.seed + m for m in range(self.members)]
-        seconds = trained(folder, train, seeds, settings, None, False)
+        seconds = trained(folder, train, seeds, settings, None, None)
         if not (folder / "done.json").is_file():
             test = [self.data.frames[k] for k in self.data.test]
             valid = [self.data.frames[k] for k in self.data.valid]
@@ -171,12 +184,18 @@ class Chain:
         home = self.home(folder, number)
         train = home / "train.extxyz"
         write_frames(train, [self.data.frames[k] for k in chosen])
-        settings, starts = self.settings, before
+        settings, starts = replace(self.settings, frozen=self.start == "frozen"), before
         if number == 0:
             starts = self.pretrained()
             settings = replace(settings, updates_warm=settings.updates_of(len(chosen), warm=False))
         seeds = [10_000 * self.seed + 100 * number + m for m in range(self.members)]
-        seconds = trained(home, train, seeds, settings, starts, number == 0)
+        judged = self.out / f"foundation-{self.seed}" / "one"
+        if self.start in ("foundation", "frozen") and number == 0 and not judged.is_dir():
+            judged.mkdir()
+            for file in ("member-0.json", "member-0.safetensors"):
+                (judged / file).write_bytes((self.model_of_others() / file).read_bytes())
+        judged = judged if self.start in ("foundation", "frozen") else starts
+        seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None)
         parts = ([self.data.frames[k] for k in part] for part in (self.data.test, self.data.valid, self.data.test[:2]))
         found = measure(Committee.load(home / "models"), *parts).summary
         write_json(
@@ -199,6 +218,11 @@ class Chain:
         rng = np.random.default_rng([self.seed, number, 14])
         name = ("diversity" if self.arm.startswith("spread") else "random") if before is None else self.arm
         rule = make_rule(name.removeprefix("spread_"))
+        if isinstance(rule, Gradient) and before is not None:
+            both = [self.data.frames[i] for i in [*pool, *chosen]]
+            rows_of = GradientFeatures(Committee.load(before)).rows(both)
+            shown = Candidates([str(i) for i in pool], np.zeros(len(pool)), rows_of[: len(pool)], ["pool"] * len(pool))
+            return [pool[pick.index] for pick in rule.select(shown, Labelled(rows_of[len(pool) :]), k, rng)]
         gom = GOM(5.0)
         rows = {i: gom.fingerprints(self.data.frames[i]) for i in [*pool, *chosen]}
         sigma = np.zeros(len(pool))
@@ -300,7 +324,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=["random", "two_key"])
-    parser.add_argument("--starts", nargs="+", default=["pretrained", "scratch"], choices=["scratch", "pretrained"])
+    parser.add_argument("--starts", nargs="+", default=["pretrained", "scratch"], choices=STARTS)
     parser.add_argument("--labels", type=int, nargs="+", default=[10, 20, 30, 60, 120])
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--minutes", type=float, default=1e9)
