@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tentpole.campaign.ahead import Ahead
+from tentpole.campaign.answers import count_outcome, note_failure
 from tentpole.campaign.batches import Failure, Request, check_answer, failure_of, same_answer
 from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import criteria, judge_rounds
@@ -27,10 +28,10 @@ from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
 from tentpole.records import Label
 from tentpole.storage.atomic import read_json
-from tentpole.storage.labels import carry_labels, quarantine, read_label, write_label
+from tentpole.storage.labels import carry_labels, read_label, write_label
 
 if TYPE_CHECKING:
-    from tentpole.labeling import Outcome
+    pass
 
 __all__ = ["Campaign", "Failure", "Request"]
 
@@ -229,7 +230,7 @@ class Campaign:
             by_name = {request.name: request for request in requests}
             for done, outcome in enumerate(label(self._context, self._ahead, requests), start=1):
                 self._context.folder.check()
-                self._count(outcome, by_name)
+                count_outcome(self._context, outcome, by_name)
                 self._context.progress.progress(f"round {self.round}: labels", done, len(requests))
             self._note_time()
         verdict = self.verdict
@@ -320,30 +321,11 @@ class Campaign:
             )
         if isinstance(answer, Failure):
             if before is None:
-                self._fail(request, answer)
+                note_failure(self._context, request, answer)
             return
         if before is None:
             write_label(self.folder, answer)
         self._context.ledger.label(answer)
-
-    def _count(self, outcome: Outcome, requests: Mapping[str, Request]) -> None:
-        """Count what a worker made of one label."""
-        ledger = self._context.ledger
-        if outcome.ok and outcome.computed:
-            ledger.computed(outcome.name, outcome.seconds, outcome.core_seconds)
-        elif outcome.ok:
-            ledger.label(read_label(self._context.paths.label(outcome.name)))
-        else:
-            failure = Failure(outcome.name, outcome.reason, outcome.message)
-            self._fail(requests[outcome.name], failure, outcome.core_seconds)
-
-    def _fail(self, request: Request, failure: Failure, core_seconds: float = 0.0) -> None:
-        """Put on record that a structure gets no label, where its worker has not done so."""
-        if failure_of(self._context.paths, failure.name) is None:
-            quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
-        self._context.ledger.failed(failure.name, failure.reason, core_seconds)
-        text = f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}"
-        self._context.progress.note(text)
 
     def _note_time(self) -> None:
         """Count the time since the last `ask` returned as labelling."""

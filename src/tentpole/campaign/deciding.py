@@ -17,6 +17,7 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
 from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.gradients import in_gradients
 from tentpole.campaign.judging import final_look
 from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
@@ -80,6 +81,7 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     walkers = {walker: ratio for walker, _, ratio in walker_conditions(context)}
     shards = [read_exploration(context.paths.shard(number, walker)) for walker in walkers]
     candidates = candidates_of(shards, fingerprint)
+    candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
     look = final_look(state, config)
     if look is not None:
         chosen, facts, first_key = _final_look(context, number, candidates, *look)

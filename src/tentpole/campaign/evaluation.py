@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from tentpole.campaign.facts import ErrorFacts, FrameError
 from tentpole.records import LARGE_CELL, FloatArray, Label
@@ -153,6 +154,27 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
     found = committee.evaluate(frames).energies.mean(axis=0)
     shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - found)
     return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
+
+
+def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[float]:
+    """Mean disagreement (eV/Å) of the first `members` members in a folder on each frame."""
+    from tentpole.committee import Committee
+
+    stems = [models / f"member-{number}" for number in range(members)]
+    return [d.force_std for d in Committee.load(stems, dtype="float64").evaluate(frames).disagreements()]
+
+
+def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> float:
+    """RMSE in eV/atom of a committee's energies for the labels in `train`, were its isolated atoms' energies these."""
+    from tentpole.committee.cached import committee_in
+    from tentpole.storage.structures import labelled_frames
+    from tentpole.training.frames import kept_energies
+
+    frames, own = labelled_frames(train), kept_energies(models / "member-0")
+    found = committee_in(models, "float64").evaluate(frames).energies.mean(axis=0)
+    shift = [sum(energies.get(int(z), own[int(z)]) - own[int(z)] for z in atoms.numbers) for atoms in frames]
+    off = found + np.array(shift) - np.array([atoms.info["REF_energy"] for atoms in frames])
+    return float(np.sqrt(np.mean((off / np.array([len(atoms) for atoms in frames])) ** 2)))
 
 
 def _none(value: float) -> float | None:

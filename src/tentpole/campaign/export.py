@@ -19,7 +19,6 @@ def export_campaign(root: Path, out: Path) -> list[Path]:
     read. Each file is written beside its place and moved there whole.
     """
     from tentpole.committee.committee_files import member_stems
-    from tentpole.committee.member_files import read_member
 
     paths = CampaignPaths(root)
     if not paths.outcome(0).exists():
@@ -32,13 +31,23 @@ def export_campaign(root: Path, out: Path) -> list[Path]:
     made = [out / "dataset.extxyz"]
     write_frames(made[0], [labelled_atoms(label) for label in labels])
     for stem in member_stems(root):
-        import torch
+        made += export_member(stem, out)
+    return made
 
-        model, _ = read_member(stem)
-        pickled = io.BytesIO()
-        torch.save(model, pickled)
-        files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
-        for suffix, content in {**files, ".model": pickled.getvalue()}.items():
-            made.append(out / f"{stem.name}{suffix}")
+
+def export_member(stem: Path, out: Path) -> list[Path]:
+    """Write the member `stem` to `out`, as its own two files and as a .model file."""
+    import torch
+
+    from tentpole.committee.member_files import read_member
+
+    model, _ = read_member(stem)
+    pickled = io.BytesIO()
+    torch.save(model, pickled)
+    files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
+    made = []
+    for suffix, content in {**files, ".model": pickled.getvalue()}.items():
+        made.append(out / f"{stem.name}{suffix}")
+        if not (suffix in files and made[-1].exists() and made[-1].samefile(stem.with_suffix(suffix))):
             atomic_write(made[-1], content)
     return made

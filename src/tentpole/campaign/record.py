@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from tentpole.campaign.facts import (
     CalibrationFacts,
     ErrorFacts,
     FrameError,
+    PretrainingFacts,
     RoundEnd,
     RoundOutcome,
     Spread,
@@ -65,7 +66,7 @@ __all__ = [
 ]
 
 Outcome = Literal["accepted", "failed", "waiting"]
-Phase = Literal["not begun", "exploring", "labelling", "training", "judging", "done"]
+Phase = Literal["not begun", "pretraining", "exploring", "labelling", "training", "judging", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,8 @@ class CampaignRecord:
         Time of the journal's last event (UTC), "" for none.
     label_files : int
         Labels on disk.
+    pretraining : PretrainingFacts or None
+        How members were pretrained; None where they were not, or not yet.
 
     Examples
     --------
@@ -244,6 +247,7 @@ class CampaignRecord:
     driver: Mapping[str, object] | None
     written: str
     label_files: int
+    pretraining: PretrainingFacts | None = None
 
     def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
         """Log-det gain that a structure would bring to a dataset, as a round saw it.
@@ -310,6 +314,7 @@ class CampaignRecord:
             driver=owner(paths.root),
             written=past.written,
             label_files=len(labels),
+            pretraining=read_pretraining(paths),
         )
 
     @property
@@ -350,7 +355,10 @@ class CampaignRecord:
         if self.verdict is not None:
             return "done"
         if not state.is_decided(number):
-            return "exploring" if number else "not begun"
+            begun: Phase = (
+                "pretraining" if self.config.pretraining is not None and self.pretraining is None else "not begun"
+            )
+            return "exploring" if number else begun
         if not state.is_closed(number):
             return "labelling"
         return "judging" if state.is_trained(number) else "training"
@@ -437,6 +445,7 @@ class CampaignRecord:
             "labels": self.labels,
             "validation_labels": self.validation_labels,
             "label_files": self.label_files,
+            "pretraining": None if self.pretraining is None else asdict(self.pretraining),
             "failed_labels": self.failed_labels,
             "limits": self.config.stop.model_dump(exclude_none=True),
             "target_force_error_eV_per_A": self.config.target.force_error_eV_per_A,
@@ -447,6 +456,12 @@ class CampaignRecord:
             "driver": None if self.driver is None else dict(self.driver),
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
+
+
+def read_pretraining(paths: CampaignPaths) -> PretrainingFacts | None:
+    """How the pretraining of a campaign went; None where there was none, or it is not done."""
+    path = paths.pretraining_facts
+    return read_as(path, PretrainingFacts.from_json) if path.exists() else None
 
 
 def _round(state: RoundState, name: BatchName) -> RoundRecord:

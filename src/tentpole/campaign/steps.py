@@ -17,6 +17,7 @@ from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.exploring import walker_conditions
 from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
+from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.training import can_finish
 from tentpole.campaign.verdict import Verdict
 from tentpole.committee.committee_files import is_whole
@@ -33,6 +34,11 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
     """
     state = context.state
     number = state.current
+    if number == 0 and not is_pretrained(context):
+        over = time_is_up(context)
+        if over is None:
+            pretrain(context, lambda: time_is_up(context) is not None)
+        return over
     for name in state.names(number):
         if not state.is_decided(name):
             if over := time_is_up(context):

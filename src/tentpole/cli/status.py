@@ -17,6 +17,8 @@ def print_status(out: Console, record: CampaignRecord) -> None:
     """Print where the campaign stands."""
     out.print(_rounds(record))
     out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
+    if record.pretraining is not None:
+        out.print(f"Members {record.pretraining.words}.")
     for line in [*_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]:
         out.print(line)
     if record.verdict is None:

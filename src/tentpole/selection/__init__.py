@@ -19,6 +19,7 @@ from tentpole.selection.base import (
     funnel_of,
 )
 from tentpole.selection.diversity import Diversity
+from tentpole.selection.gradient import Gradient
 from tentpole.selection.hybrid import Hybrid
 from tentpole.selection.logdet import LogDet
 from tentpole.selection.random import Random
@@ -33,10 +34,11 @@ KINDS: dict[str, type[Any]] = {
     "hybrid": Hybrid,
     "logdet": LogDet,
     "two_key": TwoKey,
+    "gradient": Gradient,
 }
 """Every rule by the name a campaign file gives it."""
 
-WITHOUT_SIGMA: tuple[type[Any], ...] = (Random, Diversity, LogDet)
+WITHOUT_SIGMA: tuple[type[Any], ...] = (Random, Diversity, LogDet, Gradient)
 """Rules whose choice does not depend on the disagreement: nobody need compute it for them."""
 
 
@@ -110,6 +112,7 @@ __all__ = [
     "Candidates",
     "Diversity",
     "Funnel",
+    "Gradient",
     "Hybrid",
     "KeyedRule",
     "Keys",

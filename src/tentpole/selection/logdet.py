@@ -30,7 +30,7 @@ class LogDet(SelectionRule):
     ----------
     method : {"exact", "information", "cholesky"}
         Normalised H, every candidate at every choice; its submodular form, lazily; or that form for one row per
-        candidate. See tentpole.entropy.greedy.
+        candidate. See tentpole.entropy.greedy_choice.
     quota : int, "even" or "none"
         At most this many per condition; "even": an equal share each, what some cannot fill going to the others.
     floor : float, optional

@@ -123,6 +123,11 @@ def is_stackable(jobs: Sequence[TrainingJob], settings: MACESettings) -> bool:
 
 
 def _is_ours(hyperparameters: Mapping[str, Any]) -> bool:
+    return not not_stackable(hyperparameters)
+
+
+def not_stackable(hyperparameters: Mapping[str, Any]) -> str:
+    """What keeps a model from being trained by our own loop, as "key = value"; "" where nothing does."""
     plain = {
         "pair_repulsion": False,
         "apply_cutoff": True,
@@ -135,11 +140,12 @@ def _is_ours(hyperparameters: Mapping[str, Any]) -> bool:
         "readout_cls": "NonLinearReadoutBlock",
     }
     first = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
-    return (
-        all(hyperparameters.get(name) == value for name, value in plain.items())
-        and hyperparameters["interaction_cls_first"] in first
-        and len(hyperparameters["heads"]) == 1
-    )
+    other = [name for name, value in plain.items() if hyperparameters.get(name) != value]
+    if hyperparameters["interaction_cls_first"] not in first:
+        other.append("interaction_cls_first")
+    if len(hyperparameters["heads"]) != 1:
+        other.append("heads")
+    return ", ".join(f"{name} = {hyperparameters.get(name)}" for name in other)
 
 
 def _pairs_in_batch(job: TrainingJob, settings: MACESettings) -> float:

@@ -138,7 +138,8 @@ class Training:
         values = [_buffers(model) for model in self.models]
         like = {"dtype": self.network.dtype, "device": self.device}
         self.scale, self.shift = (torch.tensor(column, **like) for column in zip(*values, strict=True))
-        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device)
+        trained = ("readouts.",) if settings.frozen else ()
+        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device, trained)
         self.plan = _plan(self.jobs, settings, min(map(len, self.train)), finishing)
         self.course = Course(curves=[[] for _ in jobs], best=[math.inf] * len(jobs))
         self.kept = {group: mean.clone() for group, mean in self.stack.mean.items()}
