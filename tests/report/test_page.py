@@ -133,7 +133,7 @@ def test_a_report_leaves_the_campaign_as_it_was(tmp_path):
 def test_a_campaign_that_has_done_nothing_yet_has_a_page(tmp_path):
     parsed = Parsed(write_report(Made(tmp_path).root).read_text())
     assert "Not finished" in parsed.text
-    assert "round 0, the initial labels, has not begun" in parsed.text
+    assert "round 0, initial structures" in parsed.text
     assert "No structure has been asked for yet" in parsed.text
     assert parsed.images == []
     assert parsed.wrong == []
@@ -145,14 +145,14 @@ def test_a_campaign_after_its_first_committee_shows_that_one(tmp_path):
     found = {path.stem for path in (root / "report").glob("*.png")}
     assert found == {"learning-curve", "parity-last", "force-errors", "time"}
     assert "cannot be judged yet" in parsed.text
-    assert "round 1 is exploring" in parsed.text
+    assert "round 1, MD 0 %, not running" in parsed.text
 
 
 def test_a_campaign_stopped_while_labelling_says_so_and_how_to_go_on(tmp_path):
     made = Made(tmp_path).initial().round()
     made.explore()
     parsed = Parsed(write_report(made.root).read_text())
-    assert "round 2 is labelling" in parsed.text
+    assert "round 2, labels" in parsed.text
     assert "5 waiting" in parsed.text
     assert f"tentpole run {made.root}" in parsed.text
 

@@ -108,7 +108,7 @@ def finish(context: Context, number: int) -> None:
         end = replace(end, validation=errors.facts(), calibration=calibration)
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())
-    context.journal.append("round done", round=number)
+    context.ledger.round_done(number)
 
 
 def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:

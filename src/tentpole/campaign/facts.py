@@ -107,7 +107,9 @@ class BatchFacts:
         """What became of the candidates, in words."""
         if self.funnel is None:
             return f"{self.candidates} candidates, {self.chosen} picked"
-        return f"{self.funnel} + {self.audits} audit of {self.wanted} wanted"
+        passed, _, picked = str(self.funnel).rpartition(" → ")
+        queued = "" if self.queued is None else f" → {self.queued} queued"
+        return f"{passed}{queued} → {picked} + {self.audits} audit of {self.wanted} wanted"
 
     def to_json(self) -> dict[str, Any]:
         """As batch.json keeps them: nothing for a batch without exploration."""

@@ -27,11 +27,14 @@ from tentpole.campaign.facts import (
     Spread,
 )
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.forecast import Forecast, forecast
+from tentpole.campaign.funnels import starving
 from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.under_way import UnderWay, under_way
 from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
@@ -44,7 +47,7 @@ from tentpole.storage.atomic import read_as
 from tentpole.storage.journal import MEND
 from tentpole.storage.journal import read as read_journal
 from tentpole.storage.labels import label_files
-from tentpole.storage.lock import owner
+from tentpole.storage.lock import at_work, owner
 
 __all__ = [
     "MAY_CHANGE",
@@ -182,6 +185,7 @@ class RoundRecord:
             "failed": self.failed,
             "done": self.done,
             "candidates": self.facts.candidates,
+            "choice": self.facts.choice if self.name and self.facts.candidates else "",
             "mishaps": dict(self.facts.mishaps),
             **{name: facts.get(name, {}) for name in (*spreads, "bias_strength_eV")},
             "new_force_rmse": self.new_force_rmse,
@@ -299,6 +303,26 @@ class CampaignRecord:
             return "labelling"
         return "judging" if state.is_trained(number) else "training"
 
+    @property
+    def running(self) -> bool:
+        """Whether a driver is at work on it, as far as can be told from this host."""
+        return at_work(self.folder)
+
+    @cached_property
+    def under_way(self) -> UnderWay:
+        """The step that comes next, or runs, and how much of it is done."""
+        return under_way(self.state, self.config)
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
+        return forecast(self.state, self.config, self.usage) if self.verdict is None else None
+
+    @property
+    def starving(self) -> str:
+        """The key of the rule that left most of the last batches empty, and what to change; "" for none."""
+        return starving([one.facts for one in self.rounds if one.name], self.config)
+
     @cached_property
     def frames(self) -> tuple[FrameRecord, ...]:
         """All that was asked for so far: round 0, the validation set, then the rounds, each in batch order."""
@@ -359,6 +383,10 @@ class CampaignRecord:
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
             "engine_share": seconds["engine"] / total if total else 0.0,
             "driver": None if self.driver is None else dict(self.driver),
+            "running": self.running,
+            "under_way": self.under_way.to_json() if self.verdict is None else None,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "starving": self.starving,
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
 

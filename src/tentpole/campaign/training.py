@@ -37,6 +37,7 @@ def member_seed(seed: int, member: int) -> int:
 
 def train(context: Context, number: int, labels: Sequence[Label]) -> None:
     """Train the committee of this round: each member on all labels but a tenth, another one for each."""
+    context.progress.progress(f"round {number}: training", 0, 0)
     from tentpole.training import TrainingJob, train_committee
 
     config, folder = context.config, context.paths.models(number)

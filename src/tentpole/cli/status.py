@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from tentpole.cli.printing import marked
+from tentpole.units import duration
 
 if TYPE_CHECKING:
     from tentpole.campaign.record import CampaignRecord, Spread, Verdict
@@ -17,15 +20,43 @@ def print_status(out: Console, record: CampaignRecord) -> None:
     """Print where the campaign stands."""
     out.print(_rounds(record))
     out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
-    for line in [*_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]:
+    lines = [*_funnels(record), *_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]
+    for line in lines:
         out.print(line)
     if record.verdict is None:
         from tentpole.report.tables import tests
 
-        out.print(f"No verdict yet. To go on: tentpole run {record.folder!s}")
         _print_tests(out, tests(record.tests))
+        out.print(standing_now(record))
+        if record.forecast is not None:
+            out.print(f"Forecast: {record.forecast.words}")
     else:
         _print_verdict(out, record.verdict)
+
+
+def standing_now(record: CampaignRecord) -> str:
+    """What an unfinished campaign is at, and who works on it, or how to go on."""
+    if record.running:
+        driver = record.driver or {}
+        since = str(driver.get("since", "?")).replace("T", " ")[:16]
+        who = f"on {driver.get('host', '?')} (pid {driver.get('pid', '?')})"
+        return f"Running since {since} {who}: {record.under_way.words}"
+    return f"Not running, stopped in {record.under_way.words}. No verdict yet. To go on: tentpole run {record.folder!s}"
+
+
+def watch(out: Console, folder: Path, every_s: float) -> None:
+    """Print where the campaign stands, again and again, until nobody works on it any more."""
+    from tentpole.campaign import CampaignRecord
+
+    while True:
+        record = CampaignRecord.read(folder)
+        if out.is_terminal:
+            out.clear()
+        print_status(out, record)
+        if not record.running:
+            return
+        out.print(f"Again every {every_s:g} s; Ctrl-C ends the watching, not the campaign.", style="dim")
+        time.sleep(every_s)
 
 
 def in_meV(value: float | None) -> str:
@@ -49,6 +80,16 @@ def _rounds(record: CampaignRecord) -> Table:
             in_meV(r.validation_force_rmse),
         )
     return table
+
+
+FUNNELS = 3
+"""Rounds whose way from candidates to labels is printed; JSON and page have all."""
+
+
+def _funnels(record: CampaignRecord) -> list[str]:
+    explored = [r for r in record.rounds if r.name and r.facts.candidates]
+    lines = [f"round {r.name}: {r.facts.choice}" for r in explored[-FUNNELS:]]
+    return lines + ([record.starving[:1].upper() + record.starving[1:]] if record.starving else [])
 
 
 def _median(spread: Spread | None) -> str:
@@ -85,9 +126,9 @@ def _ahead(record: CampaignRecord) -> list[str]:
 def _costs(record: CampaignRecord) -> list[str]:
     seconds = record.usage.shares
     total = sum(seconds.values()) or 1.0
-    waits = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
-    used = ", ".join(f"{name} {value:.0f}" for name, value in record.budget.core_seconds.items())
-    lines = [f"Time: {waits}", f"Core-seconds of workers: {used}"]
+    waits = ", ".join(f"{name} {duration(value)} ({value / total:.0%})" for name, value in seconds.items())
+    used = ", ".join(f"{name} {duration(value)}" for name, value in record.budget.core_seconds.items())
+    lines = [f"Time: {waits}", f"Time of workers' cores: {used}"]
     return lines + [f"{words}." for words in record.budget.words]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tentpole import __version__
 from tentpole.campaign.record import CampaignRecord, ErrorFacts
+from tentpole.progress import NoProgress, ProgressListener
 from tentpole.report import curves, style, tables
 from tentpole.report.parity import Pairs, disagreement_and_error, force_errors, parity
 from tentpole.report.standing import standing
@@ -19,7 +20,7 @@ from tentpole.report.style import Picture
 from tentpole.storage.atomic import atomic_write
 
 
-def write_report(root: Path, out: Path | None = None) -> Path:
+def write_report(root: Path, out: Path | None = None, progress: ProgressListener | None = None) -> Path:
     """Write index.html and its figures into `out` (default: root/report), and return the page's path.
 
     Reads the campaign folder `root` and changes nothing in it, finished or not, while a driver works or not.
@@ -28,6 +29,8 @@ def write_report(root: Path, out: Path | None = None) -> Path:
     record = CampaignRecord.read(root)
     environment = style.need("jinja2").Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     out = record.paths.report if out is None else Path(out)
+    told = progress or NoProgress()
+    told.progress("drawing figures", 0, 0)
     page = content(record)
     for picture in page["pictures"].values():
         atomic_write(out / f"{picture.name}.png", picture.png)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tentpole.campaign.record import CampaignRecord, Evidence, FrameRecord, RoundRecord, Spread
 from tentpole.report.curves import PHASES
+from tentpole.units import duration
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -192,11 +193,3 @@ def times(seconds: dict[str, float]) -> list[dict[str, Any]]:
         percent = 100 * s / total
         rows.append({"name": name, "time": duration(s), "percent": percent, "colour": colour})
     return rows
-
-
-def duration(seconds: float) -> str:
-    """As one would say it: 42 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -36,7 +36,13 @@ class TrainingJob:
 
     @property
     def log(self) -> Path:
+        """What the training says, from its first update on."""
         return self.folder / f"member-{self.member}.log"
+
+    @property
+    def progress(self) -> Path:
+        """A small text file, how far it has come: for the screen only, never read back as state."""
+        return self.log.with_suffix(".progress")
 
 
 @dataclass(frozen=True, slots=True)
