@@ -33,7 +33,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.units import fs
 
 from tentpole import Campaign, CampaignRecord, Committee
-from tentpole.campaign.audit_tests import final_look_size, final_look_wanted, passes
+from tentpole.campaign.audit_tests import final_look_size, passes
 from tentpole.campaign.confidence import Look
 from tentpole.campaign.verdict import Audits, Criteria, Round, judge
 from tentpole.committee import CommitteeCalculator
@@ -73,8 +73,8 @@ def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 60
         if met and first is None:
             first = trained
         empty = Round(BATCH, BATCH - AUDITS, np.zeros(0), [], {}, math.nan, 40, 0, 0, asked=BATCH, candidates=100)
-        if final_look_wanted(history, criteria):
-            size, number = final_look_size(history, criteria), 1 + sum(r.final_look > 0 for r in history)
+        if (size := final_look_size(history, criteria)) is not None:
+            number = 1 + sum(r.final_look > 0 for r in history)
             one = replace(empty, labels=size, asked=size, picked=0, audits=audits(true, size), final_look=number)
             one = replace(one, passed=passes(one, history, criteria))
         else:

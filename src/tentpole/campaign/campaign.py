@@ -19,7 +19,7 @@ from tentpole.campaign.ahead import Ahead
 from tentpole.campaign.batches import Failure, Request, check_answer, failure_of, same_answer
 from tentpole.campaign.judging import criteria, judge_rounds
 from tentpole.campaign.opening import open_campaign
-from tentpole.campaign.steps import label, make_missing, next_step, time_is_up
+from tentpole.campaign.steps import finish_committee, label, make_missing, next_step, time_is_up
 from tentpole.campaign.verdict import Verdict
 from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError
@@ -188,6 +188,7 @@ class Campaign:
                 self._complete = not make_missing(self._context, self._ahead)
                 continue
             if verdict is not None:
+                finish_committee(self._context, verdict)
                 return []
             found = next_step(self._context, self._ahead)
             if found is not None:

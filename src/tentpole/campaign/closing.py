@@ -22,8 +22,7 @@ from tentpole.campaign.judging import final_look_passes
 from tentpole.campaign.opening import refuse_hopeless
 from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.resets import walker_resets
-from tentpole.campaign.training import train
-from tentpole.committee.committee_files import is_whole
+from tentpole.campaign.training import train, under_trained
 from tentpole.execution.metering import measured
 
 
@@ -71,12 +70,12 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
 def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) -> CanaryFacts | None:
     """The committee in force against its predecessor, on audit frames that neither was trained on."""
     state = context.state
-    earlier = [n for n in range(number - 1) if state.paths.models(n) != models and is_whole(state.paths.models(n))]
+    earlier = state.models_before(number - 1)
     asked = {frame.name: frame for frame in state.record(number).frames if frame.audit}
     names = [name for name in outcome.accepted if name in asked]
-    if not earlier or len(names) < FEWEST or outcome.errors is None:
+    if earlier is None or len(names) < FEWEST or outcome.errors is None:
         return None
-    old = _errors(context, state.paths.models(earlier[-1]), names).force_mse
+    old = _errors(context, earlier, names).force_mse
     new = np.array([outcome.errors.frames[name].force_mse for name in names])
     if not np.isfinite(old + new).all():
         return None
@@ -85,7 +84,9 @@ def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) 
     found = compare_committees(old, new, walkers=walkers if enough else None)
     if found.worse:
         context.journal.append("committee worse", round=number - 1, words=found.words)
-        context.progress.note(f"round {number}: the committee in force became worse: {found.words}")
+        context.progress.note(
+            f"round {number}: the committee in force became worse: {found.words}; training goes on from the one before"
+        )
     return CanaryFacts(found.worse, found.words)
 
 
@@ -96,10 +97,21 @@ def train_round(context: Context, number: int) -> None:
     context.note_phase("training", time.monotonic() - began, number)
 
 
+def finish_training(context: Context, number: int) -> None:
+    """Train the committee in force after a round until its errors no longer fall."""
+    began = time.monotonic()
+    train(context, number, context.state.labels(number), finishing=True)
+    context.note_phase("training", time.monotonic() - began, number)
+    context.journal.append("finishing training", round=number)
+
+
 def finish(context: Context, number: int) -> None:
     """End a round: judge its committee on the validation set, where there is one."""
     by_audits = context.config.selection.evidence == "audits"
-    end = RoundEnd(limit=limit_facts(context.state, number, context.config.target) if by_audits else None)
+    end = RoundEnd(
+        limit=limit_facts(context.state, number, context.config.target) if by_audits else None,
+        under_trained=under_trained(context.state.newest_models(number)),
+    )
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
         errors = _errors(context, context.state.newest_models(number), names)

@@ -90,7 +90,8 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
         choose_batch = _choose if known == number - 1 else _choose_from_queue
         chosen, facts, first_key = choose_batch(context, number, candidates, rows, before)
     requests = requests_of(chosen, state.method)
-    facts = replace(with_exploration(facts, shards, walkers), first_key=first_key)
+    finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
+    facts = replace(with_exploration(facts, shards, walkers), first_key=first_key, finished=finished)
     _tell(context, number, facts, len(requests))
     return requests, facts
 

@@ -78,6 +78,7 @@ class BatchFacts:
     intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
     first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
     final_look : 1, 2, ... where the batch is audit frames alone, that number of final look; else 0.
+    finished : whether the committee that explored had been trained until its errors no longer fall.
     funnel : how many candidates passed each key of the rule; audits, wanted : frames drawn at random before the rule
     looked, and the size of the batch that was wanted. None and 0 in folders from before they were kept.
     """
@@ -98,6 +99,7 @@ class BatchFacts:
     queued: int | None = None
     dropped: tuple[DroppedFrame, ...] = ()
     final_look: int = 0
+    finished: bool = False
     funnel: Funnel | None = None
     audits: int = 0
     wanted: int = 0
@@ -126,6 +128,8 @@ class BatchFacts:
             content |= {"queued": self.queued, "dropped": [frame.to_json() for frame in self.dropped]}
         if self.final_look:
             content["final_look"] = self.final_look
+        if self.finished:
+            content["finished"] = True
         if self.funnel is not None:
             content |= {"funnel": asdict(self.funnel), "audits": self.audits, "wanted": self.wanted}
         return content
@@ -150,6 +154,7 @@ class BatchFacts:
             queued=content.get("queued"),
             dropped=tuple(DroppedFrame.from_json(frame) for frame in content.get("dropped", ())),
             final_look=content.get("final_look", 0),
+            finished=bool(content.get("finished", False)),
             funnel=Funnel(**content["funnel"]) if "funnel" in content else None,
             audits=content.get("audits", 0),
             wanted=content.get("wanted", 0),
@@ -353,12 +358,14 @@ class RoundEnd:
     """The committee made after a round.
 
     validation, calibration : its errors on the validation set, and what they make of σ; None where there is no such
-    set. limit : what σ is worth by the audit frames; None where there are none.
+    set. limit : what σ is worth by the audit frames; None where there are none. under_trained : members err nearly as
+    much on frames that they were trained on as on others: more updates would help more than more labels.
     """
 
     validation: ErrorFacts | None = None
     calibration: CalibrationFacts | None = None
     limit: LimitFacts | None = None
+    under_trained: bool = False
 
     @property
     def force_rmse(self) -> float:
@@ -372,6 +379,8 @@ class RoundEnd:
         for name in ("validation", "calibration", "limit"):
             if (part := getattr(self, name)) is not None:
                 content[name] = part.to_json()
+        if self.under_trained:
+            content["under_trained"] = True
         return content
 
     @staticmethod
@@ -381,6 +390,7 @@ class RoundEnd:
             ErrorFacts.from_json(content.get("validation", {})),
             CalibrationFacts.from_json(content.get("calibration", {})),
             LimitFacts.from_json(content.get("limit", {})),
+            bool(content.get("under_trained", False)),
         )
 
 

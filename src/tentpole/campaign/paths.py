@@ -110,6 +110,10 @@ class CampaignPaths:
         """The committee that was trained in a round."""
         return self.root / "models" / _stem(number)
 
+    def finished(self, number: int) -> Path:
+        """The committee of a round, trained on until its errors no longer fall."""
+        return self.root / "models" / f"{_stem(number)}-finished"
+
     def shard(self, number: int, walker: str) -> Path:
         """The snapshots of one walker in one round."""
         return self.snapshots / f"{_stem(number)}-{walker}.h5"

@@ -181,12 +181,45 @@ class RoundState:
 
     def newest_models(self, last: int) -> Path:
         """The committee's folder that is in force after round `last`: rounds without labels train none."""
+        found = self._committees(last)
+        if not found:
+            raise StateError(
+                f"{self.paths.root}: no committee has been trained up to round {last}. Start again in another folder."
+            )
+        return found[0]
+
+    def models_before(self, last: int) -> Path | None:
+        """The committee that was in force before that of `newest_models(last)`; None where there was none."""
+        found = self._committees(last)
+        return found[1] if len(found) > 1 else None
+
+    def training_start(self, number: int) -> Path | None:
+        """The committee from which the training of a round goes on.
+
+        That is the newest, or the one before where the newest is worse on the round's audit frames; None in round 0.
+        """
+        if number == 0:
+            return None
+        canary = self.outcome(number).canary
+        worse = canary is not None and canary.worse
+        return (self.models_before(number - 1) if worse else None) or self.newest_models(number - 1)
+
+    def _committees(self, last: int) -> list[Path]:
+        """The folders of the two newest committees up to round `last`, the newest first."""
+        found: list[Path] = []
         for number in range(last, -1, -1):
-            if (self.paths.models(number) / COMMITTEE_FILE).exists():
-                return self.paths.models(number)
-        raise StateError(
-            f"{self.paths.root}: no committee has been trained up to round {last}. Start again in another folder."
-        )
+            folders = (self.paths.finished(number), self.paths.models(number))
+            found.extend(folder for folder in folders if (folder / COMMITTEE_FILE).exists())
+            if len(found) > 1:
+                break
+        return found
+
+    def needs_finished(self, number: int) -> bool:
+        """Whether the round after `number` was a final look at a finished committee that is no longer there."""
+        after = number + 1
+        if not self.is_decided(after) or not self.record(after).facts.finished:
+            return False
+        return not is_whole(self.paths.finished(number))
 
     def validation_error(self, number: int) -> float:
         """Force RMSE (eV/Å) on the fixed set of the committee made after a round; NaN where there is none."""

@@ -19,7 +19,20 @@ from tentpole.campaign import audit_tests
 from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round
 from tentpole.campaign.label_tests import label_tests
 
-__all__ = ["MEANING", "Audits", "Criteria", "Evidence", "Round", "Verdict", "evidence", "judge", "time_limit"]
+__all__ = [
+    "MEANING",
+    "Audits",
+    "Criteria",
+    "Evidence",
+    "Round",
+    "Verdict",
+    "evidence",
+    "judge",
+    "stalls_for_lack_of_updates",
+    "time_limit",
+]
+
+UNDER_TRAINED = "the committee in force is under-trained"
 
 MEANING = {
     "CONVERGED": (
@@ -85,7 +98,7 @@ def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours
         (full and _unstable(recent))
         or (_converged_by_audits(history, criteria) if by_audits else full and _converged_by_labels(tests, criteria))
         or (full and (_silent(recent, criteria) if by_audits else _exhausted_by_labels(recent)))
-        or _stalled(history, criteria)
+        or (None if _lacks_updates(history, criteria) else _stalled(history, criteria))
     )
     if found:
         return Verdict(*found, tests)
@@ -97,7 +110,11 @@ def evidence(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ..
     """The tests of convergence on the rounds that are done."""
     if criteria.evidence == "labels":
         return label_tests(history, criteria)
-    return audit_tests.audit_tests(history, criteria)
+    tests = audit_tests.audit_tests(history, criteria)
+    if not (history and history[-1].under_trained):
+        return tests
+    words = "members err nearly as much on trained frames as on others: more updates would help more than more labels"
+    return (*tests, Evidence(UNDER_TRAINED, 1.0, None, None, words))
 
 
 Found = tuple[str, str] | None
@@ -146,6 +163,16 @@ def _silent(recent: Sequence[Round], criteria: Criteria) -> Found:
     if failed:
         return "STARVED", f"{silent}, and {failed} audit frames got no label"
     return "COVERAGE_EXHAUSTED", silent
+
+
+def stalls_for_lack_of_updates(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the error no longer falls, and it may be for want of updates: a finishing training tells."""
+    return _lacks_updates(history, criteria) and _stalled(history, criteria) is not None
+
+
+def _lacks_updates(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the committee in force is under-trained, and none of the last rounds' was trained to its end."""
+    return history[-1].under_trained and not any(r.finished for r in history[-criteria.stalled_rounds :])
 
 
 def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:

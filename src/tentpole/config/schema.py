@@ -416,6 +416,9 @@ class MACESection(MACESettings):
 
     kind : "mace".
     warm_start : go on from the last round's weights; false: from random ones every round.
+    finishing : train until the errors no longer fall before a final look, and at the end of a campaign: the committee
+        that is judged, and handed out, is as good as its labels allow. Not for shallow committees, nor by MACE's own
+        command.
     size : "small", "medium" or "mace": the model's size, with the rate and the precision that belong to it.
     channels, max_L, max_ell, correlation, interactions, radial_basis, cutoff_basis : instead of the size's own.
     r_max : the model's cutoff in Å.
@@ -467,6 +470,7 @@ class MACESection(MACESettings):
     }
     kind: Literal["mace"] = "mace"
     warm_start: bool = True
+    finishing: bool = True
 
     def __post_init__(self) -> None:
         MACESettings.__post_init__(self)
