@@ -80,7 +80,8 @@ def test_every_figure_is_in_the_page_and_beside_it(finished):
     beside = {path.stem: path.read_bytes() for path in (root / "report").glob("*.png")}
     assert inside == set(beside.values())
     assert set(beside) == {
-        "learning-curve", "calibration", "sigma", "gain", "parity-first", "parity-last", "force-errors", "time",
+        "learning-curve", "calibration", "sigma", "gain", "parity-first", "parity-last", "force-errors", "time", "map",
+        "parity-energy",
     }  # fmt: skip
     assert all(data.startswith(b"\x89PNG") and len(data) > 5000 for data in beside.values())
     assert all(image["alt"] for image in parsed.images)
@@ -143,7 +144,7 @@ def test_a_campaign_after_its_first_committee_shows_that_one(tmp_path):
     root = Made(tmp_path).initial().root
     parsed = Parsed(write_report(root).read_text())
     found = {path.stem for path in (root / "report").glob("*.png")}
-    assert found == {"learning-curve", "parity-last", "force-errors", "time"}
+    assert found == {"learning-curve", "parity-last", "force-errors", "time", "map", "parity-energy"}
     assert "cannot be judged yet" in parsed.text
     assert "round 1, MD 0 %, not running" in parsed.text
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.batches import Batch, Failure, Method, Request, failure_of, labels_of
@@ -42,7 +43,7 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.errors import StateError, reading
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
-from tentpole.records import Label
+from tentpole.records import FloatArray, Label
 from tentpole.storage.atomic import read_as
 from tentpole.storage.journal import MEND
 from tentpole.storage.journal import read as read_journal
@@ -165,6 +166,21 @@ class RoundRecord:
         return None if self.errors is None else self.errors.force_rmse
 
     @property
+    def new_energy_rmse(self) -> float | None:
+        """Energy RMSE in eV/atom on the new labels, before training on them."""
+        return None if self.errors is None else self.errors.energy_rmse
+
+    @property
+    def new_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the new labels, before training on them; None where none has a stress."""
+        return None if self.errors is None else self.errors.stress_rmse
+
+    @property
+    def validation_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the validation set, after training."""
+        return None if self.validation is None else self.validation.stress_rmse
+
+    @property
     def validation_force_rmse(self) -> float | None:
         """Force RMSE in eV/Å on the validation set, after training."""
         return None if self.validation is None else self.validation.force_rmse
@@ -189,11 +205,14 @@ class RoundRecord:
             "mishaps": dict(self.facts.mishaps),
             **{name: facts.get(name, {}) for name in (*spreads, "bias_strength_eV")},
             "new_force_rmse": self.new_force_rmse,
+            "new_energy_rmse": self.new_energy_rmse,
+            "new_stress_rmse_GPa": self.new_stress_rmse,
             "validation_force_rmse": self.validation_force_rmse,
             "coverage": self.coverage,
             "calibration": {} if self.calibration is None else self.calibration.to_json(),
             "likeness": "" if self.validation is None else self.validation.likeness,
             "validation_energy_rmse": self.validation_energy_rmse,
+            "validation_stress_rmse_GPa": self.validation_stress_rmse,
         }
 
 
@@ -227,6 +246,15 @@ class CampaignRecord:
         fingerprint, _ = fingerprint_rows(self.config, [], [*known, atoms], models)
         covariance = covariance_of(self.config, [fingerprint.fingerprints(one) for one in known])
         return float(covariance.gain(fingerprint.fingerprints(atoms)))
+
+    def features(self, frames: Sequence[Atoms]) -> FloatArray:
+        """(n, d) mean fingerprint of each frame, by the campaign's fingerprint and its newest committee."""
+        from tentpole.campaign.dataset import fingerprint_rows
+
+        learned = self.config.fingerprint.kind == "mace"
+        models = self.state.newest_models(self.state.current) if learned else None
+        fingerprint, _ = fingerprint_rows(self.config, [], list(frames), models)
+        return np.array([fingerprint.fingerprints(atoms).mean(axis=0) for atoms in frames])
 
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 def print_status(out: Console, record: CampaignRecord) -> None:
     """Print where the campaign stands."""
     out.print(_rounds(record))
-    out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
+    words = (
+        "σ_F (medians) and force RMSE in meV/Å, energy RMSE in meV/atom, stress in GPa; new: on the round's labels "
+        "before training on them; held out: on the validation set after."
+    )
+    out.print(words, style="dim")
     lines = [*_funnels(record), *_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]
     for line in lines:
         out.print(line)
@@ -66,20 +71,34 @@ def in_meV(value: float | None) -> str:
 
 def _rounds(record: CampaignRecord) -> Table:
     title = f"{record.config.name}: {record.labels} labels by {record.config.reference}"
-    table = Table(title=title, title_justify="left")
-    for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    failed = any(r.failed for r in record.rounds)
+    stress = any(r.new_stress_rmse or r.validation_stress_rmse for r in record.rounds)
+    held_out = any(r.validation is not None for r in record.rounds)
+    columns = {
+        "round": [str(r.name) for r in record.rounds],
+        "labels": [f"{r.labels}/{r.asked}" for r in record.rounds],
+        **({"failed": [str(r.failed) for r in record.rounds]} if failed else {}),
+        "σ_F\nchosen": [_median(r.facts.force_std_chosen) for r in record.rounds],
+        "σ_F\nleft": [_median(r.facts.force_std_remaining) for r in record.rounds],
+        "new:\nforces": [in_meV(r.new_force_rmse) for r in record.rounds],
+        "new:\nenergy": [in_meV(r.new_energy_rmse) for r in record.rounds],
+        **({"new:\nstress": [_plain(r.new_stress_rmse) for r in record.rounds]} if stress else {}),
+    }
+    if held_out:
+        columns |= {
+            "held out:\nforces": [in_meV(r.validation_force_rmse) for r in record.rounds],
+            "held out:\nenergy": [in_meV(r.validation_energy_rmse) for r in record.rounds],
+        }
+    for heading in columns:
         table.add_column(heading, justify="right")
-    for r in record.rounds:
-        table.add_row(
-            str(r.name),
-            f"{r.labels}/{r.asked}",
-            str(r.failed),
-            _median(r.facts.force_std_chosen),
-            _median(r.facts.force_std_remaining),
-            in_meV(r.new_force_rmse),
-            in_meV(r.validation_force_rmse),
-        )
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
 
 
 FUNNELS = 3
@@ -153,7 +172,7 @@ def _print_verdict(out: Console, verdict: Verdict) -> None:
 
 def _print_tests(out: Console, rows: list[dict[str, str]]) -> None:
     colours = {"holds": "green", "not yet": "yellow", "does not hold": "red", "cannot be judged yet": "yellow"}
-    short = {"does not hold": "fails", "cannot be judged yet": "not yet", "told, no test": ""}
+    short = {"does not hold": "fails", "cannot be judged yet": "not yet", "told, no test": "told"}
     for row in rows:
         words, note = row["words"], f" ({row['note']})" if row["note"] else ""
         bound = "" if row["bound"] == "–" else f", wanted {row['bound']}"
