@@ -17,6 +17,7 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
 from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.funnels import starving
 from tentpole.campaign.gradients import in_gradients
 from tentpole.campaign.judging import final_look
 from tentpole.campaign.opening import FEWEST_LABELS
@@ -36,6 +37,7 @@ from tentpole.campaign.selecting import (
     draw_audit,
     filled,
     requests_of,
+    table,
     with_frames,
 )
 from tentpole.errors import InputError
@@ -43,7 +45,7 @@ from tentpole.exploration.files import read_exploration
 from tentpole.exploration.random_numbers import generator
 from tentpole.records import Candidate
 from tentpole.selection import SelectionRule
-from tentpole.selection.base import Labelled
+from tentpole.selection.base import Labelled, funnel_of
 
 
 def decide(context: Context, ahead: Ahead, name: BatchName) -> None:
@@ -145,19 +147,24 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
     assert now.covariance is not None
     old = [*first, *queued]
     pairs = list(zip(old, rescored(context, state.newest_models(number - 1), now.covariance, old), strict=True))
-    rule, first_key = _rule(context, number - 1)
+    newest, first_key = _rule(context, number - 1)
     here = len(first)
-    chosen, dropped = choose_again(pairs[:here], pairs[here:], rule, now, wanted, rng, sigma=sigma)
+    chosen, dropped = choose_again(pairs[:here], pairs[here:], newest, now, wanted, rng, sigma=sigma)
     if order:
-        newest = {c.snapshot.id: c for c, _, _ in chosen[:here]}
-        order = [newest.get(c.snapshot.id, c) for c in order]
+        scored = {c.snapshot.id: c for c, _, _ in chosen[:here]}
+        order = [scored.get(c.snapshot.id, c) for c in order]
         chosen = filled(order, here, chosen[here:], wanted)
         there = {c.snapshot.id for c, _, _ in chosen}
         dropped = tuple(frame for frame in dropped if frame.id not in there)
     for frame in dropped:
         context.journal.append("dropped", round=number, **frame.to_json())
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
-    return chosen, replace(facts, queued=len(queued), dropped=dropped), first_key
+    facts = replace(facts, queued=len(queued), dropped=dropped)
+    if rest:
+        picks = sum(not audit for _, _, audit in chosen)
+        funnel = funnel_of(rule, table(rest, sigma), before, room, picks)
+        facts = replace(facts, funnel=funnel, audits=len(chosen) - picks, wanted=wanted)
+    return chosen, facts, first_key
 
 
 def _rule(context: Context, last: int) -> tuple[SelectionRule, str]:
@@ -191,5 +198,12 @@ def _tell(context: Context, number: int, facts: BatchFacts, asked: int) -> None:
     dropped = f", {len(facts.dropped)} dropped from the queue" if facts.dropped else ""
     context.progress.note(
         f"round {number}: {facts.choice}, {asked} labels asked for{dropped}, "
-        f"{facts.unhealthy} mishaps" + (f"; {facts.first_key}" if facts.first_key else "")
+        f"{_mishaps(facts.unhealthy)}" + (f"; {facts.first_key}" if facts.first_key else "")
     )
+    before = [context.state.record(number - 1).facts] if number > 1 else []
+    if words := starving([*before, facts], context.config):
+        context.progress.note(f"round {number}: {words}")
+
+
+def _mishaps(count: int) -> str:
+    return "1 mishap" if count == 1 else f"{count} mishaps"

@@ -25,7 +25,7 @@ class FrameErrors:
     (n,) largest over the atoms of each frame, eV/Å, what conformal calibration compares. elements : element →
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
     p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
-    stress components, GPa, NaN where a label has none.
+    stress components, GPa, NaN where a label has none. stress_parity : pairs of them, GPa.
     likeness : in words, how far the members still differ; collapsed : too little for σ to mean much.
     """
 
@@ -42,6 +42,7 @@ class FrameErrors:
     collapsed: bool = False
     p95_force_std: FloatArray | None = None
     stress_error: FloatArray | None = None
+    stress_parity: FloatArray | None = None
 
     @property
     def force_rmse(self) -> float:
@@ -86,6 +87,7 @@ class FrameErrors:
             elements=self.elements,
             likeness=self.likeness,
             parity=self.parity,
+            stress_parity=self.stress_parity if sigma and self.stress_parity is not None else np.zeros((0, 2)),
         )
 
 
@@ -128,7 +130,19 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path], *, stress: bo
         collapsed=diversity.collapsed,
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
         stress_error=_stress_errors(prediction.stresses, known),
+        stress_parity=_stress_pairs(prediction.stresses, known),
     )
+
+
+def _stress_pairs(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
+    """At most 2000 pairs (reference, prediction) of stress components, GPa."""
+    rows = [i for i, label in enumerate(labels) if label.stress is not None]
+    if stresses is None or not rows:
+        return None
+    known = np.array([labels[i].stress for i in rows]).ravel() / GPA
+    pairs = np.column_stack([known, stresses.mean(axis=0)[rows].ravel() / GPA])
+    some: FloatArray = pairs[:: max(1, -(-len(pairs) // 2000))]
+    return some
 
 
 def _stress_errors(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:

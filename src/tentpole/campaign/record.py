@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.batches import Batch, BatchRecord, Failure, Method, Request, failure_of, labels_of
@@ -28,22 +29,25 @@ from tentpole.campaign.facts import (
     Spread,
 )
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.forecast import Forecast, forecast
+from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
 from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.under_way import UnderWay, under_way
 from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
-from tentpole.records import Label
+from tentpole.records import FloatArray, Label
 from tentpole.storage.atomic import read_as
 from tentpole.storage.labels import label_names
-from tentpole.storage.lock import owner
+from tentpole.storage.lock import at_work, owner
 
 __all__ = [
     "MAY_CHANGE",
@@ -167,6 +171,21 @@ class RoundRecord:
         return None if self.errors is None else self.errors.force_rmse
 
     @property
+    def new_energy_rmse(self) -> float | None:
+        """Energy RMSE in eV/atom on the new labels, before training on them."""
+        return None if self.errors is None else self.errors.energy_rmse
+
+    @property
+    def new_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the new labels, before training on them; None where none has a stress."""
+        return None if self.errors is None else self.errors.stress_rmse
+
+    @property
+    def validation_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the validation set, after training."""
+        return None if self.validation is None else self.validation.stress_rmse
+
+    @property
     def validation_force_rmse(self) -> float | None:
         """Force RMSE in eV/Å on the validation set, after training."""
         return None if self.validation is None else self.validation.force_rmse
@@ -187,14 +206,18 @@ class RoundRecord:
             "failed": self.failed,
             "done": self.done,
             "candidates": self.facts.candidates,
+            "choice": self.facts.choice if self.name and self.facts.candidates else "",
             "mishaps": dict(self.facts.mishaps),
             **{name: facts.get(name, {}) for name in (*spreads, "bias_strength_eV")},
             "new_force_rmse": self.new_force_rmse,
+            "new_energy_rmse": self.new_energy_rmse,
+            "new_stress_rmse_GPa": self.new_stress_rmse,
             "validation_force_rmse": self.validation_force_rmse,
             "coverage": self.coverage,
             "calibration": {} if self.calibration is None else self.calibration.to_json(),
             "likeness": "" if self.validation is None else self.validation.likeness,
             "validation_energy_rmse": self.validation_energy_rmse,
+            "validation_stress_rmse_GPa": self.validation_stress_rmse,
         }
 
 
@@ -272,6 +295,15 @@ class CampaignRecord:
         fingerprint, _ = fingerprint_rows(self.config, [], [*known, atoms], models)
         covariance = covariance_of(self.config, [fingerprint.fingerprints(one) for one in known])
         return float(covariance.gain(fingerprint.fingerprints(atoms)))
+
+    def features(self, frames: Sequence[Atoms]) -> FloatArray:
+        """(n, d) mean fingerprint of each frame, by the campaign's fingerprint and its newest committee."""
+        from tentpole.campaign.dataset import fingerprint_rows
+
+        learned = self.config.fingerprint.kind == "mace"
+        models = self.state.newest_models(self.state.current) if learned else None
+        fingerprint, _ = fingerprint_rows(self.config, [], list(frames), models)
+        return np.array([fingerprint.fingerprints(atoms).mean(axis=0) for atoms in frames])
 
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:
@@ -362,6 +394,26 @@ class CampaignRecord:
         if not state.is_closed(number):
             return "labelling"
         return "judging" if state.is_trained(number) else "training"
+
+    @property
+    def running(self) -> bool:
+        """Whether a driver is at work on it, as far as can be told from this host."""
+        return at_work(self.folder)
+
+    @cached_property
+    def under_way(self) -> UnderWay:
+        """The step that comes next, or runs, and how much of it is done."""
+        return under_way(self.state, self.config)
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
+        return forecast(self.state, self.config, self.usage) if self.verdict is None else None
+
+    @property
+    def starving(self) -> str:
+        """The key of the rule that left most of the last batches empty, and what to change; "" for none."""
+        return starving([one.facts for one in self.rounds if one.name], self.config)
 
     @cached_property
     def frames(self) -> tuple[FrameRecord, ...]:
@@ -454,6 +506,10 @@ class CampaignRecord:
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
             "engine_share": seconds["engine"] / total if total else 0.0,
             "driver": None if self.driver is None else dict(self.driver),
+            "running": self.running,
+            "under_way": self.under_way.to_json() if self.verdict is None else None,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "starving": self.starving,
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
 

@@ -16,6 +16,7 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.exploring import walker_conditions
+from tentpole.campaign.forecast import forecast
 from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
 from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.training import can_finish
@@ -57,7 +58,11 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
         train_round(context, number)
         return None
     finish(context, number)
-    return judge_rounds(state, context.config, context.ledger)
+    verdict = judge_rounds(state, context.config, context.ledger)
+    ahead_of_us = forecast(state, context.config, context.ledger.usage) if verdict is None else None
+    if ahead_of_us is not None:
+        context.progress.note(ahead_of_us.words)
+    return verdict
 
 
 def make_missing(context: Context, ahead: Ahead) -> bool:
@@ -118,8 +123,11 @@ def time_is_up(context: Context) -> Verdict | None:
 def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[Outcome]:
     """Have the campaign's own workers label these; each outcome as it comes, until a limit of time passes."""
     from tentpole.labeling import Task, label_all
+    from tentpole.training.client import prepare
 
     limits = context.config.executor
+    if context.workers.training is None:
+        prepare()
     tasks = [
         Task(
             context.root.resolve(),  # a worker elsewhere has another current folder

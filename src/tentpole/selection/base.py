@@ -234,6 +234,9 @@ class Funnel:
         Of those, how many pass the second key as well.
     picked : int
         Of those, how many were chosen.
+    threshold, floor : float, optional
+        Lowest σ (eV/Å in a campaign) and lowest gain that pass; None for a rule without keys, or where the gain only
+        ranks.
 
     Examples
     --------
@@ -246,10 +249,12 @@ class Funnel:
     uncertain: int
     new: int
     picked: int
+    threshold: float | None = None
+    floor: float | None = None
 
     def __str__(self) -> str:
         first = "" if self.uncertain == self.candidates else f" → {self.uncertain} uncertain"
-        second = "" if self.new == self.uncertain else f" → {self.new} new"
+        second = "" if self.new == self.uncertain else f" → {self.new} also new"
         return f"{self.candidates} candidates{first}{second} → {self.picked} picked"
 
 
@@ -355,4 +360,11 @@ def funnel_of(rule: SelectionRule, candidates: Candidates, labelled: Labelled, k
     if not isinstance(rule, KeyedRule) or not len(candidates):
         return Funnel(len(candidates), len(candidates), len(candidates), picked)
     keys = rule.keys(candidates, labelled, k)
-    return Funnel(len(candidates), int(keys.uncertain.sum()), int((keys.uncertain & keys.new).sum()), picked)
+    return Funnel(
+        len(candidates),
+        int(keys.uncertain.sum()),
+        int((keys.uncertain & keys.new).sum()),
+        picked,
+        threshold=float(keys.threshold),
+        floor=float(keys.floor) if math.isfinite(keys.floor) else None,
+    )

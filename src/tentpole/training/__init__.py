@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.training.committee import prepare, train_committee
+    from tentpole.training.client import prepare
+    from tentpole.training.committee import train_committee
     from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
     from tentpole.training.settings import MACESettings
 
@@ -15,7 +16,7 @@ _HOME = {
     "TrainingError": "jobs",
     "TrainingJob": "jobs",
     "TrainingReport": "jobs",
-    "prepare": "committee",
+    "prepare": "client",
     "train_committee": "committee",
 }
 

@@ -92,3 +92,8 @@ def the_server() -> Server:
         _server = Server()
         atexit.register(_server.close)
     return _server
+
+
+def prepare() -> None:
+    """Start the training process in the background, so that its seconds of imports pass unnoticed."""
+    the_server()

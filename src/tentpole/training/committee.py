@@ -30,11 +30,6 @@ FULL_B = 1_000_000  # a training writes more than that: with less free, the disk
 Progress = Callable[[int, int, int], None]
 
 
-def prepare() -> None:
-    """Start the training process in the background, so that its seven seconds of imports pass unnoticed."""
-    the_server()
-
-
 def train_committee(
     jobs: Sequence[TrainingJob],
     settings: MACESettings,

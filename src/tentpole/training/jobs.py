@@ -59,6 +59,11 @@ class TrainingJob:
         """The training's log file."""
         return self.folder / f"member-{self.member}.log"
 
+    @property
+    def progress(self) -> Path:
+        """A small text file, how far it has come: for the screen only, never read back as state."""
+        return self.log.with_suffix(".progress")
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
