@@ -30,6 +30,9 @@ from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import label_files, quarantine
 
 
+pytestmark = pytest.mark.slow
+
+
 def pretrained_campaign(folder: Path, pretraining: dict[str, Any] | None = None, **changes: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "soft.toml").write_text(
