@@ -18,6 +18,7 @@ from tentpole.campaign.canary import FEWEST, compare_committees
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import FrameErrors, frame_errors
 from tentpole.campaign.facts import CanaryFacts, RoundEnd, RoundOutcome
+from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import final_look_passes
 from tentpole.campaign.opening import refuse_hopeless
 from tentpole.campaign.paths import VALIDATION, BatchName
@@ -40,6 +41,9 @@ def close(context: Context, name: BatchName) -> None:
     context.write(context.paths.outcome(name), outcome.to_json())
     context.journal.append("closed round", round=name, accepted=len(accepted), failed=len(failed))
     if explored:
+        if outcome.errors is not None and outcome.accepted:
+            new = f"{len(outcome.accepted)} new labels" if len(outcome.accepted) > 1 else "the new label"
+            context.progress.note(f"round {name}: on {new}, before training on them: {outcome.errors.words}")
         _tell_resets(context, int(name))
     if name == 0:
         refuse_hopeless(state)
@@ -64,10 +68,10 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
         found = "every test holds" if passed else "a test does not hold, the campaign goes on"
         context.progress.note(f"round {number}: final look {record.facts.final_look}: {found}")
         outcome = replace(outcome, passed=passed)
-    return replace(outcome, canary=_canary(context, number, outcome, models))
+    return replace(outcome, canary=_canary(context, number, outcome))
 
 
-def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) -> CanaryFacts | None:
+def _canary(context: Context, number: int, outcome: RoundOutcome) -> CanaryFacts | None:
     """The committee in force against its predecessor, on audit frames that neither was trained on."""
     state = context.state
     earlier = state.models_before(number - 1)
@@ -114,13 +118,14 @@ def finish(context: Context, number: int) -> None:
     )
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
-        errors = _errors(context, context.state.newest_models(number), names)
+        errors = _errors(context, context.state.newest_models(number), names, stress=by_audits)
         target, sigma = context.config.target, context.config.selection.sigma
         calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate, sigma)
-        end = replace(end, validation=errors.facts(), calibration=calibration)
+        end = replace(end, validation=errors.facts(sigma if by_audits else ""), calibration=calibration)
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())
-    context.journal.append("round done", round=number)
+    context.ledger.round_done(number)
+    keep_summary(context.paths)
 
 
 def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:
@@ -138,10 +143,10 @@ def _tell_validation(context: Context, number: int, errors: FrameErrors) -> None
     told = before if math.isfinite(before) else None
     context.journal.append("validation", round=number, force_rmse_eV_per_A=errors.force_rmse, before=told)
     context.progress.note(
-        f"round {number}: {context.state.count(number)} labels, force RMSE on {len(errors.names)} held-out frames "
-        f"{1000 * errors.force_rmse:.1f} meV/Å" + ("" if told is None else f" (before: {1000 * told:.1f})")
+        f"round {number}: {context.state.count(number)} labels; on {len(errors.names)} held-out frames: "
+        f"{errors.facts('auto').words}" + ("" if told is None else f" (forces before: {1000 * told:.1f})")
     )
-    if errors.alike:
+    if errors.collapsed:
         context.progress.note(f"round {number}: {errors.likeness}")
 
 

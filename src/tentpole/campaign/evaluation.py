@@ -25,8 +25,8 @@ class FrameErrors:
     (n,) largest over the atoms of each frame, eV/Å, what conformal calibration compares. elements : element →
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
     p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
-    stress components, GPa, NaN where a label has none.
-    likeness : in words, how far the members still differ; alike : too little for σ to mean much.
+    stress components, GPa, NaN where a label has none. stress_parity : pairs of them, GPa.
+    likeness : in words, how far the members still differ; collapsed : too little for σ to mean much.
     """
 
     names: tuple[str, ...]
@@ -39,9 +39,10 @@ class FrameErrors:
     elements: dict[str, float]
     parity: FloatArray
     likeness: str = ""
-    alike: bool = False
+    collapsed: bool = False
     p95_force_std: FloatArray | None = None
     stress_error: FloatArray | None = None
+    stress_parity: FloatArray | None = None
 
     @property
     def force_rmse(self) -> float:
@@ -86,6 +87,7 @@ class FrameErrors:
             elements=self.elements,
             likeness=self.likeness,
             parity=self.parity,
+            stress_parity=self.stress_parity if sigma and self.stress_parity is not None else np.zeros((0, 2)),
         )
 
 
@@ -125,10 +127,22 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path], *, stress: bo
         elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
         parity=parity[:: max(1, -(-len(parity) // 2000))],
         likeness=diversity.words,
-        alike=diversity.collapsed,
+        collapsed=diversity.collapsed,
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
         stress_error=_stress_errors(prediction.stresses, known),
+        stress_parity=_stress_pairs(prediction.stresses, known),
     )
+
+
+def _stress_pairs(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
+    """At most 2000 pairs (reference, prediction) of stress components, GPa."""
+    rows = [i for i, label in enumerate(labels) if label.stress is not None]
+    if stresses is None or not rows:
+        return None
+    known = np.array([labels[i].stress for i in rows]).ravel() / GPA
+    pairs = np.column_stack([known, stresses.mean(axis=0)[rows].ravel() / GPA])
+    some: FloatArray = pairs[:: max(1, -(-len(pairs) // 2000))]
+    return some
 
 
 def _stress_errors(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
@@ -165,9 +179,7 @@ def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[fl
 
 
 def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> float:
-    """RMSE in eV/atom of the energies that the committee in `models` predicts for the labels in `train`, were its
-    energies of isolated atoms these.
-    """
+    """RMSE in eV/atom of a committee's energies for the labels in `train`, were its isolated atoms' energies these."""
     from tentpole.committee.cached import committee_in
     from tentpole.storage.structures import labelled_frames
     from tentpole.training.frames import kept_energies

@@ -109,7 +109,9 @@ class BatchFacts:
         """What became of the candidates, in words."""
         if self.funnel is None:
             return f"{self.candidates} candidates, {self.chosen} picked"
-        return f"{self.funnel} + {self.audits} audit of {self.wanted} wanted"
+        passed, _, picked = str(self.funnel).rpartition(" → ")
+        queued = "" if self.queued is None else f" → {self.queued} queued"
+        return f"{passed}{queued} → {picked} + {self.audits} audit of {self.wanted} wanted"
 
     def to_json(self) -> dict[str, Any]:
         """As batch.json keeps them: nothing for a batch without exploration."""
@@ -193,7 +195,8 @@ class ErrorFacts:
 
     force_rmse (eV/Å) over all components, energy_rmse (eV/atom): None for no frames. frames : by label name.
     elements : force RMSE in eV/Å per element. likeness : in words, how far the members still differ.
-    parity : (n, 2) pairs of reference and prediction, force components in eV/Å, a sample.
+    parity : (n, 2) pairs of reference and prediction, force components in eV/Å, a sample. stress_parity : the same of
+    stress components in GPa; none where no stress was looked at.
     """
 
     force_rmse: float | None
@@ -202,10 +205,28 @@ class ErrorFacts:
     elements: Mapping[str, float]
     likeness: str
     parity: FloatArray
+    stress_parity: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+
+    @property
+    def stress_rmse(self) -> float | None:
+        """Over all stress components, GPa; None where none was looked at."""
+        squares = [frame.stress_error**2 for frame in self.frames.values() if frame.stress_error is not None]
+        return math.sqrt(sum(squares) / len(squares)) if squares else None
+
+    @property
+    def words(self) -> str:
+        """Errors of forces, energies and stress, in words."""
+        if self.force_rmse is None:
+            return "no errors known"
+        said = f"force RMSE {1000 * self.force_rmse:.1f} meV/Å"
+        said += "" if self.energy_rmse is None else f", energy {1000 * self.energy_rmse:.2g} meV/atom"
+        return said + ("" if self.stress_rmse is None else f", stress {self.stress_rmse:.2g} GPa")
 
     def to_json(self) -> dict[str, Any]:
         """As labels.json and done.json keep them."""
+        stress = {"stress_parity": self.stress_parity.tolist()} if len(self.stress_parity) else {}
         return {
+            **stress,
             "force_rmse_eV_per_A": self.force_rmse,
             "energy_rmse_eV_per_atom": self.energy_rmse,
             "frames": {name: frame.to_json() for name, frame in self.frames.items()},
@@ -226,6 +247,7 @@ class ErrorFacts:
             content.get("elements", {}),
             content.get("likeness", ""),
             np.asarray(content.get("parity", []), dtype=float).reshape(-1, 2),
+            np.asarray(content.get("stress_parity", []), dtype=float).reshape(-1, 2),
         )
 
 

@@ -1,5 +1,6 @@
-"""One production model of a campaign: all labels, trained until its errors no longer fall, with a card that says what
-it is made of, how far it is off, and where it must not be used.
+"""One production model of a campaign: all labels, trained until its errors no longer fall, with a card.
+
+The card says what it is made of, how far it is off, and where it must not be used.
 """
 
 from __future__ import annotations

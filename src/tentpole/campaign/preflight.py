@@ -13,7 +13,7 @@ from ase import Atoms
 
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.paths import CAMPAIGN_FILE
-from tentpole.campaign.plan import Line, duration, plan_lines
+from tentpole.campaign.plan import Line, plan_lines
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
@@ -33,8 +33,10 @@ from tentpole.config.schema import (
 )
 from tentpole.errors import InputError, TentpoleError
 from tentpole.labeling.trial import Trial
+from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import bare
 from tentpole.selection import KeyedRule, make_rule
+from tentpole.units import duration
 
 ENOUGH_GB = 1.0
 ANEW = "energies of isolated atoms are estimated anew, around what that predicts for the first labels"
@@ -42,11 +44,12 @@ OTHER_METHOD_eV, OTHER_VERSION_eV = 0.05, 0.001
 """Energy differences per atom beyond which a label is of another method, or perhaps of another version."""
 
 
-def check_campaign(source: Path) -> Iterator[Line]:
+def check_campaign(source: Path, progress: ProgressListener | None = None) -> Iterator[Line]:
     """Try everything that a campaign needs, and say what it will do.
 
     Raises InputError where the file itself cannot be used.
     """
+    told = progress or NoProgress()
     config = open_config(source)
     place = source / CAMPAIGN_FILE if source.is_dir() else source
     starts, frames = starting_structures(config, place), given_frames(config, place)
@@ -56,15 +59,18 @@ def check_campaign(source: Path) -> Iterator[Line]:
     yield from _magnetism(config, starts.values())
     yield from _rule(config)
     own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
+    told.progress(f'labelling one structure by "{config.reference}", then others near it', 0, 0)
     found = _try_reference(config, starts, own)
     yield from _reference(config, found, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
     if own is not None and isinstance(found, Trial) and found.ok:
         yield own_line(own, found.energy_eV)
     yield from _pretraining(config, starts, frames)
+    told.progress("starting a worker", 0, 0)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
         if section.kind != "local":
             yield _queue(name, section, source)
+    told.progress("importing mace and torch", 0, 0)
     yield _models()
     for name in config.committee.foundations:
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])

@@ -7,15 +7,16 @@ folder is looked at: the reference and the models' packages need not be there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.batches import Batch, Failure, Method, Request, failure_of, labels_of
+from tentpole.campaign.batches import Batch, BatchRecord, Failure, Method, Request, failure_of, labels_of
 from tentpole.campaign.budget import Budget, budget
 from tentpole.campaign.facts import (
     BatchFacts,
@@ -28,24 +29,25 @@ from tentpole.campaign.facts import (
     Spread,
 )
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.forecast import Forecast, forecast
+from tentpole.campaign.funnels import starving
+from tentpole.campaign.journal_summary import read_journal
 from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.under_way import UnderWay, under_way
 from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
-from tentpole.errors import StateError, reading
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
-from tentpole.records import Label
+from tentpole.records import FloatArray, Label
 from tentpole.storage.atomic import read_as
-from tentpole.storage.journal import MEND
-from tentpole.storage.journal import read as read_journal
-from tentpole.storage.labels import label_files
-from tentpole.storage.lock import owner
+from tentpole.storage.labels import label_names
+from tentpole.storage.lock import at_work, owner
 
 __all__ = [
     "MAY_CHANGE",
@@ -103,24 +105,30 @@ class FrameRecord:
 class RoundRecord:
     """One round, or the validation set.
 
-    name : the round's number, or "validation". batch : what was asked. outcome : what came of it, None while it is not
-    closed. end : validation and calibration, None while the round is not done.
+    name : the round's number, or "validation". asked_for : what was asked, without the structures. outcome : what came
+    of it, None while it is not closed. end : validation and calibration, None while the round is not done.
     """
 
     name: BatchName
-    batch: Batch
+    asked_for: BatchRecord
     outcome: RoundOutcome | None
     end: RoundEnd | None
+    state: RoundState = field(repr=False)
+
+    @property
+    def batch(self) -> Batch:
+        """What was asked, with its structures: read when it is wanted."""
+        return self.state.batch(self.name)
 
     @property
     def facts(self) -> BatchFacts:
         """How the batch came about: candidates, scores, resets, bias."""
-        return self.batch.facts
+        return self.asked_for.facts
 
     @property
     def asked(self) -> int:
         """Structures that a label was asked for."""
-        return self.batch.asked
+        return len(self.asked_for.frames)
 
     @property
     def labels(self) -> int:
@@ -163,6 +171,21 @@ class RoundRecord:
         return None if self.errors is None else self.errors.force_rmse
 
     @property
+    def new_energy_rmse(self) -> float | None:
+        """Energy RMSE in eV/atom on the new labels, before training on them."""
+        return None if self.errors is None else self.errors.energy_rmse
+
+    @property
+    def new_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the new labels, before training on them; None where none has a stress."""
+        return None if self.errors is None else self.errors.stress_rmse
+
+    @property
+    def validation_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the validation set, after training."""
+        return None if self.validation is None else self.validation.stress_rmse
+
+    @property
     def validation_force_rmse(self) -> float | None:
         """Force RMSE in eV/Å on the validation set, after training."""
         return None if self.validation is None else self.validation.force_rmse
@@ -183,14 +206,18 @@ class RoundRecord:
             "failed": self.failed,
             "done": self.done,
             "candidates": self.facts.candidates,
+            "choice": self.facts.choice if self.name and self.facts.candidates else "",
             "mishaps": dict(self.facts.mishaps),
             **{name: facts.get(name, {}) for name in (*spreads, "bias_strength_eV")},
             "new_force_rmse": self.new_force_rmse,
+            "new_energy_rmse": self.new_energy_rmse,
+            "new_stress_rmse_GPa": self.new_stress_rmse,
             "validation_force_rmse": self.validation_force_rmse,
             "coverage": self.coverage,
             "calibration": {} if self.calibration is None else self.calibration.to_json(),
             "likeness": "" if self.validation is None else self.validation.likeness,
             "validation_energy_rmse": self.validation_energy_rmse,
+            "validation_stress_rmse_GPa": self.validation_stress_rmse,
         }
 
 
@@ -198,10 +225,38 @@ class RoundRecord:
 class CampaignRecord:
     """A campaign folder as it was when it was read. Make one with `CampaignRecord.read(folder)`.
 
-    config : its settings. rounds : from round 0, the initial labels. validation : the fixed set, None where there is
-    none. usage, budget : what was used, per phase and against the limits. driver : who holds the folder, or held it
-    when it died. written : time of the journal's last event (UTC), "" for none. label_files : labels on disk.
-    pretraining : how members were pretrained, None where they were not, or not yet.
+    Parameters
+    ----------
+    paths : CampaignPaths
+        Where its files are.
+    config : CampaignConfig
+        Its settings.
+    state : RoundState
+        What its files say of each round.
+    rounds : tuple of RoundRecord
+        From round 0, the initial labels.
+    validation : RoundRecord or None
+        The fixed set; None where there is none.
+    verdict : Verdict or None
+        How it ended; None while it goes on.
+    usage, budget : Usage, Budget
+        What was used, per phase and against the limits.
+    driver : mapping or None
+        Who holds the folder, or held it when it died.
+    written : str
+        Time of the journal's last event (UTC), "" for none.
+    label_files : int
+        Labels on disk.
+    pretraining : PretrainingFacts or None
+        How members were pretrained; None where they were not, or not yet.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignRecord
+    >>> CampaignRecord.read("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    tentpole.errors.StateError: no/such/folder: ...
     """
 
     paths: CampaignPaths
@@ -218,7 +273,21 @@ class CampaignRecord:
     pretraining: PretrainingFacts | None = None
 
     def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
-        """Log-det gain that `atoms` would bring to a dataset of the structures `known`, as round `number` saw it."""
+        """Log-det gain that a structure would bring to a dataset, as a round saw it.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            The structure.
+        known : sequence of ase.Atoms
+            The dataset.
+        number : int
+            The round, whose committee gives the features where they are learned.
+
+        Returns
+        -------
+        float
+        """
         from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 
         learned = self.config.fingerprint.kind == "mace"
@@ -227,18 +296,38 @@ class CampaignRecord:
         covariance = covariance_of(self.config, [fingerprint.fingerprints(one) for one in known])
         return float(covariance.gain(fingerprint.fingerprints(atoms)))
 
+    def features(self, frames: Sequence[Atoms]) -> FloatArray:
+        """(n, d) mean fingerprint of each frame, by the campaign's fingerprint and its newest committee."""
+        from tentpole.campaign.dataset import fingerprint_rows
+
+        learned = self.config.fingerprint.kind == "mace"
+        models = self.state.newest_models(self.state.current) if learned else None
+        fingerprint, _ = fingerprint_rows(self.config, [], list(frames), models)
+        return np.array([fingerprint.fingerprints(atoms).mean(axis=0) for atoms in frames])
+
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:
-        """Read the campaign in `folder`. Raises StateError for what is no campaign folder, or is damaged."""
+        """Read the campaign in `folder`.
+
+        Parameters
+        ----------
+        folder : path
+            It may be finished or not, and a driver may be working there.
+
+        Returns
+        -------
+        CampaignRecord
+
+        Raises
+        ------
+        StateError
+            For what is no campaign folder, or is damaged.
+        """
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
-        with reading(paths.journal, error=StateError, mend=MEND):
-            events = read_journal(paths.journal)
-            usage = Usage(events)
-        files = list(label_files(paths.root))
-        opened = [event["reference"] for event in events if event["event"] == "opened" and "reference" in event]
-        reference = opened[-1] if opened else _reference_of(paths, files)
-        method = Method(reference, config.charge, config.multiplicity)
+        past, labels = read_journal(paths), label_names(paths.root)
+        usage = past.usage
+        method = Method(past.reference or _reference_of(paths, labels), config.charge, config.multiplicity)
         state = RoundState(paths, method, config.validation.kind != "none", keep_batches=True)
         rounds: list[RoundRecord] = []
         while state.is_decided(len(rounds)):
@@ -255,8 +344,8 @@ class CampaignRecord:
             usage=usage,
             budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
             driver=owner(paths.root),
-            written=events[-1]["time"] if events else "",
-            label_files=len(files),
+            written=past.written,
+            label_files=len(labels),
             pretraining=read_pretraining(paths),
         )
 
@@ -306,6 +395,26 @@ class CampaignRecord:
             return "labelling"
         return "judging" if state.is_trained(number) else "training"
 
+    @property
+    def running(self) -> bool:
+        """Whether a driver is at work on it, as far as can be told from this host."""
+        return at_work(self.folder)
+
+    @cached_property
+    def under_way(self) -> UnderWay:
+        """The step that comes next, or runs, and how much of it is done."""
+        return under_way(self.state, self.config)
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
+        return forecast(self.state, self.config, self.usage) if self.verdict is None else None
+
+    @property
+    def starving(self) -> str:
+        """The key of the rule that left most of the last batches empty, and what to change; "" for none."""
+        return starving([one.facts for one in self.rounds if one.name], self.config)
+
     @cached_property
     def frames(self) -> tuple[FrameRecord, ...]:
         """All that was asked for so far: round 0, the validation set, then the rounds, each in batch order."""
@@ -332,17 +441,47 @@ class CampaignRecord:
         return pooled_coverage(within)
 
     def dataset(self) -> list[Label]:
-        """The labels of all closed rounds, in the order they joined."""
+        """The labels of all closed rounds.
+
+        Returns
+        -------
+        list of Label
+            In the order they joined.
+        """
         outcomes = (one.outcome for one in self.rounds)
         return [label for outcome in outcomes if outcome is not None for label in labels_of(self.paths, outcome)]
 
     def exploration(self, number: int, walker: str) -> Exploration | None:
-        """What one walker found in one round, with scores; None where it has not come to that round's end."""
+        """What one walker found in one round, with scores.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+        walker : str
+            Its id.
+
+        Returns
+        -------
+        Exploration or None
+            None where it has not come to that round's end.
+        """
         path = self.paths.shard(number, walker)
         return read_exploration(path) if path.exists() else None
 
     def explorations(self, number: int) -> dict[str, Exploration]:
-        """What all walkers that came to the end of a round found in it, by walker."""
+        """What all walkers that came to the end of a round found in it.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Returns
+        -------
+        dict of str to Exploration
+            By walker.
+        """
         shards = [read_exploration(path) for path in self.paths.shards(number)]
         return {shard.walker.id: shard for shard in shards}
 
@@ -367,6 +506,10 @@ class CampaignRecord:
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
             "engine_share": seconds["engine"] / total if total else 0.0,
             "driver": None if self.driver is None else dict(self.driver),
+            "running": self.running,
+            "under_way": self.under_way.to_json() if self.verdict is None else None,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "starving": self.starving,
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
 
@@ -380,7 +523,7 @@ def read_pretraining(paths: CampaignPaths) -> PretrainingFacts | None:
 def _round(state: RoundState, name: BatchName) -> RoundRecord:
     outcome = state.outcome(name) if state.is_closed(name) else None
     done = isinstance(name, int) and state.paths.end(name).exists()
-    return RoundRecord(name, state.batch(name), outcome, state.end(int(name)) if done else None)
+    return RoundRecord(name, state.record(name), outcome, state.end(int(name)) if done else None, state)
 
 
 def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
@@ -397,11 +540,11 @@ def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
     return found
 
 
-def _reference_of(paths: CampaignPaths, files: Sequence[Path]) -> str:
+def _reference_of(paths: CampaignPaths, labels: Collection[str]) -> str:
     """The reference's hash in folders whose journal does not tell it: from what was accepted or failed."""
     if paths.outcome(0).exists():
         names = read_as(paths.outcome(0), lambda content: [*content["accepted"], *content["failed"]])
     else:
         names = [path.name for path in paths.quarantine.glob("*-*")]
-    names += [path.stem for path in files]
+    names += sorted(labels)
     return next((name.partition("-")[2] for name in names), "")

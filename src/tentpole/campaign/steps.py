@@ -13,9 +13,10 @@ from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request
 from tentpole.campaign.closing import close, finish, finish_training, train_round
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, known_fingerprints
+from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.exploring import walker_conditions
+from tentpole.campaign.forecast import forecast
 from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
 from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.training import can_finish
@@ -57,7 +58,11 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
         train_round(context, number)
         return None
     finish(context, number)
-    return judge_rounds(state, context.config, context.ledger)
+    verdict = judge_rounds(state, context.config, context.ledger)
+    ahead_of_us = forecast(state, context.config, context.ledger.usage) if verdict is None else None
+    if ahead_of_us is not None:
+        context.progress.note(ahead_of_us.words)
+    return verdict
 
 
 def make_missing(context: Context, ahead: Ahead) -> bool:
@@ -65,13 +70,14 @@ def make_missing(context: Context, ahead: Ahead) -> bool:
 
     Files that were found damaged are deleted to that end.
     """
-    state, config = context.state, context.config
+    state = context.state
     for number in range(state.current):
         walkers = walker_conditions(context) if number else []
         if not all(context.paths.shard(number, walker).exists() for walker, _, _ in walkers):
             known = known_to(context, number)
-            _, rows = known_fingerprints(context, known, known)
-            ahead.explore(number, covariance_of(config, rows))
+            _, dataset = known_dataset(context, known, known)
+            assert dataset.covariance is not None
+            ahead.explore(number, dataset.covariance)
             return True
         if not state.is_trained(number):
             train_round(context, number)
@@ -117,8 +123,11 @@ def time_is_up(context: Context) -> Verdict | None:
 def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[Outcome]:
     """Have the campaign's own workers label these; each outcome as it comes, until a limit of time passes."""
     from tentpole.labeling import Task, label_all
+    from tentpole.training.client import prepare
 
     limits = context.config.executor
+    if context.workers.training is None:
+        prepare()
     tasks = [
         Task(
             context.root.resolve(),  # a worker elsewhere has another current folder

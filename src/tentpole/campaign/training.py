@@ -59,11 +59,12 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
 
     finishing : go on with it until its errors no longer fall, in a folder of its own.
     """
+    what = f"round {number}: {'finishing training' if finishing else 'training'}"
+    context.progress.progress(what, 0, 0)
     from tentpole.training import TrainingJob, train_committee
 
     config, paths = context.config, context.paths
     folder = paths.finished(number) if finishing else paths.models(number)
-    what = f"round {number}: {'finishing training' if finishing else 'training'}"
     parts = {"train": list(range(len(labels)))}
     if config.training.loop == "mace-total":
         held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
@@ -116,6 +117,11 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
             finishing=finishing,
         )
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)
+    force, energy = (1000 * float(np.mean([getattr(r, f"{w}_rmse") for r in reports])) for w in ("force", "energy"))
+    context.progress.note(
+        f"{what} done, {len(labels)} labels; each member on the labels it held back, in the mean: force RMSE "
+        f"{force:.1f} meV/Å, energy {energy:.2g} meV/atom"
+    )
     if any(report.under_trained for report in reports):
         context.progress.note(
             f"round {number}: members err nearly as much on frames they were trained on as on others: more updates "

@@ -149,6 +149,8 @@ class RattleSection(Section):
     kind : "rattle".
     count : how many copies.
     stdev_A : standard deviations of the displacements in Å, used in turn.
+    strain : the largest component of a random strain of each copy, in the directions in which it is periodic; without
+        strained cells no stress is learned. Left out: 0.05 for structures that are periodic in all three, else 0.
     """
 
     kind: Literal["rattle"] = "rattle"
@@ -156,6 +158,7 @@ class RattleSection(Section):
     stdev_A: Annotated[
         tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.02, 0.05, 0.1)
+    strain: Annotated[float, Field(ge=0, le=0.3)] | None = None
 
 
 class FramesSection(Section):
@@ -205,8 +208,7 @@ class ReferenceMDSection(Section):
 
 
 class PretrainedFramesSection(Section):
-    """First labels: frames of [pretraining], spread out: under each of its conditions one of each cluster of
-    fingerprints.
+    """First labels: frames of [pretraining], under each of its conditions one of each cluster of fingerprints.
 
     kind : "pretraining".
     count : how many.
@@ -621,6 +623,7 @@ class LabelLimits:
         fault: the campaign stops and nothing goes to quarantine for them. 0: never.
     persistent : a Quantum ESPRESSO or FHI-aims per worker stays and serves label after label over ASE's socket; measure
         first whether it pays (scripts/bench_persistent.py).
+    walkers_stalled_s : walkers at work of which none comes to its next frame for so many seconds stop the campaign.
     """
 
     label_time_limit_s: Positive = 3600.0
@@ -628,6 +631,7 @@ class LabelLimits:
     attempts: Annotated[int, Field(ge=1, le=100)] = 2
     crashes_in_a_row: Annotated[int, Field(ge=0, le=1000)] = 6
     persistent: bool = False
+    walkers_stalled_s: Positive = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -748,6 +752,14 @@ class CampaignConfig(Section):
     reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
     charge : total charge of a structure in e, stated where the reference requires it.
     multiplicity : 2S + 1, stated where the reference requires it.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignConfig
+    >>> copper = {"file": "copper.xyz", "name": "copper"}
+    >>> config = CampaignConfig(name="copper", reference="emt", structures=(copper,), stop={"labels": 200})
+    >>> config.committee.members, config.explore.temperatures_K
+    (4, (300.0,))
     """
 
     version: Literal[1] = 1

@@ -88,6 +88,18 @@ def before_gain_ranked(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]
 
     Then two_key had a floor of the gain of 0.01 where none was stated, and the `eps` of a rule was not used where a
     dataset had its own. For campaigns that were started so.
+
+    Parameters
+    ----------
+    rule : str
+        One of KINDS.
+    settings : mapping
+        As the campaign file gives them.
+
+    Returns
+    -------
+    dict
+        What `make_rule` is to be given.
     """
     meant = {name: value for name, value in settings.items() if name != "eps" or rule not in ("logdet", "two_key")}
     return {"gain": 0.01, **meant} if rule == "two_key" else meant

@@ -64,7 +64,7 @@ class Gradient:
         if not (math.isfinite(self.noise) and self.noise > 0):
             raise InputError(f"noise of the rule gradient must be a positive number, got {self.noise}.")
 
-    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
+    def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:  # noqa: ARG002
         """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:
