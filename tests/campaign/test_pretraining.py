@@ -29,7 +29,6 @@ from tentpole.storage import journal
 from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import label_files, quarantine
 
-
 pytestmark = pytest.mark.slow
 
 
