@@ -133,8 +133,11 @@ def test_a_rule_that_joins_and_sees_the_errors_takes_the_largest(study, tmp_path
     settings, folder, _, _ = study
     shutil.copytree(folder, tmp_path / "out")
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("runs/random-0/*/round.json")}
-    more = replace(settings, rules={**settings.rules, "largest": {"rule": "uncertainty", "sees": "error"}})
+    more = replace(
+        settings, rules={**settings.rules, "largest": {"rule": "uncertainty", "sees": "error"}, "gradient": {}}
+    )
     run(more, tmp_path / "out")
+    assert all("left by labels" in why for why in histories(tmp_path / "out")["gradient", 0][0]["reasons"])
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     frames, parts = prepare_split(settings, 0)
     forces = Committee.load(folder / "runs" / "initial-0" / "models").evaluate([frames[k] for k in parts.pool]).forces
