@@ -13,7 +13,7 @@ from ase import Atoms
 
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.paths import CAMPAIGN_FILE
-from tentpole.campaign.plan import Line, plan_lines
+from tentpole.campaign.plan import Line, Plan, plan_lines, planned
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
@@ -70,6 +70,20 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
     seconds = found.seconds if isinstance(found, Trial) and found.ok else None
     yield from plan_lines(config, starts, frames, seconds, _places(config))
+    told.progress("training for a moment", 0, 0)
+    yield from _timed(config, starts, planned(config, starts, frames), seconds)
+
+
+def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, label_s: float | None) -> Iterator[Line]:
+    from tentpole.campaign.timing import cost_lines, measured
+
+    try:
+        cost = measured(config, starts)
+    except Exception as error:  # whatever the models' packages raise: the same would end a campaign
+        yield Line("training", False, f"{type(error).__name__}: {error}")
+        return
+    if cost is not None:
+        yield from cost_lines(config, plan, cost, label_s, _places(config))
 
 
 def _disk(source: Path) -> Line:

@@ -475,12 +475,25 @@ def references(name: Annotated[str | None, typer.Argument(help="Print the file o
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")]) -> None:
+def export(
+    folder: Folder,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    lammps: Annotated[
+        bool, typer.Option("--lammps", help="Each member for LAMMPS's pair_style mace and mliap too.")
+    ] = False,
+) -> None:
     """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
-    from tentpole.campaign.export import export_campaign
+    from tentpole.cli.progress_bars import Screen
 
-    for path in export_campaign(folder, out_dir):
+    with Screen(out) as screen, _on_interrupt(f"tentpole export {folder} --out {out_dir}"):
+        screen.progress("reading labels and models", 0, 0)
+        from tentpole.campaign.export import export as export_all
+
+        found = export_all(folder, out_dir, lammps=lammps, progress=screen)
+    for path in found.files:
         out.print(str(path), soft_wrap=True)
+    for line in found.words:
+        out.print(line, soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES)
