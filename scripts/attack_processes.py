@@ -36,6 +36,8 @@ class Slow(LennardJones):
         super().calculate(atoms, properties, system_changes)
 """
 TINY = ("channels=4", "max_L=0", "max_ell=1", "correlation=1", "r_max=3.5", "updates=6")
+LONG_S = 300.0
+"""For what comes soon, on a busy machine too."""
 calm: dict[str, Any] = {}
 """What came of a piece of work that nobody disturbed."""
 
@@ -113,10 +115,10 @@ def killer(seed: int, span_s: float, log: Path, so_far: Callable[[], bool] = lam
 
     def work(driver: int) -> None:
         rng = random.Random(seed)
-        if not wait_until(lambda: (victims(driver) and so_far()) or os.getppid() != driver, 40):
+        if not wait_until(lambda: (victims(driver) and so_far()) or os.getppid() != driver, LONG_S):
             return
         time.sleep(rng.uniform(0.0, span_s))
-        wait_until(lambda: victims(driver) or os.getppid() != driver, 40)
+        wait_until(lambda: victims(driver) or os.getppid() != driver, LONG_S)
         found = victims(driver)
         for pid in found if rng.random() < 0.3 else found[:1] if rng.random() < 0.5 else found[-1:]:
             os.kill(pid, signal.SIGKILL)
@@ -124,6 +126,11 @@ def killer(seed: int, span_s: float, log: Path, so_far: Callable[[], bool] = lam
                 file.write(f"{pid}\n")
 
     return work
+
+
+def labelled_in(folder: str) -> bool:
+    """Whether the first label is there."""
+    return any(Path(folder).glob("labels/*/*.json"))
 
 
 def twice(box: Box) -> str:
@@ -276,14 +283,14 @@ def _orphans() -> Iterator[Case]:
                     os.setsid()
                     with_library(box)
                     os._exit(tentpole(*given))
-                if not wait_until(lambda: len(victims(pid)) >= 1, 40):
+                if not wait_until(lambda: len(victims(pid)) >= 1 or not alive(pid), LONG_S) or not alive(pid):
                     print("no worker came")
                     return 3
                 time.sleep(1.5)
                 found = victims(pid)
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                wait_until(lambda: not any(map(alive, found)), 10)
+                wait_until(lambda: not any(map(alive, found)), 60)
                 left = [one for one in found if alive(one)]
                 print(f"left: {left}", *(Path(f"/proc/{one}/cmdline").read_bytes() for one in left))
                 for one in left:
@@ -347,17 +354,19 @@ updates = {updates}
 def _races() -> Iterator[Case]:  # noqa: C901 - one small function per case
     """Two at once on one folder: one works, the other is told who."""
 
-    def hold(folder: Path, gate: Path, seconds: float) -> int:
+    def hold(folder: Path, gate: Path) -> int:
+        """Open the campaign; who has it keeps it until the other was refused."""
         from tentpole import Campaign
         from tentpole.errors import StateError
 
-        wait_until(gate.exists, 20)
+        told = gate.with_name("told")
+        wait_until(gate.exists, LONG_S)
         try:
             with Campaign(folder):
-                time.sleep(seconds)
-            return 0
+                return 0 if wait_until(told.exists, LONG_S) else 3
         except StateError as error:
             print(f"error: {error}")
+            told.touch()
             return 2
 
     def both(one: Callable[[], int], other: Callable[[], int], gate: Path) -> int:
@@ -378,13 +387,14 @@ def _races() -> Iterator[Case]:  # noqa: C901 - one small function per case
     def campaigns(number: int) -> Case:
         def prepare(box: Box) -> Command:
             folder, gate = box.campaign(), box.out("gate")
-            return lambda: both(lambda: hold(folder, gate, 1.0), lambda: hold(folder, gate, 1.0), gate)
+            box.out("told")
+            return lambda: both(lambda: hold(folder, gate), lambda: hold(folder, gate), gate)
 
         return Case("races", f"two campaigns, try {number}", prepare, "taken", ("pid",), short=number == 0)
 
     def local_flock(box: Box) -> Command:
         """Two machines that share a disk, and each has a flock of its own."""
-        folder, gate = box.campaign(), box.out("gate")
+        folder, gate, told = box.campaign(), box.out("gate"), box.out("told")
 
         def run() -> int:
             import fcntl
@@ -392,7 +402,8 @@ def _races() -> Iterator[Case]:  # noqa: C901 - one small function per case
             fcntl.flock = lambda *_: None  # type: ignore[assignment]
             bad = 0
             for _ in range(8):
-                gate.unlink(missing_ok=True)
+                for file in (gate, told):
+                    file.unlink(missing_ok=True)
                 results = both(lambda: elsewhere("one"), lambda: elsewhere("two"), gate)
                 bad += results != 0
                 (folder / "lock").unlink(missing_ok=True)
@@ -400,7 +411,7 @@ def _races() -> Iterator[Case]:  # noqa: C901 - one small function per case
 
         def elsewhere(host: str) -> int:
             socket.gethostname = lambda: host  # type: ignore[assignment]
-            return hold(folder, gate, 0.5)
+            return hold(folder, gate)
 
         return run
 
@@ -409,7 +420,7 @@ def _races() -> Iterator[Case]:  # noqa: C901 - one small function per case
             given, gate = words(box), box.out("gate")
 
             def start() -> int:
-                wait_until(gate.exists, 20)
+                wait_until(gate.exists, LONG_S)
                 with_library(box)
                 return tentpole(*given)
 
@@ -456,7 +467,7 @@ def _moves() -> Iterator[Case]:
             box.out("E")
 
             def mover(driver: int) -> None:
-                if wait_until(lambda: any(Path("D").glob("labels/*/*.json")), 50):
+                if wait_until(lambda: labelled_in("D") or os.getppid() != driver, LONG_S) and labelled_in("D"):
                     go(Path("D"))
 
             def run() -> int:

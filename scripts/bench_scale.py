@@ -1,5 +1,7 @@
 """What opening, asking, telling and status cost as a campaign grows: made-up folders, mock labels, no MD, no training.
 
+"first" is status of a folder whose cache is gone: the price of reading all once. The others find what drivers leave.
+
     python scripts/bench_scale.py [--labels 1000 10000 100000] [--per-round 100] [--journal 1000000] [--keep FOLDER]
 
 Each figure is taken in a process of its own, so that its peak memory is its own. The exponent is the slope of log(time)
@@ -30,8 +32,10 @@ from ase.io import write
 from tentpole.campaign import Campaign, CampaignRecord, Request
 from tentpole.campaign.batches import Method, write_batch
 from tentpole.campaign.facts import BatchFacts, RoundEnd, RoundOutcome
-from tentpole.campaign.folder import settle
+from tentpole.campaign.folder import settings_to_record, settle
+from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.state import RoundState
 from tentpole.config.loading import resolve
 from tentpole.labeling import references
 from tentpole.storage import journal
@@ -53,12 +57,14 @@ def make(home: Path, labels: int, per_round: int) -> Path:
     }
     os.fsync = lambda descriptor: None  # a made-up folder need not survive a power cut
     paths = CampaignPaths(home / "folder")
-    settle(resolve(content, home / "campaign.toml"), paths)
+    config = settle(resolve(content, home / "campaign.toml"), paths)
     method = Method(references.load("mock", ["Cu"]).hash)
     rng = np.random.default_rng(0)
     rounds = max(1, labels // per_round)
+    state = RoundState(paths, method, False, summarises=True)
     with Journal(paths.journal) as log:
         log.append("opened", version=1, driver=1)
+        log.append("settings", settings=settings_to_record(config, paths.root))
         for number in range(rounds + 1):
             requests = [
                 Request(f"r{number:03d}-{k:04d}", _rattled(rng), method.reference, None, None) for k in range(per_round)
@@ -75,6 +81,10 @@ def make(home: Path, labels: int, per_round: int) -> Path:
             write_json(paths.end(number), RoundEnd().to_json())
             log.append("phase", phase="labelling", seconds=1.0)
             log.append("round done", round=number)
+            state.record(number)
+            if number % 50 == 0:
+                keep_summary(paths)
+    keep_summary(paths, always=True)
     return paths.root
 
 
@@ -100,6 +110,16 @@ def opening(root: Path) -> float:
         return time.perf_counter() - began
 
 
+def first(root: Path) -> float:
+    """Seconds of `status` where nothing of the past is summed: folders of older versions, or a deleted cache."""
+    cache, aside = root / "cache", root / "cache.aside"
+    cache.rename(aside)
+    try:
+        return status(root)
+    finally:
+        aside.rename(cache)
+
+
 def telling(root: Path) -> float:
     """Seconds for one label told, the median of eleven."""
     with Campaign(root) as campaign:
@@ -113,9 +133,19 @@ def telling(root: Path) -> float:
 
 
 def status(root: Path) -> float:
-    """Seconds of what `tentpole status` reads."""
+    """Seconds of what `tentpole status` reads and works out, printing apart."""
     began = time.perf_counter()
-    CampaignRecord.read(root).to_json()
+    record = CampaignRecord.read(root)
+    record.to_json()
+    assert record.tests
+    assert record.projection is None or record.projection.words
+    return time.perf_counter() - began
+
+
+def command(root: Path) -> float:
+    """Seconds of `tentpole status` as it is typed, Python's start included."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "tentpole", "status", str(root)], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
@@ -139,9 +169,14 @@ MEASURES: dict[str, Callable[[Path], float]] = {
     "open": opening,
     "tell": telling,
     "status": status,
+    "first": first,
+    "command": command,
     "labels": labels,
     "journal": reading,
 }
+
+
+TIMED = ("open", "tell", "status", "first", "command", "labels")
 
 
 def measured(name: str, place: Path) -> dict[str, float]:
@@ -180,14 +215,14 @@ def main() -> None:
 def table(place: Path, sizes: list[int], per_round: int, lines: int) -> dict[str, Any]:
     """Measure all, print as it comes, and give the figures."""
     found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in MEASURES}
-    print(f"{'labels':>9} {'rounds':>7} " + " ".join(f"{name + ', s':>11} {'GB':>5}" for name in list(MEASURES)[:-1]))
+    print(f"{'labels':>9} {'rounds':>7} " + " ".join(f"{name + ', s':>11} {'GB':>5}" for name in TIMED))
     for size in sizes:
         root = place / str(size) / "folder"
         if not root.exists():
             make(root.parent, size, per_round)
-        for name in ("open", "tell", "status", "labels"):
+        for name in TIMED:
             found[name][str(size)] = measured(name, root)
-        cells = [found[name][str(size)] for name in ("open", "tell", "status", "labels")]
+        cells = [found[name][str(size)] for name in TIMED]
         figures = " ".join(f"{cell['seconds']:11.4f} {cell['peak_GB']:5.2f}" for cell in cells)
         print(f"{size:9d} {max(1, size // per_round):7d} {figures}", flush=True)
     if lines:
@@ -197,7 +232,7 @@ def table(place: Path, sizes: list[int], per_round: int, lines: int) -> dict[str
         found["journal"][str(lines)] = measured("journal", path)
         cell = found["journal"][str(lines)]
         print(f"a journal of {lines} lines: {cell['seconds']:.2f} s, {cell['peak_GB']:.2f} GB")
-    exponents = {name: exponent(found[name], sizes) for name in ("open", "tell", "status", "labels")}
+    exponents = {name: exponent(found[name], sizes) for name in TIMED}
     print("exponents: " + ", ".join(f"{name} {value:.2f}" for name, value in exponents.items()))
     return {"measures": found, "exponents": exponents, "per_round": per_round}
 

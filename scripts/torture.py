@@ -331,7 +331,7 @@ def flipped(t: Torture) -> None:
         ("batch", f"rounds/r{t.bench.rounds:03d}/batch.json", one),
         ("outcome", "rounds/r000/labels.json", one),
     ]
-    damages(t, "flip", cases[:3] if t.short else cases, "closing")
+    damages(t, "flip", cases[:2] if t.short else cases, "closing")
 
 
 def clock(t: Torture) -> None:
@@ -404,7 +404,7 @@ def write(t: Torture) -> None:
     seen = list(dict.fromkeys(t.bench.calm.beside("seen").read_text().splitlines()))
     early = seen[: next(k for k, kind in enumerate(seen) if "models/" in kind)]
     kinds = early if t.short else seen
-    chosen = t.rng.sample(kinds, 5) if t.short else kinds
+    chosen = t.rng.sample(kinds, 3) if t.short else kinds
     stops = t.bench.folder / "stops"
     stops.mkdir()
     for what in chosen:
@@ -457,7 +457,7 @@ def main() -> int:
     """Run, compare, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"some of {', '.join(FAULTS)}")
-    parser.add_argument("--kills", type=int, help="how many SIGKILLs (default 200; 3 where short)")
+    parser.add_argument("--kills", type=int, help="how many SIGKILLs (default 200; 2 where short)")
     parser.add_argument("--seed", type=int, default=0, help="of the instants and places")
     parser.add_argument("--short", action="store_true", help="a bit of every kind")
     parser.add_argument("--folder", type=Path, default=Path("build/torture"), help="emptied first")
@@ -465,7 +465,7 @@ def main() -> int:
     names = given.faults.split(",")
     if unknown := [name for name in names if name not in FAULTS]:
         parser.error(f"unknown fault {unknown[0]!r}: legal are {', '.join(FAULTS)}")
-    kills = given.kills if given.kills is not None else 3 if given.short else 200
+    kills = given.kills if given.kills is not None else 2 if given.short else 200
     bench = Bench(given.folder.resolve(), 1 if given.short else 2)
     torture = Torture(bench, kills, given.seed, given.short)
     torture.planned = names

@@ -15,7 +15,8 @@ KINDS = {
 
 def test_attacks_are_refused_in_words_and_cost_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(TOP / "scripts" / "attack.py"), "--short", "--folder", str(tmp_path / "a")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    command += ["--limit", "600"]  # what hangs does so for ever; what is slow is slow on a busy machine
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     assert ended.stdout, ended.stderr
     facts = json.loads(ended.stdout.splitlines()[-1])
     assert facts["failures"] == []

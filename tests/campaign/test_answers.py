@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 
 from tentpole import Campaign, CampaignRecord
-from tentpole.campaign import Request
+from tentpole.campaign import Request, state
 from tentpole.campaign.batches import read_outcome
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
@@ -67,6 +67,44 @@ def test_a_label_that_no_training_could_use_is_refused(campaign: Campaign, value
     assert len(campaign.ask()) == 6
 
 
+BANDS = """
+parent = "emt"
+code_version = "1"
+[accept]
+magnetization = [1.0, 2.0]
+absolute_magnetization = [1.0, 2.0]
+min_distance_A = 1.0
+max_net_force_eV_per_A = 0.5
+max_stress_eV_per_A3 = 0.1
+min_energy_eV_per_atom = -5.0
+max_energy_eV_per_atom = 5.0
+"""
+GOOD = {"total_muB": -6.0, "absolute_muB": 7.0}
+PUSHED = np.array([[0.6, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+def test_told_labels_are_held_against_every_limit_of_the_reference(campaign_file: Make, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(BANDS)
+    with Campaign(campaign_file(reference="mine.toml", stop={"rounds": 0}), tmp_path / "run") as campaign:
+        request, *others = campaign.ask()
+        for answer, words in (
+            (request.label(0.0, ZERO), r"gave no total magnetisation.*magnetization=\{'total_muB'"),
+            (request.label(0.0, ZERO, magnetization={"total_muB": 6.0}), "gave no absolute magnetisation"),
+            (request.label(0.0, ZERO, magnetization={**GOOD, "total_muB": 0.0}), "0 µB/atom; accepted from 1 to 2"),
+            (request.label(0.0, ZERO, magnetization={**GOOD, "absolute_muB": 9.0}), "2.25 µB/atom; accepted"),
+            (request.label(0.0, ZERO, magnetization={**GOOD, "total_muB": "low"}), "legal is request.label"),
+            (request.label(0.0, ZERO, magnetization=[6.0]), "legal is request.label"),
+            (request.label(0.0, PUSHED, magnetization=GOOD), "forces add up to 0.6 eV/Å; accepted up to 0.5"),
+            (request.label(0.0, ZERO, np.full(6, 0.2), magnetization=GOOD), "largest stress is 0.2"),
+            (request.label(-24.0, ZERO, magnetization=GOOD), "-6 eV/atom; accepted from -5"),
+            (request.label(24.0, ZERO, magnetization=GOOD), "6 eV/atom; accepted up to 5"),
+        ):
+            with pytest.raises(InputError, match=words):
+                campaign.tell(answer)
+        campaign.tell(request.label(0.0, ZERO, magnetization=GOOD))
+        assert len(campaign.ask()) == len(others)
+
+
 @pytest.mark.parametrize("answer", [None, "done", 3.0])
 def test_what_is_no_answer_is_refused(campaign: Campaign, answer: Any) -> None:
     with pytest.raises(InputError, match=r"legal are request\.label"):
@@ -119,11 +157,11 @@ def test_telling_reads_no_file_of_a_closed_round(
     campaign: Campaign, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """However many rounds are done, the price of a `tell` is that of the round under way."""
-    first, second, *_ = campaign.ask()
+    first, second, *_ = campaign.ask()  # looks once for lost label files
     touched: list[str] = []
     monkeypatch.setattr(RoundState, "outcome", lambda self, name: touched.append(f"outcome {name}"))
     monkeypatch.setattr(RoundState, "record", lambda self, name: touched.append(f"record {name}"))
-    monkeypatch.setattr(RoundState, "refresh", lambda self: touched.append("all"))
+    monkeypatch.setattr(state, "label_names", lambda root: touched.append("all"))
     campaign.tell(first.label(1.0, ZERO))
     campaign.tell(second.failed("unconverged"))
     assert touched == []
@@ -145,7 +183,7 @@ def test_files_of_closed_rounds_are_read_once(monkeypatch: pytest.MonkeyPatch) -
     read_names.clear()
     state = RoundState(CampaignPaths(DATA / "v1" / "finished"), method, True)
     for _ in range(3):
-        state.refresh()
+        state.missing()
         history(state)
         state.count(3)
     assert sorted(map(str, read_names)) == ["0", "1", "2", "3", "validation"]

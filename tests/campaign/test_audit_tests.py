@@ -157,7 +157,7 @@ def test_a_look_that_the_budget_has_no_room_for_is_not_begun() -> None:
 def test_a_look_waits_where_waiting_saves_labels_and_is_larger_where_the_error_is_near_the_target() -> None:
     steep = [FIRST, explored(0.2), explored(0.1), explored(0.06), explored(0.045)]
     assert final_look_size(steep, CRITERIA) == 20  # the next committee is expected far below the target
-    flat = [FIRST, *(explored(0.045, seed=k) for k in range(12))]
+    flat = [FIRST, *(explored(0.047, seed=k) for k in range(12))]
     assert 25 <= (final_look_size(flat, CRITERIA) or 0) <= 100
     assert final_look_size(flat, replace(CRITERIA, frames=20)) is None  # no more are visited than suffice
     assert final_look_size([FIRST, *(explored(0.052, seed=k) for k in range(12))], CRITERIA) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, known_fingerprints
+from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.exploring import await_walkers, set_going, walker_conditions, walker_jobs
 from tentpole.campaign.resets import walker_resets
 from tentpole.exploration.jobs import WalkerJob
@@ -46,8 +46,9 @@ class Ahead:
         if not context.config.explore.ahead or self._running is not None or number < 2 or not self._is_coming(number):
             return
         known = known_to(context, number)
-        _, rows = known_fingerprints(context, known, known)
-        jobs = self._jobs(number, covariance_of(context.config, rows))
+        _, dataset = known_dataset(context, known, known)
+        assert dataset.covariance is not None
+        jobs = self._jobs(number, dataset.covariance)
         self._running = (jobs, set_going(context, jobs))
 
     def explore(self, number: int, covariance: Covariance) -> None:

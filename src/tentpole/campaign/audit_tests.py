@@ -33,7 +33,7 @@ frame at e times more labels than another. s is taken to lie between 0 and `STEE
 STEEPEST = 1.5
 
 MOST = 0.6
-"""Share of the labels so far that a final look may cost at most."""
+"""Share of the labels so far that a final look may cost at most, where that is more than the fewest frames of one."""
 
 USUAL_SPREAD = 0.7
 """Spread of ln x that is reckoned with before there are audit frames to tell it; it counts as much as 6 of them."""
@@ -80,7 +80,7 @@ def final_look_size(history: Sequence[Round], criteria: Criteria) -> int | None:
     known = sum(r.labels for r in history)
     now, fall = _present_error(history)
     size = _frames_needed(now, recent, history, criteria)
-    if size is None or size > MOST * known:
+    if size is None or size > max(_least(criteria), MOST * known):
         return None
     if criteria.max_labels is not None and known + size > criteria.max_labels:
         return None

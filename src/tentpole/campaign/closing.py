@@ -18,6 +18,7 @@ from tentpole.campaign.canary import FEWEST, compare_committees
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import FrameErrors, frame_errors
 from tentpole.campaign.facts import CanaryFacts, RoundEnd, RoundOutcome
+from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import final_look_passes
 from tentpole.campaign.opening import refuse_hopeless
 from tentpole.campaign.paths import VALIDATION, BatchName
@@ -67,10 +68,10 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
         found = "every test holds" if passed else "a test does not hold, the campaign goes on"
         context.progress.note(f"round {number}: final look {record.facts.final_look}: {found}")
         outcome = replace(outcome, passed=passed)
-    return replace(outcome, canary=_canary(context, number, outcome, models))
+    return replace(outcome, canary=_canary(context, number, outcome))
 
 
-def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) -> CanaryFacts | None:
+def _canary(context: Context, number: int, outcome: RoundOutcome) -> CanaryFacts | None:
     """The committee in force against its predecessor, on audit frames that neither was trained on."""
     state = context.state
     earlier = state.models_before(number - 1)
@@ -124,6 +125,7 @@ def finish(context: Context, number: int) -> None:
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())
     context.ledger.round_done(number)
+    keep_summary(context.paths)
 
 
 def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:
@@ -144,7 +146,7 @@ def _tell_validation(context: Context, number: int, errors: FrameErrors) -> None
         f"round {number}: {context.state.count(number)} labels; on {len(errors.names)} held-out frames: "
         f"{errors.facts('auto').words}" + ("" if told is None else f" (forces before: {1000 * told:.1f})")
     )
-    if errors.alike:
+    if errors.collapsed:
         context.progress.note(f"round {number}: {errors.likeness}")
 
 

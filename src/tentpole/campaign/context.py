@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
+from tentpole.campaign.dataset import GrowingDataset
 from tentpole.campaign.folder import FolderIdentity
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.paths import CampaignPaths
@@ -28,7 +29,7 @@ class Context:
     """One campaign under one driver.
 
     starts : the starting structures by name. folder : tells whether the campaign folder is still the one that the
-    driver was started on.
+    driver was started on. dataset : what is labelled, as fingerprints.
     """
 
     config: CampaignConfig
@@ -41,6 +42,7 @@ class Context:
     workers: Workers
     state: RoundState
     ledger: Ledger
+    dataset: GrowingDataset = field(default_factory=GrowingDataset, repr=False)
 
     @property
     def root(self) -> Path:

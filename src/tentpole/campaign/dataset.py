@@ -1,19 +1,23 @@
-"""The dataset as fingerprints: rows of each label, and their covariance."""
+"""The dataset as fingerprints: a mean row of each label, and the covariance of all rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from tentpole.campaign.batches import labels_of
 from tentpole.records import FloatArray, Label
 
 if TYPE_CHECKING:
     from tentpole.campaign.context import Context
+    from tentpole.campaign.state import RoundState
     from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import Covariance, Fingerprint
+    from tentpole.selection.base import Labelled
 
 
 def species_of(starts: Iterable[Atoms]) -> tuple[int, ...]:
@@ -38,12 +42,43 @@ def fingerprint_rows(
     return fingerprint, [fingerprint.fingerprints(label.atoms) for label in labels]
 
 
-def known_fingerprints(context: Context, last: int, known: int) -> tuple[Fingerprint, list[FloatArray]]:
-    """The campaign's fingerprint, by the committee made after round `known`, and its rows of the labels up to round
-    `last`.
+class GrowingDataset:
+    """The dataset after each round, as rules see it, made once per driver: closed rounds never change.
+
+    The last two rounds are kept, one of which is what walkers that run ahead know. What joins is read and added, in the
+    order it joined; so a new driver comes to the same bits.
     """
-    state = context.state
-    return fingerprint_rows(context.config, state.labels(last), context.starts.values(), state.newest_models(known))
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Labelled] = {}
+
+    def after(self, config: CampaignConfig, state: RoundState, starts: Iterable[Atoms], last: int) -> Labelled:
+        """The dataset after round `last`, whose covariance is the caller's to change."""
+        from tentpole.selection.base import Labelled, mean_rows
+
+        begin = max((number for number in self._kept if number <= last), default=-1)
+        found = self._kept.get(begin) or Labelled.of_rows([], (), covariance_of(config, []))
+        for number in range(begin + 1, last + 1):
+            labels = labels_of(state.paths, state.outcome(number))
+            _, rows = fingerprint_rows(config, labels, starts)
+            found = found.joined(mean_rows(rows), rows, state.conditions_in(number))
+            self._kept[number] = found
+            for old in sorted(self._kept)[:-2]:
+                del self._kept[old]
+        assert found.covariance is not None
+        return replace(found, covariance=found.covariance.copy())
+
+
+def known_dataset(context: Context, last: int, known: int) -> tuple[Fingerprint, Labelled]:
+    """The campaign's fingerprint, by the committee made after round `known`, and the dataset after round `last`."""
+    from tentpole.selection.base import Labelled
+
+    config, state, starts = context.config, context.state, context.starts.values()
+    if config.fingerprint.kind != "mace":
+        fingerprint, _ = fingerprint_rows(config, [], starts)
+        return fingerprint, context.dataset.after(config, state, starts, last)
+    fingerprint, rows = fingerprint_rows(config, state.labels(last), starts, state.newest_models(known))
+    return fingerprint, Labelled.of_rows(rows, state.conditions(last), covariance_of(config, rows))
 
 
 def covariance_of(config: CampaignConfig, rows: Sequence[FloatArray]) -> Covariance:

@@ -14,10 +14,11 @@ from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request, write_batch
 from tentpole.campaign.calibration import chooser
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, known_fingerprints
+from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.funnels import starving
+from tentpole.campaign.gradients import in_gradients
 from tentpole.campaign.judging import final_look
 from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
@@ -42,7 +43,7 @@ from tentpole.campaign.selecting import (
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.random_numbers import generator
-from tentpole.records import Candidate, FloatArray
+from tentpole.records import Candidate
 from tentpole.selection import SelectionRule
 from tentpole.selection.base import Labelled, funnel_of
 
@@ -76,19 +77,19 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     config, state = context.config, context.state
     context.progress.progress(f"round {number}: fingerprints", 0, 1)  # compiles once per machine: seconds
     known = known_to(context, number)
-    fingerprint, rows = known_fingerprints(context, number - 1, known)
-    before = _labelled(context, rows[: state.count(known)], known)
+    fingerprint, before = known_dataset(context, known, known)
     assert before.covariance is not None
     ahead.explore(number, before.covariance)
     walkers = {walker: ratio for walker, _, ratio in walker_conditions(context)}
     shards = [read_exploration(context.paths.shard(number, walker)) for walker in walkers]
     candidates = candidates_of(shards, fingerprint)
+    candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
     look = final_look(state, config)
     if look is not None:
         chosen, facts, first_key = _final_look(context, number, candidates, *look)
     else:
         choose_batch = _choose if known == number - 1 else _choose_from_queue
-        chosen, facts, first_key = choose_batch(context, number, candidates, rows, before)
+        chosen, facts, first_key = choose_batch(context, number, candidates, before)
     requests = requests_of(chosen, state.method)
     finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
     facts = replace(with_exploration(facts, shards, walkers), first_key=first_key, finished=finished)
@@ -109,11 +110,9 @@ def _final_look(context: Context, number: int, candidates: Sequence[Candidate], 
     return [audited(candidates[i]) for i in order], replace(facts, final_look=look), words
 
 
-def _choose(
-    context: Context, number: int, candidates: Sequence[Candidate], rows: Sequence[FloatArray], before: Labelled
-) -> Choice:
+def _choose(context: Context, number: int, candidates: Sequence[Candidate], before: Labelled) -> Choice:
     """Audit frames, and what the rule chooses."""
-    section, wanted = context.config.selection, _wanted(context, rows)
+    section, wanted = context.config.selection, _wanted(context, number)
     rng, sigma = _generator(context, number), section.sigma
     rule, first_key = _rule(context, number - 1)
     if section.evidence == "labels":
@@ -125,15 +124,14 @@ def _choose(
     return chosen, facts, first_key
 
 
-def _choose_from_queue(
-    context: Context, number: int, candidates: Sequence[Candidate], rows: Sequence[FloatArray], before: Labelled
-) -> Choice:
+def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candidate], before: Labelled) -> Choice:
     """Queue frames by what was known before the last labels, then choose from the queue by what is known now.
 
     Queued frames are scored again with what the last labels have taught; what those made superfluous is dropped.
     """
-    state, section, wanted = context.state, context.config.selection, _wanted(context, rows)
-    now, rng, sigma = _labelled(context, rows, number - 1), _generator(context, number), section.sigma
+    state, section, wanted = context.state, context.config.selection, _wanted(context, number)
+    _, now = known_dataset(context, number - 1, known_to(context, number))
+    rng, sigma = _generator(context, number), section.sigma
     rule, _ = _rule(context, known_to(context, number))
     order: list[Candidate] = []
     if section.evidence == "labels":
@@ -175,10 +173,10 @@ def _rule(context: Context, last: int) -> tuple[SelectionRule, str]:
     return chooser(context.config, end.calibration, end.limit)
 
 
-def _wanted(context: Context, rows: Sequence[FloatArray]) -> int:
-    """Labels that this round may ask for."""
+def _wanted(context: Context, number: int) -> int:
+    """Labels that round `number` may ask for."""
     most, batch = context.config.stop.labels, context.config.selection.batch
-    return batch if most is None else min(batch, most - len(rows))
+    return batch if most is None else min(batch, most - context.state.count(number - 1))
 
 
 def _order(context: Context, candidates: Sequence[Candidate], wanted: int, rng: np.random.Generator) -> list[int]:
@@ -194,11 +192,6 @@ def _audited_walkers(context: Context) -> set[str]:
 
 def _generator(context: Context, number: int) -> np.random.Generator:
     return generator(context.config.seed, "selection", number, scheme=context.config.random_numbers)
-
-
-def _labelled(context: Context, rows: Sequence[FloatArray], last: int) -> Labelled:
-    """The dataset after round `last` as rules see it, from the fingerprint rows of its labels."""
-    return Labelled.of_rows(rows, context.state.conditions(last), covariance_of(context.config, rows))
 
 
 def _tell(context: Context, number: int, facts: BatchFacts, asked: int) -> None:

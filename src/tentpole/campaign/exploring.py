@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
+from tentpole.errors import MachineError
 from tentpole.execution.metering import measured
 from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed
 from tentpole.exploration.files import read_exploration
@@ -21,15 +22,21 @@ from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walk
 from tentpole.records import Candidate, Condition
 
 if TYPE_CHECKING:
+    from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import Covariance
 
 
 def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
+    """Id, condition and bias ratio of every walker."""
+    return walkers_of(context.config, context.starts)
+
+
+def walkers_of(config: CampaignConfig, structures: Iterable[str]) -> list[tuple[str, Condition, float]]:
     """Id, condition and bias ratio of every walker: one per structure, temperature, pressure and ratio."""
-    explore = context.config.explore
+    explore = config.explore
     found = [
         (Condition(name, temperature, pressure), ratio)
-        for name in context.starts
+        for name in structures
         for temperature in explore.temperatures_K
         for pressure in explore.pressures
         for ratio in explore.bias.ratios
@@ -89,8 +96,11 @@ def await_walkers(context: Context, jobs: Sequence[WalkerJob], pending: Sequence
     """Wait for walkers that were set going. The time of the wait is what is noted: they may have run before."""
     number, began = jobs[0].round, time.monotonic()
     total = float(jobs[0].settings.steps * len(jobs))
+    stall = Stall(context.config.executor.walkers_stalled_s)
     while not context.workers.wait(pending, 0.5):
-        context.progress.progress(f"round {number}: MD", sum(job.steps_done() for job in jobs), total)
+        done = sum(job.steps_done() for job in jobs)
+        stall.look(done, any(future.running() for future in pending))
+        context.progress.progress(f"round {number}: MD", done, total)
     results = [read_exploration(future.result()) for future in pending]
     context.progress.progress(f"round {number}: MD", total, total)
     wall = time.monotonic() - began
@@ -99,6 +109,30 @@ def await_walkers(context: Context, jobs: Sequence[WalkerJob], pending: Sequence
     share = md / (md + scoring) if md + scoring else 1.0
     context.note_phase("md", wall * share, number)
     context.note_phase("scoring", wall * (1 - share), number)
+
+
+class Stall:
+    """Tells when walkers at work come no further: `look` is to be called now and then.
+
+    What it watches is real time, so that no result depends on it: it only ends a wait that nothing would end.
+    """
+
+    def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s, self._clock = limit_s, clock
+        self._steps, self._since = -1, clock()
+
+    def look(self, steps: int, at_work: bool) -> None:
+        """Raises MachineError where `steps` has been the same for longer than the limit, walkers being `at_work`."""
+        now = self._clock()
+        if steps != self._steps or not at_work:
+            self._steps, self._since = steps, now
+        elif now - self._since > self._limit_s:
+            raise MachineError(
+                f"the walkers, {steps} steps into their round together, have not come to their next frame for "
+                f"{now - self._since:.0f} s. Is the machine overloaded or its memory swapped out? Where frames take "
+                f"that long, raise [executor] walkers_stalled_s = {self._limit_s:g}, or make [explore] snapshot_every "
+                "smaller. Then the same command goes on from the walkers' checkpoints."
+            )
 
 
 def rescored(

@@ -68,7 +68,7 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
         Where there is no label yet.
     """
     from tentpole.committee.committee_files import member_stems
-    from tentpole.committee.member_files import read_description, read_member
+    from tentpole.committee.member_files import read_description
 
     paths, told = CampaignPaths(root), progress or NoProgress()
     if not paths.outcome(0).exists():
@@ -84,22 +84,35 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     some = [label.atoms for label in labels][:: max(1, -(-len(labels) // COMPARED))]
     for k, stem in enumerate(stems):
         told.progress("members", k, len(stems))
-        model, _ = read_member(stem)
-        files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
-        files[".model"] = _saved(model)
+        made += export_member(stem, out)
         words.append(f"{stem.name}: {_errors(read_description(stem).get('training', {}))}")
         if lammps:
-            more, said = _for_lammps(model, some)
-            files |= more
+            files, said = _for_lammps(stem, out, some)
+            made += files
             words.append(f"{stem.name}: {said}")
-        for suffix, content in files.items():
-            made.append(out / f"{stem.name}{suffix}")
-            atomic_write(made[-1], content)
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
     words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps)
     made.append(out / "README.txt")
     atomic_write(made[-1], ("\n".join(words) + "\n").encode())
     return Exported(tuple(made), tuple(words))
+
+
+def export_member(stem: Path, out: Path) -> list[Path]:
+    """Write the member `stem` to `out`, as its own two files and as a .model file."""
+    import torch
+
+    from tentpole.committee.member_files import read_member
+
+    model, _ = read_member(stem)
+    pickled = io.BytesIO()
+    torch.save(model, pickled)
+    files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
+    made = []
+    for suffix, content in {**files, ".model": pickled.getvalue()}.items():
+        made.append(out / f"{stem.name}{suffix}")
+        if not (suffix in files and made[-1].exists() and made[-1].samefile(stem.with_suffix(suffix))):
+            atomic_write(made[-1], content)
+    return made
 
 
 def for_ase(label: Label) -> Atoms:
@@ -108,14 +121,6 @@ def for_ase(label: Label) -> Atoms:
     known: dict[str, Any] = {"energy": label.energy, "forces": label.forces}
     atoms.calc = SinglePointCalculator(atoms, **known, **({} if label.stress is None else {"stress": label.stress}))
     return atoms
-
-
-def _saved(model: Any) -> bytes:
-    import torch
-
-    out = io.BytesIO()
-    torch.save(model, out)
-    return out.getvalue()
 
 
 def _errors(training: dict[str, Any]) -> str:
@@ -128,13 +133,19 @@ def _errors(training: dict[str, Any]) -> str:
     return f"force RMSE {1000 * force:.1f} meV/Å, energy {1000 * energy:.2g} meV/atom, {where}"
 
 
-def _for_lammps(model: Any, frames: Sequence[Atoms]) -> tuple[dict[str, bytes], str]:
+def _for_lammps(stem: Path, out: Path, frames: Sequence[Atoms]) -> tuple[list[Path], str]:
+    """Write the member for both pair styles. Returns the files, and how well the converted one agrees."""
     from tentpole.committee.lammps import largest_force_difference, pair_mace, pair_mliap
+    from tentpole.committee.member_files import read_member
 
+    model, _ = read_member(stem)
     script = pair_mace(model)
+    files = {out / f"{stem.name}-lammps.pt": script, out / f"{stem.name}-mliap_lammps.pt": pair_mliap(model)}
+    for path, content in files.items():
+        atomic_write(path, content)
     off = largest_force_difference(script, model, frames)
     said = f"for LAMMPS: forces of {len(frames)} frames differ from the member's by {off:.1e} eV/Å at most"
-    return {"-lammps.pt": script, "-mliap_lammps.pt": pair_mliap(model)}, said
+    return list(files), said
 
 
 def _how_to(out: Path, members: Sequence[str], species: Sequence[str], *, lammps: bool) -> list[str]:

@@ -416,3 +416,40 @@ class RoundEnd:
 
 def _table(spread: Spread | None) -> dict[str, float]:
     return {} if spread is None else asdict(spread)
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainingFacts:
+    """How a pretraining went.
+
+    reference : what it learned. labels, failed : of the cheap reference. core_seconds : of its labels and of the
+    training. force_rmse : of each member on frames it held out, in eV/Å, of the cheap reference. force_std : members'
+    mean disagreement on rattled starting structures, eV/Å.
+    """
+
+    reference: str
+    labels: int
+    failed: int
+    updates: int
+    core_seconds: float
+    force_rmse: tuple[float, ...]
+    force_std: float
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> PretrainingFacts:
+        """As done.json keeps it."""
+        facts = {key: value for key, value in content.items() if key not in ("version", "checksum")}
+        return PretrainingFacts(**{**facts, "force_rmse": tuple(facts["force_rmse"])})
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        spread = f"they differ by {1000 * self.force_std:.1f} meV/Å on rattled structures"
+        if not self.labels:
+            return f"started from {self.reference}; {spread}"
+        errors = ", ".join(f"{1000 * error:.1f}" for error in self.force_rmse)
+        return (
+            f"pretrained on {self.labels} frames of {self.reference} ({self.core_seconds:.0f} core-seconds); members' "
+            f"force RMSE on held-out ones of these: {errors} meV/Å; {spread}. Neither says anything of the campaign's "
+            "own reference"
+        )

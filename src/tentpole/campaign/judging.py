@@ -123,7 +123,7 @@ def round_of(
     record: BatchRecord, outcome: RoundOutcome, validation: float = math.nan, under_trained: bool = False
 ) -> Round:
     """A closed round as the tests take it. `validation` : force RMSE in eV/Å on the fixed set."""
-    asked = {frame.name: frame for frame in record.frames}
+    asked, accepted = {frame.name: frame for frame in record.frames}, set(outcome.accepted)
     errors = {} if outcome.errors is None else outcome.errors.frames
     return Round(
         labels=len(outcome.accepted),
@@ -136,7 +136,7 @@ def round_of(
         unhealthy=record.facts.unhealthy,
         plain_unhealthy=record.facts.plain_unhealthy,
         asked=len(asked),
-        failed=sum(name not in outcome.accepted for name in asked),
+        failed=len(asked.keys() - accepted),
         candidates=record.facts.candidates,
         audits=audits_of(asked, outcome),
         final_look=record.facts.final_look,

@@ -15,10 +15,10 @@ from typing import Any
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.usage import DRIVER, Usage, driver_of_note
 from tentpole.execution.metering import readings
-from tentpole.execution.ownership import lives, used
+from tentpole.execution.ownership import is_in_use, used
 from tentpole.records import Label
 from tentpole.storage.journal import Journal
-from tentpole.storage.labels import label_files, read_label
+from tentpole.storage.labels import label_names, read_label
 
 
 class Ledger:
@@ -101,10 +101,9 @@ class Ledger:
         of the same structure under the campaign's own reference.
         """
         refused = {name.partition("-")[0]: name for name in self._usage.failures}
-        for path in label_files(self._paths.root):
-            failure = refused.get(path.stem.partition("-")[0], path.stem)
-            if path.stem not in self._usage.labels and failure == path.stem:
-                self.label(read_label(path))
+        for name in sorted(label_names(self._paths.root) - self._usage.labels):
+            if refused.get(name.partition("-")[0], name) == name:
+                self.label(read_label(self._paths.label(name)))
 
     def _take(self, found: Mapping[str, Mapping[str, float]]) -> None:
         new = {name: reading for name, reading in found.items() if name not in self._usage.counted}
@@ -135,4 +134,4 @@ def _of_workers(reading: Mapping[str, float]) -> dict[str, float]:
 
 def _cut_off(paths: CampaignPaths) -> list[Path]:
     """Attempts at a label whose worker is no more, and which no driver has heard of."""
-    return [*paths.work.glob("failed-*"), *(folder for folder in paths.work.glob("tmp-*") if not lives(folder))]
+    return [*paths.work.glob("failed-*"), *(folder for folder in paths.work.glob("tmp-*") if not is_in_use(folder))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tentpole.campaign.batches import Method
 from tentpole.campaign.context import Context, workers_of
@@ -20,20 +19,21 @@ from tentpole.campaign.folder import (
     settle,
     structure_files,
 )
+from tentpole.campaign.journal_summary import keep_summary, read_journal
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
-from tentpole.campaign.usage import Usage
+from tentpole.campaign.unrecorded import refuse_contradictions
 from tentpole.committee.foundation_models import check_species
 from tentpole.config.loading import starting_structures
 from tentpole.config.schema import CampaignConfig
-from tentpole.errors import InputError, StateError, reading
+from tentpole.errors import InputError, StateError
 from tentpole.execution.metering import metered
 from tentpole.execution.provenance import differences, provenance
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.storage.journal import MEND, Journal, events
+from tentpole.storage.journal import Journal
 from tentpole.storage.lock import Lock
 
 FEWEST_LABELS = 2
@@ -85,22 +85,26 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
         check_species(name, [z for atoms in starts.values() for z in atoms.numbers])
     reference = references.load(config.reference, elements)
     method = Method(reference.hash, config.charge, config.multiplicity)
-    state = RoundState(paths, method, config.validation.kind != "none")
+    state = RoundState(paths, method, config.validation.kind != "none", summarises=True)
     refuse_hopeless(state)
     _refuse_other_physics(state, reference)
     config = adopt_reference(config, paths)
     journal = Journal(paths.journal)
     try:
-        usage, recorded, made_by, files = _read_journal(paths)
+        past = read_journal(paths)
         settings = settings_to_record(config, paths.root)
-        if recorded:
-            refuse_edits(paths, recorded[-1], settings)
+        if past.settings is not None:
+            refuse_edits(paths, past.settings, settings)
+        else:
+            refuse_contradictions(paths, config, state, starts)
         structures = structure_files(config)
-        refuse_edited_structures(paths, files, structures)
+        refuse_edited_structures(paths, past.structures, structures)
         facts = {"reference": reference.hash, "config": settings_hash(settings), "structures": structures}
-        ledger = Ledger(paths, journal, usage, **facts, made_by=provenance())
-        _say_what_is_another(journal, progress, made_by)
-        _record_settings(journal, recorded, settings)
+        ledger = Ledger(paths, journal, past.usage, **facts, made_by=provenance())
+        _say_what_is_another(journal, progress, past.made_by)
+        if past.settings != settings:
+            journal.append("settings", settings=settings)
+        keep_summary(paths)
     except BaseException:
         journal.close()
         raise
@@ -118,34 +122,12 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     )
 
 
-def _read_journal(paths: CampaignPaths) -> tuple[Usage, list[dict[str, Any]], dict[str, str], dict[str, str]]:
-    """What the journal tells: what has been used, every configuration so far, what the last driver ran on, and which
-    structures it found.
-    """
-    usage, recorded, made_by, files = Usage(), [], dict[str, str](), dict[str, str]()
-    with reading(paths.journal, error=StateError, mend=MEND):
-        for event in events(paths.journal):
-            usage.add(event)
-            if event["event"] == "settings":
-                recorded.append(event["settings"])
-            elif event["event"] == "opened":
-                made_by = event.get("made_by", made_by)
-                files = event.get("structures", files)
-    return usage, recorded, made_by, files
-
-
 def _say_what_is_another(journal: Journal, progress: ProgressListener, before: dict[str, str]) -> None:
     """Say where the campaign goes on with other versions or on another processor than before."""
     words = differences(before, provenance()) if before else ""
     if words:
         journal.append("other environment", changed=words)
         progress.note(f"goes on with {words}: the same to the last bits it need not come out")
-
-
-def _record_settings(journal: Journal, recorded: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-    """Keep the configuration in the journal: at the first start, and whenever it has changed since."""
-    if not recorded or recorded[-1] != settings:
-        journal.append("settings", settings=settings)
 
 
 def _refuse_other_physics(state: RoundState, reference: Reference) -> None:

@@ -13,9 +13,11 @@ from tentpole.storage.lock import LOCK_FILE
 CAMPAIGN_FILE = "campaign.toml"
 VALIDATION = "validation"
 """Name of the fixed set's batch, which belongs to round 0."""
+PRETRAINING = "pretraining"
+"""Name of the batch that the cheap reference labels, before round 0, and of what is trained on it."""
 
 BatchName = int | str
-"""A round's number, or VALIDATION."""
+"""A round's number, VALIDATION or PRETRAINING."""
 
 _SHARD = re.compile(r"r(\d+)-(.+)\.h5")
 
@@ -90,25 +92,53 @@ class CampaignPaths:
         """The page and its figures."""
         return self.root / "report"
 
+    @property
+    def cache(self) -> Path:
+        """Summaries of what is in other files. It may be deleted."""
+        return self.root / "cache"
+
+    @property
+    def journal_summary(self) -> Path:
+        """The sum of the journal's events up to some line."""
+        return self.cache / "journal.json"
+
+    def summary(self, name: BatchName) -> Path:
+        """What a closed batch has to tell, without its structures."""
+        return self.cache / f"{_stem(name) if isinstance(name, int) else name}.json"
+
     def queue_logs(self, what: str) -> Path:
         """Parsl's logs of the queue that is used for labels or for training."""
         return self.root.resolve() / "parsl" / what
 
     def batch(self, name: BatchName) -> Path:
         """What was asked, and why."""
-        return self._round(name) / "batch.json"
+        return self._round(name, "batch.json")
 
     def outcome(self, name: BatchName) -> Path:
         """Which labels were accepted, which failed, and the errors on the new ones."""
-        return self._round(name) / "labels.json"
+        return self._round(name, "labels.json")
 
     def end(self, number: int) -> Path:
         """Validation and calibration: the file that ends a round."""
-        return self._round(number) / "done.json"
+        return self._round(number, "done.json")
 
     def models(self, number: int) -> Path:
         """The committee that was trained in a round."""
         return self.root / "models" / _stem(number)
+
+    @property
+    def pretrained(self) -> Path:
+        """The committee that has learned what [pretraining] names, which the first training goes on from."""
+        return self.root / "models" / PRETRAINING
+
+    @property
+    def pretraining_facts(self) -> Path:
+        """How the pretraining went: the file that ends it."""
+        return self._round(PRETRAINING, "done.json")
+
+    def pretraining_md(self, index: int) -> Path:
+        """The frames of one trajectory that the cheap reference drove."""
+        return self._round(PRETRAINING, f"md-{index:03d}.extxyz")
 
     def finished(self, number: int) -> Path:
         """The committee of a round, trained on until its errors no longer fall."""
@@ -147,8 +177,8 @@ class CampaignPaths:
         """Why a label failed."""
         return self.quarantine / name / "reason.json"
 
-    def _round(self, name: BatchName) -> Path:
-        return self.root / "rounds" / (_stem(name) if isinstance(name, int) else name)
+    def _round(self, name: BatchName, file: str) -> Path:
+        return self.root.joinpath("rounds", _stem(name) if isinstance(name, int) else name, file)
 
 
 def _stem(number: int) -> str:

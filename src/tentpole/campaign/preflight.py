@@ -19,6 +19,10 @@ from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
 from tentpole.config.schema import (
     CampaignConfig,
+    CheapLabelsSection,
+    CheapReferenceSection,
+    EarlierCommitteeSection,
+    FoundationSection,
     LabelledSection,
     LabelPlaces,
     LocalSection,
@@ -59,6 +63,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     yield from _reference(config, found, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
     if own is not None and isinstance(found, Trial) and found.ok:
         yield own_line(own, found.energy_eV)
+    yield from _pretraining(config, starts, frames)
     told.progress("starting a worker", 0, 0)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
@@ -163,6 +168,49 @@ def _reference(config: CampaignConfig, found: Trial | TentpoleError, structure: 
     yield Line(what, True, words)
     for finding in found.findings:
         yield Line(f"its {finding.what}", finding.good, finding.words, finding.doubtful)
+
+
+def _pretraining(
+    config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
+) -> Iterator[Line]:
+    """What members start from: a label of the cheap reference, tried, and what all of them cost."""
+    section = config.pretraining
+    if isinstance(section, EarlierCommitteeSection):
+        yield Line("pretraining", True, f"members go on from those in {section.folder}")
+    elif isinstance(section, FoundationSection):
+        words = f"members have the body of {section.model} and readouts of their own; energies of isolated atoms are "
+        yield Line("pretraining", True, words + "estimated around what it predicts for the first labels")
+    elif isinstance(section, CheapLabelsSection):
+        yield Line("pretraining", True, f"{len(frames['pretraining'])} frames of {section.file}")
+    elif section is not None:
+        yield _cheap_reference(config, section, starts, frames.get("pretraining"))
+
+
+def _cheap_reference(
+    config: CampaignConfig,
+    section: CheapReferenceSection,
+    starts: Mapping[str, Atoms],
+    given: Sequence[Atoms] | None,
+) -> Line:
+    from tentpole.labeling import references
+    from tentpole.labeling.trial import trial
+
+    what, some = f'pretraining by "{section.reference}"', [*starts.values()] if given is None else given
+    elements = sorted({symbol for atoms in some for symbol in atoms.get_chemical_symbols()})
+    try:
+        own, cheap = references.load(config.reference, elements), references.load(section.reference, elements)
+        if own.hash == cheap.hash:
+            return Line(what, False, "that is the campaign's own reference: labels at the campaign's price")
+        found = trial(cheap, bare(some[0]), config.charge, config.multiplicity)
+    except TentpoleError as error:
+        return Line(what, False, str(error))
+    if not found.ok:
+        return Line(what, False, f"{found.reason}: {found.message}")
+    labels = section.frames if given is None else len(given)
+    calls = labels if given is not None else labels + round(1.1 * labels * section.every)
+    words = f"{labels} labels" + ("" if given is not None else ", and MD between them")
+    words += f", take about {duration(calls * found.seconds)} on one core; {section.updates} updates a member follow"
+    return Line(what, True, words)
 
 
 def _places(config: CampaignConfig) -> int:

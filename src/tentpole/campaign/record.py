@@ -7,8 +7,8 @@ folder is looked at: the reference and the models' packages need not be there.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +16,14 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.batches import Batch, Failure, Method, Request, failure_of, labels_of
+from tentpole.campaign.batches import Batch, BatchRecord, Failure, Method, Request, failure_of, labels_of
 from tentpole.campaign.budget import Budget, budget
 from tentpole.campaign.facts import (
     BatchFacts,
     CalibrationFacts,
     ErrorFacts,
     FrameError,
+    PretrainingFacts,
     RoundEnd,
     RoundOutcome,
     Spread,
@@ -30,6 +31,7 @@ from tentpole.campaign.facts import (
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
+from tentpole.campaign.journal_summary import read_journal
 from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
@@ -40,14 +42,11 @@ from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
-from tentpole.errors import StateError, reading
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import FloatArray, Label
 from tentpole.storage.atomic import read_as
-from tentpole.storage.journal import MEND
-from tentpole.storage.journal import read as read_journal
-from tentpole.storage.labels import label_files
+from tentpole.storage.labels import label_names
 from tentpole.storage.lock import at_work, owner
 
 __all__ = [
@@ -71,7 +70,7 @@ __all__ = [
 ]
 
 Outcome = Literal["accepted", "failed", "waiting"]
-Phase = Literal["not begun", "exploring", "labelling", "training", "judging", "done"]
+Phase = Literal["not begun", "pretraining", "exploring", "labelling", "training", "judging", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +105,30 @@ class FrameRecord:
 class RoundRecord:
     """One round, or the validation set.
 
-    name : the round's number, or "validation". batch : what was asked. outcome : what came of it, None while it is not
-    closed. end : validation and calibration, None while the round is not done.
+    name : the round's number, or "validation". asked_for : what was asked, without the structures. outcome : what came
+    of it, None while it is not closed. end : validation and calibration, None while the round is not done.
     """
 
     name: BatchName
-    batch: Batch
+    asked_for: BatchRecord
     outcome: RoundOutcome | None
     end: RoundEnd | None
+    state: RoundState = field(repr=False)
+
+    @property
+    def batch(self) -> Batch:
+        """What was asked, with its structures: read when it is wanted."""
+        return self.state.batch(self.name)
 
     @property
     def facts(self) -> BatchFacts:
         """How the batch came about: candidates, scores, resets, bias."""
-        return self.batch.facts
+        return self.asked_for.facts
 
     @property
     def asked(self) -> int:
         """Structures that a label was asked for."""
-        return self.batch.asked
+        return len(self.asked_for.frames)
 
     @property
     def labels(self) -> int:
@@ -220,9 +225,38 @@ class RoundRecord:
 class CampaignRecord:
     """A campaign folder as it was when it was read. Make one with `CampaignRecord.read(folder)`.
 
-    config : its settings. rounds : from round 0, the initial labels. validation : the fixed set, None where there is
-    none. usage, budget : what was used, per phase and against the limits. driver : who holds the folder, or held it
-    when it died. written : time of the journal's last event (UTC), "" for none. label_files : labels on disk.
+    Parameters
+    ----------
+    paths : CampaignPaths
+        Where its files are.
+    config : CampaignConfig
+        Its settings.
+    state : RoundState
+        What its files say of each round.
+    rounds : tuple of RoundRecord
+        From round 0, the initial labels.
+    validation : RoundRecord or None
+        The fixed set; None where there is none.
+    verdict : Verdict or None
+        How it ended; None while it goes on.
+    usage, budget : Usage, Budget
+        What was used, per phase and against the limits.
+    driver : mapping or None
+        Who holds the folder, or held it when it died.
+    written : str
+        Time of the journal's last event (UTC), "" for none.
+    label_files : int
+        Labels on disk.
+    pretraining : PretrainingFacts or None
+        How members were pretrained; None where they were not, or not yet.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignRecord
+    >>> CampaignRecord.read("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    tentpole.errors.StateError: no/such/folder: ...
     """
 
     paths: CampaignPaths
@@ -236,9 +270,24 @@ class CampaignRecord:
     driver: Mapping[str, object] | None
     written: str
     label_files: int
+    pretraining: PretrainingFacts | None = None
 
     def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
-        """Log-det gain that `atoms` would bring to a dataset of the structures `known`, as round `number` saw it."""
+        """Log-det gain that a structure would bring to a dataset, as a round saw it.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            The structure.
+        known : sequence of ase.Atoms
+            The dataset.
+        number : int
+            The round, whose committee gives the features where they are learned.
+
+        Returns
+        -------
+        float
+        """
         from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 
         learned = self.config.fingerprint.kind == "mace"
@@ -258,16 +307,27 @@ class CampaignRecord:
 
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:
-        """Read the campaign in `folder`. Raises StateError for what is no campaign folder, or is damaged."""
+        """Read the campaign in `folder`.
+
+        Parameters
+        ----------
+        folder : path
+            It may be finished or not, and a driver may be working there.
+
+        Returns
+        -------
+        CampaignRecord
+
+        Raises
+        ------
+        StateError
+            For what is no campaign folder, or is damaged.
+        """
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
-        with reading(paths.journal, error=StateError, mend=MEND):
-            events = read_journal(paths.journal)
-            usage = Usage(events)
-        files = list(label_files(paths.root))
-        opened = [event["reference"] for event in events if event["event"] == "opened" and "reference" in event]
-        reference = opened[-1] if opened else _reference_of(paths, files)
-        method = Method(reference, config.charge, config.multiplicity)
+        past, labels = read_journal(paths), label_names(paths.root)
+        usage = past.usage
+        method = Method(past.reference or _reference_of(paths, labels), config.charge, config.multiplicity)
         state = RoundState(paths, method, config.validation.kind != "none", keep_batches=True)
         rounds: list[RoundRecord] = []
         while state.is_decided(len(rounds)):
@@ -284,8 +344,9 @@ class CampaignRecord:
             usage=usage,
             budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
             driver=owner(paths.root),
-            written=events[-1]["time"] if events else "",
-            label_files=len(files),
+            written=past.written,
+            label_files=len(labels),
+            pretraining=read_pretraining(paths),
         )
 
     @property
@@ -326,7 +387,10 @@ class CampaignRecord:
         if self.verdict is not None:
             return "done"
         if not state.is_decided(number):
-            return "exploring" if number else "not begun"
+            begun: Phase = (
+                "pretraining" if self.config.pretraining is not None and self.pretraining is None else "not begun"
+            )
+            return "exploring" if number else begun
         if not state.is_closed(number):
             return "labelling"
         return "judging" if state.is_trained(number) else "training"
@@ -377,17 +441,47 @@ class CampaignRecord:
         return pooled_coverage(within)
 
     def dataset(self) -> list[Label]:
-        """The labels of all closed rounds, in the order they joined."""
+        """The labels of all closed rounds.
+
+        Returns
+        -------
+        list of Label
+            In the order they joined.
+        """
         outcomes = (one.outcome for one in self.rounds)
         return [label for outcome in outcomes if outcome is not None for label in labels_of(self.paths, outcome)]
 
     def exploration(self, number: int, walker: str) -> Exploration | None:
-        """What one walker found in one round, with scores; None where it has not come to that round's end."""
+        """What one walker found in one round, with scores.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+        walker : str
+            Its id.
+
+        Returns
+        -------
+        Exploration or None
+            None where it has not come to that round's end.
+        """
         path = self.paths.shard(number, walker)
         return read_exploration(path) if path.exists() else None
 
     def explorations(self, number: int) -> dict[str, Exploration]:
-        """What all walkers that came to the end of a round found in it, by walker."""
+        """What all walkers that came to the end of a round found in it.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Returns
+        -------
+        dict of str to Exploration
+            By walker.
+        """
         shards = [read_exploration(path) for path in self.paths.shards(number)]
         return {shard.walker.id: shard for shard in shards}
 
@@ -403,6 +497,7 @@ class CampaignRecord:
             "labels": self.labels,
             "validation_labels": self.validation_labels,
             "label_files": self.label_files,
+            "pretraining": None if self.pretraining is None else asdict(self.pretraining),
             "failed_labels": self.failed_labels,
             "limits": self.config.stop.model_dump(exclude_none=True),
             "target_force_error_eV_per_A": self.config.target.force_error_eV_per_A,
@@ -419,10 +514,16 @@ class CampaignRecord:
         }
 
 
+def read_pretraining(paths: CampaignPaths) -> PretrainingFacts | None:
+    """How the pretraining of a campaign went; None where there was none, or it is not done."""
+    path = paths.pretraining_facts
+    return read_as(path, PretrainingFacts.from_json) if path.exists() else None
+
+
 def _round(state: RoundState, name: BatchName) -> RoundRecord:
     outcome = state.outcome(name) if state.is_closed(name) else None
     done = isinstance(name, int) and state.paths.end(name).exists()
-    return RoundRecord(name, state.batch(name), outcome, state.end(int(name)) if done else None)
+    return RoundRecord(name, state.record(name), outcome, state.end(int(name)) if done else None, state)
 
 
 def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
@@ -439,11 +540,11 @@ def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
     return found
 
 
-def _reference_of(paths: CampaignPaths, files: Sequence[Path]) -> str:
+def _reference_of(paths: CampaignPaths, labels: Collection[str]) -> str:
     """The reference's hash in folders whose journal does not tell it: from what was accepted or failed."""
     if paths.outcome(0).exists():
         names = read_as(paths.outcome(0), lambda content: [*content["accepted"], *content["failed"]])
     else:
         names = [path.name for path in paths.quarantine.glob("*-*")]
-    names += [path.stem for path in files]
+    names += sorted(labels)
     return next((name.partition("-")[2] for name in names), "")

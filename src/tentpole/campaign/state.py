@@ -1,12 +1,13 @@
 """Where a campaign stands, read from its files: which round is under way, what waits for a label, what is known.
 
-Nothing here writes. Files of closed rounds never change: each is read once and kept, by its size and times on disk.
+Files of closed rounds never change: each is read once and kept, by its size and times on disk. Nothing is written here
+but the summaries of closed batches, by drivers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,11 +25,13 @@ from tentpole.campaign.batches import (
 )
 from tentpole.campaign.facts import VERSION, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
+from tentpole.campaign.round_summaries import read_summary, write_summary
 from tentpole.campaign.verdict import MEANING, Verdict
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
 from tentpole.errors import InputError, StateError, unknown
 from tentpole.records import Label
-from tentpole.storage.atomic import MEND, read_as
+from tentpole.storage.atomic import REMEDY, read_as
+from tentpole.storage.labels import label_names
 
 T = TypeVar("T")
 
@@ -60,26 +63,18 @@ class RoundState:
     """The rounds of one campaign.
 
     validation : whether round 0 has the fixed set's batch too. keep_batches : whether structures of rounds that are
-    done are kept in memory, for readers that come back to them.
+    done are kept in memory, for readers that come back to them. summarises : whether summaries of closed batches are
+    written where there are none: for drivers, who hold the folder.
     """
 
     paths: CampaignPaths
     method: Method
     validation: bool
     keep_batches: bool = False
+    summarises: bool = False
     _files: FileCache = field(default_factory=FileCache, repr=False)
     _done: int = field(default=0, repr=False)
-    _missing: list[BatchName] = field(default_factory=list, repr=False)
-
-    def __post_init__(self) -> None:
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Look at every round again: which are done, and which closed ones have lost label files."""
-        self._done = 0
-        there = {path.stem for path in (self.paths.root / "labels").glob("[0-9a-f][0-9a-f]/*.json")}
-        names = [name for number in range(self.current) for name in self.names(number)]
-        self._missing = [name for name in names if not there.issuperset(self.outcome(name).accepted)]
+    _missing: list[BatchName] | None = field(default=None, repr=False)
 
     @property
     def current(self) -> int:
@@ -118,7 +113,15 @@ class RoundState:
 
     def record(self, name: BatchName) -> BatchRecord:
         """The batch of a round without its structures."""
-        return self._files.read(self.paths.batch(name), "record", lambda: BatchRecord.of(self.batch(name)))
+        return self._files.read(self.paths.batch(name), "record", lambda: self._summarised(name))
+
+    def _summarised(self, name: BatchName) -> BatchRecord:
+        found = read_summary(self.paths, name, self.method)
+        if found is None:
+            found = BatchRecord.of(self.batch(name))
+            if self.summarises and self.is_closed(name):
+                write_summary(self.paths, name, self.method, found)
+        return found
 
     def outcome(self, name: BatchName) -> RoundOutcome:
         """What came of a closed batch."""
@@ -129,7 +132,7 @@ class RoundState:
         path = self.paths.end(number)
         end = self._files.read(path, "end", lambda: read_end(self.paths, number))
         if self.validation and self.is_decided(VALIDATION) and end.validation is None:
-            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {MEND}")
+            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {REMEDY}")
         return end
 
     @property
@@ -142,7 +145,11 @@ class RoundState:
         return self.missing() + [name for name in self.names(self.current) if self.is_decided(name)]
 
     def missing(self) -> list[BatchName]:
-        """Batches of rounds that are done whose label files were not all there at `refresh`, and are not now."""
+        """Batches of rounds that are done whose label files were not all there when first asked, and are not now."""
+        if self._missing is None:
+            there = label_names(self.paths.root)
+            names = [name for number in range(self.current) for name in self.names(number)]
+            self._missing = [name for name in names if not there.issuperset(self.outcome(name).accepted)]
         self._missing = [
             name
             for name in self._missing
@@ -167,13 +174,13 @@ class RoundState:
         return [label for number in range(last + 1) for label in labels_of(self.paths, self.outcome(number))]
 
     def conditions(self, last: int) -> list[str]:
-        """The condition of each label up to round `last`; "initial" for those from before any exploration."""
-        return list(self._conditions(last))
+        """The condition of each label up to round `last`; see `conditions_in`."""
+        return [condition for number in range(last + 1) for condition in self.conditions_in(number)]
 
-    def _conditions(self, last: int) -> Iterator[str]:
-        for number in range(last + 1):
-            of = {frame.name: str(frame.condition or "initial") for frame in self.record(number).frames}
-            yield from (of[name] for name in self.outcome(number).accepted)
+    def conditions_in(self, number: int) -> list[str]:
+        """The condition of each label of a round; "initial" for those from before any exploration."""
+        of = {frame.name: str(frame.condition or "initial") for frame in self.record(number).frames}
+        return [of[name] for name in self.outcome(number).accepted]
 
     def count(self, last: int) -> int:
         """How many labels the dataset after round `last` has."""

@@ -13,11 +13,12 @@ from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request
 from tentpole.campaign.closing import close, finish, finish_training, train_round
 from tentpole.campaign.context import Context
-from tentpole.campaign.dataset import covariance_of, known_fingerprints
+from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.exploring import walker_conditions
 from tentpole.campaign.forecast import forecast
 from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
+from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.training import can_finish
 from tentpole.campaign.verdict import Verdict
 from tentpole.committee.committee_files import is_whole
@@ -34,6 +35,11 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
     """
     state = context.state
     number = state.current
+    if number == 0 and not is_pretrained(context):
+        over = time_is_up(context)
+        if over is None:
+            pretrain(context, lambda: time_is_up(context) is not None)
+        return over
     for name in state.names(number):
         if not state.is_decided(name):
             if over := time_is_up(context):
@@ -64,13 +70,14 @@ def make_missing(context: Context, ahead: Ahead) -> bool:
 
     Files that were found damaged are deleted to that end.
     """
-    state, config = context.state, context.config
+    state = context.state
     for number in range(state.current):
         walkers = walker_conditions(context) if number else []
         if not all(context.paths.shard(number, walker).exists() for walker, _, _ in walkers):
             known = known_to(context, number)
-            _, rows = known_fingerprints(context, known, known)
-            ahead.explore(number, covariance_of(config, rows))
+            _, dataset = known_dataset(context, known, known)
+            assert dataset.covariance is not None
+            ahead.explore(number, dataset.covariance)
             return True
         if not state.is_trained(number):
             train_round(context, number)

@@ -10,6 +10,7 @@ import numpy as np
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import refitted_energies
+from tentpole.campaign.pretraining import first_training, start_committee
 from tentpole.config.schema import CampaignConfig
 from tentpole.execution.metering import metered
 from tentpole.records import Label
@@ -71,11 +72,14 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
     for part, indices in parts.items():
         write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
+    start = start_committee(context)
     before = context.state.newest_models(number) if finishing else context.state.training_start(number)
-    warm = before if config.training.warm_start and not shallow else None
-    energies = None
+    warm = (before if config.training.warm_start and not shallow else None) or start
+    energies, settings = None, config.training.build()
     train_file = folder / "train.extxyz"
-    if warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
+    if warm is not None and warm == start:
+        energies, settings = first_training(context, number, start, train_file, len(labels))
+    elif warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
         context.progress.note(
             f"round {number}: new compositions, to which the energies of isolated atoms are fitted again"
         )
@@ -105,7 +109,7 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
     with metered(context.root, "training", side_by_side) as meter:
         reports = train_committee(
             jobs,
-            config.training.build(),
+            settings,
             workers.processes,
             on_progress,
             workers.training,

@@ -40,6 +40,35 @@ class Usage:
         for event in events:
             self.add(event)
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for a file; tables as pairs, whose order stays."""
+        return {
+            "core_seconds": list(self.core_seconds.items()),
+            "waits": list(self.waits.items()),
+            "waits_per_round": [list(one.items()) for one in self.waits_per_round],
+            "round_ends": [[number, *used] for number, used in self.round_ends.items()],
+            "counted": sorted(self.counted),
+            "labels": sorted(self.labels),
+            "failures": sorted(self.failures),
+            "driver": self.driver,
+            "spans": list(self._spans.items()),
+            "highest": self._highest,
+            "round": self._round,
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Usage:
+        """As `to_json` wrote it."""
+        usage = Usage()
+        usage.core_seconds, usage.waits = dict(content["core_seconds"]), dict(content["waits"])
+        usage.waits_per_round = [dict(one) for one in content["waits_per_round"]]
+        usage.round_ends = {number: (hours, core_s) for number, hours, core_s in content["round_ends"]}
+        usage.counted, usage.labels = set(content["counted"]), set(content["labels"])
+        usage.failures = set(content["failures"])
+        usage.driver, usage._highest, usage._round = content["driver"], content["highest"], content["round"]
+        usage._spans = dict(content["spans"])
+        return usage
+
     @property
     def hours(self) -> float:
         """Hours that drivers have worked: of each the time of its last event, or of its last note of its own."""

@@ -66,7 +66,26 @@ MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a campaign ended, why in one sentence, and the tests behind it."""
+    """How a campaign ended.
+
+    Parameters
+    ----------
+    kind : str
+        One of MEANING.
+    reason : str
+        Why, in one sentence.
+    evidence : tuple of Evidence
+        The tests behind it.
+
+    Examples
+    --------
+    >>> from tentpole.campaign import Verdict
+    >>> verdict = Verdict("BUDGET", "200 labels of 200 are used.", ())
+    >>> verdict.meaning.split("; ")[0]
+    'A limit of the campaign file was reached before convergence could be shown'
+    >>> Verdict.from_json(verdict.to_json()) == verdict
+    True
+    """
 
     kind: str
     reason: str

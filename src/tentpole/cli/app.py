@@ -496,6 +496,25 @@ def export(
         out.print(line, soft_wrap=True)
 
 
+@app.command(rich_help_panel=CAMPAIGN)
+def finish(
+    folder: Folder,
+    size: Annotated[
+        str | None, typer.Option(help="Of the model: small, medium or mace. Default: the members'.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to. Default: production/ in the campaign's.")
+    ] = None,
+) -> None:
+    """Train one production model on all labels to its plateau, with a card: data, physics, errors, limits."""
+    from tentpole.campaign.finishing import finish_campaign
+    from tentpole.cli.progress_bars import Screen
+
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        card = finish_campaign(folder, out_dir, size=size, progress=screen)
+    out.print(card.text, soft_wrap=True, markup=False)
+
+
 @app.command(rich_help_panel=STUDIES)
 def qbc(
     study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],

@@ -58,7 +58,7 @@ class _Times(ProgressColumn):
         super().__init__()
         self._screen = screen
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: Task) -> Text:  # noqa: ARG002
         """See rich.progress.ProgressColumn."""
         pace, now = self._screen.pace, time.monotonic()
         share, left = pace.share, pace.left(now)

@@ -25,6 +25,8 @@ def print_status(out: Console, record: CampaignRecord) -> None:
         "before training on them; held out: on the validation set after."
     )
     out.print(words, style="dim")
+    if record.pretraining is not None:
+        out.print(f"Members {record.pretraining.words}.")
     lines = [*_funnels(record), *_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]
     for line in lines:
         out.print(line)

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tentpole.entropy.covariance import Covariance, Mode
-from tentpole.entropy.fingerprint import Fingerprint
-from tentpole.entropy.gom.fingerprint import GOM
-from tentpole.entropy.mace_features import MaceFeatures
-from tentpole.entropy.species_blocks import SpeciesBlocks
 from tentpole.errors import InputError, unknown
 from tentpole.records import FloatArray
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
+    from tentpole.entropy.fingerprint import Fingerprint
 
 _NARROWEST = 1e-3
 """A feature's smallest scale, as a share of the largest: what hardly varies is not blown up to noise."""
@@ -104,6 +101,10 @@ def make_fingerprint(
     >>> make_fingerprint(FingerprintSettings(n_max=20, per_species=True), [11, 17]).fingerprints(salt).shape
     (2, 40)
     """
+    from tentpole.entropy.gom.fingerprint import GOM  # compiled code: seconds that reading settings need not take
+    from tentpole.entropy.mace_features import MaceFeatures
+    from tentpole.entropy.species_blocks import SpeciesBlocks
+
     if settings.kind == "mace":
         if committee is None:
             raise InputError('fingerprint "mace" needs a trained committee: give committee=Committee.load(...).')

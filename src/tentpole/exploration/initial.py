@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tentpole.records import Condition, bare, moments_of
 
 
 def rattled(
-    starts: dict[str, Atoms], count: int, stdev_A: Sequence[float], rng: np.random.Generator
+    starts: Mapping[str, Atoms], count: int, stdev_A: Sequence[float], rng: np.random.Generator
 ) -> list[tuple[str, Atoms]]:
     """`count` rattled copies, structures and amplitudes in turn, each with its structure's name.
 
@@ -45,7 +45,7 @@ def rattled(
 class ReferenceMD:
     """MD driven by the reference, `frames` of it `every` steps apart, for one structure and temperature.
 
-    `seed`, `index` and `random_numbers` (the scheme) say what its random numbers come from.
+    `seed`, `purpose`, `index` and `random_numbers` (the scheme) say what its random numbers come from.
     """
 
     reference: str
@@ -61,6 +61,7 @@ class ReferenceMD:
     index: int
     random_numbers: int
     scratch: Path
+    purpose: str = "validation"
 
 
 def reference_md(job: ReferenceMD) -> list[Atoms]:
@@ -71,7 +72,7 @@ def reference_md(job: ReferenceMD) -> list[Atoms]:
     setup = reference.setup(job.start, job.charge, job.multiplicity, job.scratch)
     calc = reference.make(setup.keywords, job.scratch)
     condition = Condition(job.structure, job.temperature_K)
-    rng = generator(job.seed, "validation", job.index, scheme=job.random_numbers)
+    rng = generator(job.seed, job.purpose, job.index, scheme=job.random_numbers)
     walker = init_walker("reference", condition, setup.atoms, rng)
     ensemble = Langevin(timestep_fs=job.timestep_fs)
     walker = advance(walker, calc, max(job.every, job.frames * job.every // 10), ensemble)

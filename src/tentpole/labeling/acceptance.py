@@ -102,7 +102,8 @@ class Accept:
     def magnetism(self, final: dict[str, Any], atoms: int) -> None:
         """After the calculation, of its final moments (µB).
 
-        Raises LabelError for a label outside a band, or with a band and no moment to hold against it.
+        Raises LabelError for a label outside a band, or with a band and no moment to hold against it; TypeError for a
+        moment that is no finite number.
         """
         for key, (found, says) in _BANDS.items():
             band, value = getattr(self, key), final.get(found)
@@ -112,6 +113,8 @@ class Accept:
                 raise LabelError(
                     "magnetization", f"[accept] {key} is stated, but the program gave no {says} magnetisation."
                 )
+            if not _is_number(value):
+                raise TypeError(f"{found} = {value!r}")
             per_atom = abs(value) / atoms
             if not band[0] <= per_atom <= band[1]:
                 raise LabelError(

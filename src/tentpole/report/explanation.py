@@ -16,11 +16,25 @@ from tentpole.storage.labels import read_label
 
 
 def explain(root: Path, snapshot_id: str) -> str:
-    """Why the frame `snapshot_id` of the campaign in `root` was labelled, or was not, in a few lines.
+    """Why a frame was labelled, or was not, in a few lines.
 
-    Any snapshot in any shard, any initial or validation structure, and any step at which a walker was sent
-    back. Raises InputError, with the nearest right id, for an id that names none of these; StateError for
-    what is no campaign folder.
+    Parameters
+    ----------
+    root : Path
+        The campaign folder.
+    snapshot_id : str
+        Any snapshot in any shard, any initial or validation structure, any step at which a walker was sent back.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        With the nearest right id, for an id that names none of these.
+    StateError
+        For what is no campaign folder.
     """
     record = CampaignRecord.read(root)
     frames = {frame.request.id: frame for frame in record.frames}

@@ -38,10 +38,30 @@ from tentpole.storage.structures import write_frames
 
 
 def write_report(root: Path, out: Path | None = None, progress: ProgressListener | None = None) -> Path:
-    """Write index.html and its figures into `out` (default: root/report), and return the page's path.
+    """Write index.html and its figures.
 
-    Reads the campaign folder `root` and changes nothing in it, finished or not, while a driver works or not.
-    Raises StateError for what is no campaign folder, InputError where matplotlib or jinja2 is missing.
+    Changes nothing in the campaign folder, finished or not, while a driver works or not.
+
+    Parameters
+    ----------
+    root : Path
+        The campaign folder.
+    out : Path, optional
+        Where the page goes; root/report where None.
+    progress : ProgressListener, optional
+        Told what is being made.
+
+    Returns
+    -------
+    Path
+        The page's.
+
+    Raises
+    ------
+    StateError
+        For what is no campaign folder.
+    InputError
+        Where matplotlib or jinja2 is missing.
     """
     record = CampaignRecord.read(root)
     environment = style.need("jinja2").Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tentpole.entropy import Covariance
 
 
-def _means(rows: Sequence[FloatArray]) -> FloatArray:
+def mean_rows(rows: Sequence[FloatArray]) -> FloatArray:
+    """(m, d) means over atoms of m configurations' fingerprint rows (N_i, d)."""
     return np.array([block.mean(axis=0) for block in rows])
 
 
@@ -67,8 +68,32 @@ class Candidates:
     def of_rows(
         ids: Sequence[str], sigma: ArrayLike, rows: Sequence[FloatArray], conditions: Sequence[str]
     ) -> Candidates:
-        """The table of candidates with fingerprint rows: (N_i, d) each, whose means are the features."""
-        return Candidates(ids, np.asarray(sigma, dtype=float), _means(rows), conditions, rows)
+        """The table of candidates with fingerprint rows, whose means are the features.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            n names.
+        sigma : (n,) array_like
+            Disagreement.
+        rows : sequence of (N_i, d) arrays
+            Fingerprint rows of each candidate.
+        conditions : sequence of str
+            n group names.
+
+        Returns
+        -------
+        Candidates
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tentpole.selection import Candidates
+        >>> Candidates.of_rows(["a", "b"], [0.1, 0.2], [np.ones((4, 2)), np.zeros((6, 2))], ["300 K"] * 2).features
+        array([[1., 1.],
+               [0., 0.]])
+        """
+        return Candidates(ids, np.asarray(sigma, dtype=float), mean_rows(rows), conditions, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +126,24 @@ class Labelled:
 
     @staticmethod
     def of_rows(rows: Sequence[FloatArray], conditions: Sequence[str], covariance: Covariance, d: int = 0) -> Labelled:
-        """The set of configurations with fingerprint rows: (N_i, d) each, `covariance` of all of them."""
-        return Labelled(_means(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
+        """The set of configurations with fingerprint rows, whose means are the features.
+
+        Parameters
+        ----------
+        rows : sequence of (N_i, d) arrays
+            Fingerprint rows of each configuration.
+        conditions : sequence of str
+            Their group names, or ().
+        covariance : Covariance
+            Of all of the rows.
+        d : int
+            Length of a row, where there is no configuration.
+
+        Returns
+        -------
+        Labelled
+        """
+        return Labelled(mean_rows(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
 
     def joined(
         self, features: FloatArray, rows: Sequence[FloatArray] | None = None, conditions: Sequence[str] = ()
@@ -158,7 +199,19 @@ class Keys:
     gains: FloatArray
 
     def words(self, i: int, sigma: float) -> str:
-        """What candidate i of disagreement `sigma` passes and what it fails, in words."""
+        """What candidate i passes and what it fails, in words.
+
+        Parameters
+        ----------
+        i : int
+            Its place.
+        sigma : float
+            Its disagreement.
+
+        Returns
+        -------
+        str
+        """
         first = "passes" if self.uncertain[i] else "fails"
         said = f"{first} the first key (σ {sigma:.4g}, lowest of the shortlist {self.threshold:.4g})"
         if self.floor == -math.inf:
@@ -207,7 +260,19 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One chosen candidate: its index and id, the scores it was chosen by, and the reason in words."""
+    """One chosen candidate.
+
+    Parameters
+    ----------
+    index : int
+        Its place among the candidates.
+    id : str
+        Its name.
+    scores : dict of str to float
+        What it was chosen by.
+    reason : str
+        Why, in words.
+    """
 
     index: int
     id: str
@@ -254,12 +319,44 @@ class KeyedRule(SelectionRule, Protocol):
         ...
 
     def keys(self, candidates: Candidates, labelled: Labelled, k: int) -> Keys:
-        """Which candidates pass which key, were k of them wanted."""
+        """Which candidates pass which key, were k of them wanted.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            What may be chosen.
+        labelled : Labelled
+            What is known.
+        k : int
+            How many are wanted.
+
+        Returns
+        -------
+        Keys
+        """
         ...
 
 
 def funnel_of(rule: SelectionRule, candidates: Candidates, labelled: Labelled, k: int, picked: int) -> Funnel:
-    """How many of the candidates passed each key of `rule`, and how many were `picked` of the k wanted."""
+    """How many of the candidates passed each key of a rule.
+
+    Parameters
+    ----------
+    rule : SelectionRule
+        One without keys lets all pass.
+    candidates : Candidates
+        What it chose among.
+    labelled : Labelled
+        What was known.
+    k : int
+        How many were wanted.
+    picked : int
+        How many it chose.
+
+    Returns
+    -------
+    Funnel
+    """
     if not isinstance(rule, KeyedRule) or not len(candidates):
         return Funnel(len(candidates), len(candidates), len(candidates), picked)
     keys = rule.keys(candidates, labelled, k)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,8 @@ from typing import Any, TypeVar
 from tentpole.errors import StateError, reading
 
 T = TypeVar("T")
-MEND = "Restore it from a copy, or delete it: what is missing is made anew."
+_CHECKSUM = re.compile(r'(?:, )?"checksum": "([0-9a-f]{64})"')
+REMEDY = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -64,19 +66,35 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write `content` with its checksum under the key "checksum". Floats are written exactly (repr)."""
     body = json.dumps(content, sort_keys=True)
-    checksum = hashlib.sha256(body.encode()).hexdigest()
+    checksum = _checksum(body)
     text = json.dumps({**content, "checksum": checksum}, sort_keys=True)
     atomic_write(path, (text + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content written by `write_json`. Raises StateError, naming the file, where it is not that."""
-    with reading(path, "JSON", error=StateError, mend=MEND):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, "JSON", error=StateError, remedy=REMEDY):
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
     stored = content.pop("checksum", None) if isinstance(content, dict) else None
-    if stored != hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest():
-        raise StateError(f"{path}: damaged, its checksum does not match. {MEND}")
+    if not _as_written(text, stored) and stored != _checksum(json.dumps(content, sort_keys=True)):
+        raise StateError(f"{path}: damaged, its checksum does not match. {REMEDY}")
     return dict(content)
+
+
+def _as_written(text: str, stored: object) -> bool:
+    """Whether `text` is what `write_json` writes: less its checksum it is what that was taken of."""
+    for found in _CHECKSUM.finditer(text) if isinstance(stored, str) else ():
+        if found[1] == stored:
+            begin, end = found.span()
+            if text[begin] == '"' and text.startswith(", ", end):  # the first key of all
+                end += 2
+            return _checksum(text[:begin] + text[end:].removesuffix("\n")) == stored
+    return False
+
+
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
@@ -88,5 +106,5 @@ def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
         Where the file is not that, or `build` misses something in it: with the file, and the key that it lacks.
     """
     content = read_json(path)
-    with reading(path, error=StateError, mend=MEND):
+    with reading(path, error=StateError, remedy=REMEDY):
         return build(content)

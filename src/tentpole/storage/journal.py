@@ -13,6 +13,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,9 +21,18 @@ from typing import Any, BinaryIO
 from tentpole.errors import StateError
 
 VERSION = 1
-MEND = "Restore the journal from a copy: labels, snapshots and models are files of their own and are not lost."
+REMEDY = "Restore the journal from a copy: labels, snapshots and models are files of their own and are not lost."
 ECHO_S = 0.1
 """How long a line may stay unsynced whose fact is in a file of its own as well, while more are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The end of a line in a journal: bytes and lines up to it, and the CRC-32 of those bytes."""
+
+    bytes: int = 0
+    lines: int = 0
+    crc32: int = 0
 
 
 def events(path: Path) -> Iterator[dict[str, Any]]:
@@ -33,20 +43,37 @@ def events(path: Path) -> Iterator[dict[str, Any]]:
     StateError
         For a damaged line, with its number, when it is reached.
     """
+    return (event for event, _ in events_after(path, Place()))
+
+
+def events_after(path: Path, place: Place) -> Iterator[tuple[dict[str, Any], Place]]:
+    """The events after `place`, each with the place of its end; see `events`."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
-        for number, line in enumerate(file, start=1):
+        file.seek(place.bytes)
+        size, lines, crc32 = place.bytes, place.lines, place.crc32
+        for line in file:
+            size, lines, crc32 = size + len(line), lines + 1, zlib.crc32(line, crc32)
             event = _parse(line.removesuffix(b"\n"))
             if event is not None:
-                yield event
+                yield event, Place(size, lines, crc32)
             elif line.endswith(b"\n") and line != b"\n":  # a whole line, and not what was written
                 raise StateError(
-                    f"{path}, line {number}: damaged. Restore the journal from a copy, or delete this line: "
+                    f"{path}, line {lines}: damaged. Restore the journal from a copy, or delete this line: "
                     "labels, snapshots and models are files of their own and are not lost."
                 )
+
+
+def same_beginning(path: Path, place: Place) -> bool:
+    """Whether the journal begins with the bytes that `place` was the end of."""
+    left, crc32, last = place.bytes, 0, b"\n"
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, 1 << 20))):
+            left, crc32, last = left - len(block), zlib.crc32(block, crc32), block[-1:]
+    return left == 0 and crc32 == place.crc32 and last == b"\n"
 
 
 def read(path: Path) -> list[dict[str, Any]]:

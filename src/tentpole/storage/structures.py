@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,10 @@ from ase.io import write as ase_write
 from tentpole.errors import InputError
 from tentpole.records import MOMENTS, Label, moments_of
 from tentpole.storage.atomic import atomic_write
+
+UNPACKED_LIMIT = 2**30
+"""Bytes that a packed file of structures may unpack to: 2 MB of zeros in gzip unpack to 2 GB."""
+_UNPACK: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def write_frames(path: Path, frames: Atoms | Sequence[Atoms]) -> None:
@@ -69,7 +76,10 @@ def read_structures(file: Path, index: int | str, where: str, *, finite: bool = 
     if not file.is_file():
         raise InputError(f"{where}: no such file: {file}")
     try:
+        _refuse_what_swells(file, where)
         frames = ase_read(file, index=index, do_not_split_by_at_sign=True)  # "cu@300K.xyz" is a file's name
+    except InputError:
+        raise
     except Exception as error:  # ASE's readers raise whatever they meet
         raise InputError(f"{where}: ASE cannot read {file}: {type(error).__name__}: {error}") from None
     frames = [frames] if isinstance(frames, Atoms) else list(frames)
@@ -81,6 +91,22 @@ def read_structures(file: Path, index: int | str, where: str, *, finite: bool = 
         if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
             raise InputError(f"{where}: structure {number} of {file}: positions or cell are not finite")
     return frames
+
+
+def _refuse_what_swells(file: Path, where: str) -> None:
+    """Raises InputError for a packed file that unpacks to more than UNPACKED_LIMIT."""
+    unpack = _UNPACK.get(file.suffix.lower())
+    if unpack is None:
+        return
+    left = UNPACKED_LIMIT
+    with unpack(file, "rb") as stream:
+        while block := stream.read(1 << 20):
+            left -= len(block)
+            if left < 0:
+                raise InputError(
+                    f"{where}: {file} unpacks to more than {UNPACKED_LIMIT / 2**20:.0f} MiB. Give a part of it, or "
+                    "unpack it yourself and name what comes out."
+                )
 
 
 def labelled_atoms(label: Label) -> Atoms:

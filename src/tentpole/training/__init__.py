@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tentpole.training.client import prepare
-    from tentpole.training.committee import train_committee, train_member
+    from tentpole.training.committee import train_committee
     from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
     from tentpole.training.settings import MACESettings
 
@@ -18,7 +18,6 @@ _HOME = {
     "TrainingReport": "jobs",
     "prepare": "client",
     "train_committee": "committee",
-    "train_member": "committee",
 }
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "TrainingReport",
     "prepare",
     "train_committee",
-    "train_member",
 ]
 
 

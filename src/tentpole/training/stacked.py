@@ -142,7 +142,8 @@ class Training:
         values = [_buffers(model) for model in self.models]
         like = {"dtype": self.network.dtype, "device": self.device}
         self.scale, self.shift = (torch.tensor(column, **like) for column in zip(*values, strict=True))
-        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device)
+        trained = ("readouts.",) if settings.frozen else ()
+        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device, trained)
         self.plan = _plan(self.jobs, settings, min(map(len, self.train)), finishing)
         self.course = Course(curves=[[] for _ in jobs], best=[math.inf] * len(jobs))
         self.kept = {group: mean.clone() for group, mean in self.stack.mean.items()}
@@ -150,7 +151,7 @@ class Training:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def run(self, say: Callable[[int, str], None] = lambda member, line: None) -> None:
+    def run(self, say: Callable[[int, str], None] = lambda _member, _line: None) -> None:
         """Train to the end and write the members. say(place of the job, line) is told of every evaluation.
 
         Raises TrainingError where weights or losses cease to be finite.
@@ -335,6 +336,7 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
+        """The file that a stopped training goes on from."""
         first, last = self.jobs[0].member, self.jobs[-1].member
         return self.jobs[0].folder / f"training-{first}-{last}.safetensors"
 

@@ -19,10 +19,11 @@ from ase.io import write
 from tentpole.benchmarks.qbc.data import Split, split
 from tentpole.benchmarks.qbc.measures import measure
 from tentpole.committee import Committee
-from tentpole.entropy import GOM, Covariance
+from tentpole.entropy import GOM, Covariance, GradientFeatures
 from tentpole.errors import InputError, StateError, TentpoleError, unknown
 from tentpole.execution.pools import Workers
-from tentpole.selection import Candidates, Labelled, SelectionRule, make_rule
+from tentpole.records import FloatArray
+from tentpole.selection import Candidates, Gradient, Labelled, SelectionRule, make_rule
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
 from tentpole.storage.lock import Lock
@@ -193,20 +194,9 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
             room = min(settings.batch, settings.maximum - len(training))
             picks = []
             if room > 0:
-                covariance = Covariance()
-                for k in training:
-                    covariance.add(rows[k])
-                picks = chooser.select(
-                    Candidates.of_rows(
-                        ids=[str(k) for k in pool],
-                        sigma=result.pool_error if settings.rules[name].get("sees") == "error" else result.pool_sigma,
-                        rows=[rows[k] for k in pool],
-                        conditions=["pool"] * len(pool),
-                    ),
-                    Labelled.of_rows([rows[k] for k in training], ["pool"] * len(training), covariance),
-                    room,
-                    np.random.default_rng([seed, number]),
-                )
+                sigma = result.pool_error if settings.rules[name].get("sees") == "error" else result.pool_sigma
+                shown, known = _shown(chooser, committee, frames, rows, pool, training, sigma)
+                picks = chooser.select(shown, known, room, np.random.default_rng([seed, number]))
             chosen = [pool[p.index] for p in picks]
             left = np.setdiff1d(np.arange(len(pool)), [p.index for p in picks])
             summary = result.summary | {
@@ -231,6 +221,27 @@ def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, worker
         pool = [k for k in pool if k not in set(chosen)]
         previous = _stems(models, settings)
     return results
+
+
+def _shown(
+    chooser: SelectionRule,
+    committee: Committee,
+    frames: Sequence[Atoms],
+    rows: Sequence[FloatArray],
+    pool: Sequence[int],
+    training: Sequence[int],
+    sigma: FloatArray,
+) -> tuple[Candidates, Labelled]:
+    """The pool and the training frames as the rule sees them: by fingerprints, or by the first member's gradient."""
+    ids, groups = [str(k) for k in pool], ["pool"] * len(pool)
+    if isinstance(chooser, Gradient):
+        found = GradientFeatures(committee).rows([frames[k] for k in [*pool, *training]])
+        return Candidates(ids, sigma, found[: len(pool)], groups), Labelled(found[len(pool) :])
+    covariance = Covariance()
+    for k in training:
+        covariance.add(rows[k])
+    known = Labelled.of_rows([rows[k] for k in training], ["pool"] * len(training), covariance)
+    return Candidates.of_rows(ids=ids, sigma=sigma, rows=[rows[k] for k in pool], conditions=groups), known
 
 
 def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:

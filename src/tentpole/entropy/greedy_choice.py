@@ -14,17 +14,16 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve
 
 from tentpole.entropy.compiled import compiled
-from tentpole.entropy.covariance import Blocks, Covariance, information
+from tentpole.entropy.covariance import Blocks, Covariance, Method, information
 from tentpole.errors import InputError, unknown
 from tentpole.records import FloatArray
 
-Method = Literal["exact", "information", "cholesky"]
 Quotas = int | Mapping[Hashable, int] | None
 _METHODS = ("exact", "information", "cholesky")
 _AT_ONCE = 32
@@ -97,7 +96,25 @@ def greedy(
 
 
 def even_quota(groups: Sequence[Hashable], k: int) -> int:
-    """The smallest cap per group that still lets k be chosen: an equal share, the rest for whom it serves."""
+    """The smallest cap per group that still lets k be chosen: an equal share, the rest for whom it serves.
+
+    Parameters
+    ----------
+    groups : sequence of hashable
+        The group of each candidate.
+    k : int
+        How many are wanted.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from tentpole.entropy import even_quota
+    >>> even_quota(["hot"] * 10 + ["cold"] * 2, 6)
+    4
+    """
     sizes = list(Counter(groups).values())
     for cap in range(1, k + 1):
         if sum(min(size, cap) for size in sizes) >= k:
