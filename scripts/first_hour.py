@@ -3,9 +3,10 @@
 
     python scripts/first_hour.py OUT [copper] [ethanol]
 
-Copper is labelled by ASE's EMT, ethanol by GFN2-xTB. For each command: its exit status, how long it took, when the first
-character came, and the longest time for which nothing on the screen moved. Where Chromium is installed, pictures of the
-report's page: wide, narrow, dark, on paper, and its map of frames. Ends with 1 where something is not as it should be.
+Copper is labelled by ASE's EMT, ethanol by GFN2-xTB. For each command: its exit status, how long it took, when the
+first character came, and the longest time for which nothing on the screen moved. Where Chromium is installed, pictures
+of the report's page: wide, narrow, dark, on paper, and its map of frames. Ends with 1 where something is not as it
+should be.
 """
 
 from __future__ import annotations

@@ -81,9 +81,11 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
 
 def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, label_s: float | None) -> Iterator[Line]:
     from tentpole.campaign.timing import cost_lines, measured
+    from tentpole.execution.local import local
 
     try:
-        cost = measured(config, starts)
+        with local(1) as executor:
+            cost = executor.submit(measured, config, dict(starts)).result()
     except Exception as error:  # whatever the models' packages raise: the same would end a campaign
         yield Line("training", False, f"{type(error).__name__}: {error}")
         return
@@ -260,17 +262,26 @@ def _queue(name: str, section: LabelPlaces | TrainingPlaces, source: Path) -> Li
 
 
 def _models() -> Line:
-    began = time.perf_counter()
-    try:
-        import torch
+    """The models' packages, imported in another process: theirs takes seconds in which this one could show nothing."""
+    from tentpole.execution.local import local
 
-        mace("modules")
+    try:
+        with local(1) as executor:
+            return Line("models", True, executor.submit(import_models).result())
     except ImportError as error:
         return Line("models", False, f'{error}. Install it: pip install "tentpole"')
+
+
+def import_models() -> str:
+    """Import the models' packages; their versions, and the time it took, in words."""
+    began = time.perf_counter()
+    import torch
+
+    mace("modules")
     device = "GPU" if torch.cuda.is_available() else "CPU"
     seconds = time.perf_counter() - began
     versions = f"mace {metadata.version('mace-torch')}, torch {torch.__version__} on {device}"
-    return Line("models", True, f"{versions}, imported in {seconds:.1f} s")
+    return f"{versions}, imported in {seconds:.1f} s"
 
 
 def _foundation(name: str, numbers: Sequence[int]) -> Line:

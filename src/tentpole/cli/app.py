@@ -161,13 +161,18 @@ def init(
     out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
 ) -> None:
     """Write a commented campaign file to start from, its sizes proposed from the structures."""
-    from tentpole.config.proposal import missing_physics, propose
-    from tentpole.storage.atomic import atomic_write
+    from tentpole.cli.progress_bars import Screen
 
     if out_file.exists():
         raise InputError(f"{out_file}: is there already: name another file with --out")
+    with Screen(out) as screen:
+        screen.progress("reading the structures", 0, 0)
+        from tentpole.config.proposal import missing_physics, propose
+        from tentpole.storage.atomic import atomic_write
+
+        missing = missing_physics(structures, reference)
     stated = {"charge": charge, "multiplicity": multiplicity}
-    for word in missing_physics(structures, reference):
+    for word in missing:
         if stated[word] is None and not sys.stdin.isatty():
             raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
         if stated[word] is None:
