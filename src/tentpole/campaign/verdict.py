@@ -96,6 +96,11 @@ class Verdict:
         """What it means, and what to do next."""
         return MEANING[self.kind]
 
+    def _repr_html_(self) -> str:
+        from tentpole.campaign.notebook import verdict_html
+
+        return verdict_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """As verdict.json keeps it."""
         return {"kind": self.kind, "reason": self.reason, "evidence": [asdict(e) for e in self.evidence]}
