@@ -21,7 +21,8 @@ PHASES = {
 def learning_curve(rounds: Sequence[RoundRecord], target: float, validation_labels: int) -> Picture | None:
     """Force RMSE on the validation set, and on new labels before training on them, against labels.
 
-    The labels of a final look that was passed are in no training. Both points above one number of labels belong to the same committee. None where there is neither.
+    The labels of a final look that was passed are in no training. Both points above one number of labels belong to the
+    same committee. None where there is neither.
     """
     total, held_out, new = 0, [], []
     for r in rounds:
