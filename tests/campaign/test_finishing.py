@@ -25,6 +25,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initial={"kind": "rattle", "count": 20, "stdev_A": [0.05, 0.1]},
         validation={"kind": "reference-md", "frames": 4, "temperatures_K": [300], "every": 2},
         stop={"rounds": 1},
+        training={"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12, "batch_size": 4, "finishing": False},
         selection={"rule": "random", "batch": 6, "audit": 0.5},
         explore={"temperatures_K": [600.0], "steps": 40, "snapshot_every": 5, "bias": {"ratios": [0.0]}},
     )

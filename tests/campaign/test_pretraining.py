@@ -17,14 +17,19 @@ from safetensors.numpy import load_file
 from support.small_campaign import small_campaign
 from tentpole import Campaign, CampaignRecord, Committee
 from tentpole.campaign.batches import read_outcome
+from tentpole.campaign.facts import RoundOutcome
 from tentpole.campaign.paths import PRETRAINING, CampaignPaths
 from tentpole.campaign.record import read_pretraining
+from tentpole.campaign.retry import retry_failed
 from tentpole.committee.member_files import read_member, write_member
 from tentpole.config.loading import load
 from tentpole.errors import InputError, StateError
 from tentpole.labeling import references
 from tentpole.storage import journal
-from tentpole.storage.labels import label_files
+from tentpole.storage.atomic import write_json
+from tentpole.storage.labels import label_files, quarantine
+
+pytestmark = pytest.mark.slow
 
 
 def pretrained_campaign(folder: Path, pretraining: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -35,7 +40,13 @@ def pretrained_campaign(folder: Path, pretraining: dict[str, Any] | None = None,
     )
     given = {"reference": "soft.toml", "frames": 12, "every": 5, "updates": 12}
     initial = {"kind": "pretraining", "count": 6}
-    settings = {"pretraining": given if pretraining is None else pretraining, "initial": initial, "stop": {"rounds": 1}}
+    training = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12, "batch_size": 4, "finishing": False}
+    settings: dict[str, Any] = {
+        "training": training,
+        "pretraining": given if pretraining is None else pretraining,
+        "initial": initial,
+        "stop": {"rounds": 1},
+    }
     return small_campaign(folder, **{**settings, **changes})
 
 
@@ -133,7 +144,15 @@ def test_labelled_frames_and_an_earlier_committee_are_starts_too(done: Path, tmp
 def test_members_of_one_model_have_its_body_and_readouts_of_their_own(done: Path, tmp_path: Path) -> None:
     """Only the readouts change where the body is frozen, and the energies of isolated atoms are those of the labels."""
     start = done / "models/pretraining/member-0"
-    training = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12, "batch_size": 4, "frozen": True}
+    training = {
+        "channels": 4,
+        "max_L": 0,
+        "r_max": 4.0,
+        "updates": 12,
+        "batch_size": 4,
+        "finishing": False,
+        "frozen": True,
+    }
     foundation = {"kind": "foundation", "model": str(start) + ".json"}
     path = pretrained_campaign(
         tmp_path, foundation, stop={"rounds": 1}, initial={"kind": "rattle", "count": 4}, training=training
@@ -246,7 +265,7 @@ def test_what_cannot_be_a_start_is_refused_before_anything_is_spent(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"training": {"channels": 4, "max_L": 0, "r_max": 4.5, "updates": 12}}, "cutoff 4 Å"),
+        ({"training": {"channels": 4, "max_L": 0, "r_max": 4.5, "updates": 12, "finishing": False}}, "cutoff 4 Å"),
         ({"committee": {"members": 3}}, "copies of one agree exactly"),
         ({"structures": [{"file": "silver.xyz"}]}, "does not know Ag"),
     ],
@@ -259,3 +278,16 @@ def test_an_earlier_committee_of_another_kind_is_refused(
     path = pretrained_campaign(tmp_path, {"kind": "committee", "folder": str(done)}, **{**usual, **changes})
     with pytest.raises(InputError, match=said):
         load(path)
+
+
+def test_failed_labels_of_a_pretraining_that_is_done_are_not_tried_again(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done, tmp_path / "run")
+    outcome = json.loads((tmp_path / "run/rounds/pretraining/labels.json").read_text())
+    name = outcome["accepted"].pop()
+    write_json(
+        CampaignPaths(tmp_path / "run").outcome(PRETRAINING),
+        RoundOutcome(tuple(outcome["accepted"]), (name,)).to_json(),
+    )
+    quarantine(tmp_path / "run", name, "crashed", "it did", bulk("Cu"))
+    retried, late = retry_failed(tmp_path / "run")
+    assert (retried, [one for one, _ in late]) == ([], [name])

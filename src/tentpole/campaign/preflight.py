@@ -39,6 +39,7 @@ from tentpole.selection import KeyedRule, make_rule
 from tentpole.units import duration
 
 ENOUGH_GB = 1.0
+ANEW = "energies of isolated atoms are estimated anew, around what that predicts for the first labels"
 OTHER_METHOD_eV, OTHER_VERSION_eV = 0.05, 0.001
 """Energy differences per atom beyond which a label is of another method, or perhaps of another version."""
 
@@ -178,12 +179,12 @@ def _pretraining(
     """What members start from: a label of the cheap reference, tried, and what all of them cost."""
     section = config.pretraining
     if isinstance(section, EarlierCommitteeSection):
-        yield Line("pretraining", True, f"members go on from those in {section.folder}")
+        yield Line("pretraining", True, f"members go on from those in {section.folder}; {ANEW}")
     elif isinstance(section, FoundationSection):
-        words = f"members have the body of {section.model} and readouts of their own; energies of isolated atoms are "
-        yield Line("pretraining", True, words + "estimated around what it predicts for the first labels")
+        words = f"members have the body of {section.model} and readouts of their own; {ANEW}"
+        yield Line("pretraining", True, words)
     elif isinstance(section, CheapLabelsSection):
-        yield Line("pretraining", True, f"{len(frames['pretraining'])} frames of {section.file}")
+        yield Line("pretraining", True, f"{len(frames['pretraining'])} frames of {section.file}; {ANEW}")
     elif section is not None:
         yield _cheap_reference(config, section, starts, frames.get("pretraining"))
 
@@ -211,7 +212,9 @@ def _cheap_reference(
     labels = section.frames if given is None else len(given)
     calls = labels if given is not None else labels + round(1.1 * labels * section.every)
     words = f"{labels} labels" + ("" if given is not None else ", and MD between them")
-    words += f", take about {duration(calls * found.seconds)} on one core; {section.updates} updates a member follow"
+    words += (
+        f", take about {duration(calls * found.seconds)} on one core; {section.updates} updates a member follow; {ANEW}"
+    )
     return Line(what, True, words)
 
 

@@ -33,7 +33,8 @@ def initial_requests(context: Context) -> list[Request]:
     config, section = context.config, context.config.initial
     if isinstance(section, RattleSection):
         rng = generator(config.seed, "initial structures", scheme=config.random_numbers)
-        frames = rattled(context.starts, section.count, section.stdev_A, rng)
+        strains = generator(config.seed, "initial strains", scheme=config.random_numbers)
+        frames = rattled(context.starts, section.count, section.stdev_A, rng, section.strain, strains)
         reason = "initial: a rattled starting structure"
     elif isinstance(section, PretrainedFramesSection):
         frames = _spread(context, section.count)

@@ -22,6 +22,7 @@ from tentpole.config.schema import (
     CheapLabelsSection,
     LabelledSection,
     ParslTrainingSection,
+    RattleSection,
 )
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, LabelError, StateError
@@ -150,6 +151,8 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
         then["evidence"] = "labels"
     update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
     update["selection"] = selection.model_copy(update=then)
+    if isinstance(config.initial, RattleSection) and config.initial.strain is None:
+        update["initial"] = config.initial.model_copy(update={"strain": 0.0})
     if "labels_needed" not in config.target.model_fields_set:
         update["target"] = config.target.model_copy(update={"labels_needed": 50})
     return config.model_copy(update=update)

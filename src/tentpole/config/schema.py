@@ -149,6 +149,8 @@ class RattleSection(Section):
     kind : "rattle".
     count : how many copies.
     stdev_A : standard deviations of the displacements in Å, used in turn.
+    strain : the largest component of a random strain of each copy, in the directions in which it is periodic; without
+        strained cells no stress is learned. Left out: 0.05 for structures that are periodic in all three, else 0.
     """
 
     kind: Literal["rattle"] = "rattle"
@@ -156,6 +158,7 @@ class RattleSection(Section):
     stdev_A: Annotated[
         tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.02, 0.05, 0.1)
+    strain: Annotated[float, Field(ge=0, le=0.3)] | None = None
 
 
 class FramesSection(Section):
