@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from tentpole.campaign.batches import labels_of, read_outcome
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
+from tentpole.execution.local import local
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import Label
 from tentpole.storage.atomic import atomic_write
@@ -82,14 +83,15 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     write_frames(made[0], [for_ase(label) for label in labels])
     stems = member_stems(root)
     some = [label.atoms for label in labels][:: max(1, -(-len(labels) // COMPARED))]
-    for k, stem in enumerate(stems):
-        told.progress("members", k, len(stems))
-        made += export_member(stem, out)
-        words.append(f"{stem.name}: {_errors(read_description(stem).get('training', {}))}")
-        if lammps:
-            files, said = _for_lammps(stem, out, some)
-            made += files
-            words.append(f"{stem.name}: {said}")
+    with local(1) as executor:  # what converts a member shows nothing for as long as it takes
+        for k, stem in enumerate(stems):
+            told.progress("converting members", k, len(stems))
+            made += executor.submit(export_member, stem, out).result()
+            words.append(f"{stem.name}: {_errors(read_description(stem).get('training', {}))}")
+            if lammps:
+                files, said = executor.submit(_for_lammps, stem, out, some).result()
+                made += files
+                words.append(f"{stem.name}: {said}")
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
     words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps)
     made.append(out / "README.txt")

@@ -219,8 +219,8 @@ class ErrorFacts:
         if self.force_rmse is None:
             return "no errors known"
         said = f"force RMSE {1000 * self.force_rmse:.1f} meV/Å"
-        said += "" if self.energy_rmse is None else f", energy {1000 * self.energy_rmse:.2g} meV/atom"
-        return said + ("" if self.stress_rmse is None else f", stress {self.stress_rmse:.2g} GPa")
+        said += "" if self.energy_rmse is None else f", energy {1000 * self.energy_rmse:.3g} meV/atom"
+        return said + ("" if self.stress_rmse is None else f", stress {self.stress_rmse:.3g} GPa")
 
     def to_json(self) -> dict[str, Any]:
         """As labels.json and done.json keep them."""

@@ -16,6 +16,7 @@ from ase import Atoms
 
 from tentpole.campaign.plan import Line, Plan
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
+from tentpole.training.schedule import most_updates
 from tentpole.units import duration
 
 FRAMES = 20
@@ -35,12 +36,15 @@ class Cost:
         How many members those are, and how many such trainings a committee needs.
     step_s : float
         Wall time of a step of MD of one walker, by the driver alone.
+    setup_s : float
+        Wall time that a training takes beside its updates.
     """
 
     update_s: float
     together: int
     groups: int
     step_s: float
+    setup_s: float = 0.0
 
 
 def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None:
@@ -66,10 +70,12 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
         found = groups(jobs, settings)
         energies = isolated_energies(settings, frames)
         with redirect_stdout(None):
+            began = time.monotonic()
             update_s = seconds_per_update(found[0], settings, energies, SHORT_S)
+            setup_s = max(0.0, time.monotonic() - began - SHORT_S)
             model = Training(found[0][:1], settings, energies).models[0]
         write_member(folder / "untrained", model, training={})
-        return Cost(update_s, len(found[0]), len(found), _step_s(config, starts, folder / "untrained"))
+        return Cost(update_s, len(found[0]), len(found), _step_s(config, starts, folder / "untrained"), setup_s)
 
 
 def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path) -> float:
@@ -104,11 +110,11 @@ def _made_up(starts: Mapping[str, Atoms]) -> list[Atoms]:
 
 def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | None, places: int) -> Iterator[Line]:
     """What a round will take, and the campaign: training, MD and labels together."""
-    cores = _cores(config)
+    settings, cores = config.training.build(), _cores(config)
     turns = math.ceil(cost.groups / cores)
 
     def training(labels: int, *, warm: bool) -> float:
-        return config.training.build().updates_of(labels, warm=warm) * cost.update_s * turns
+        return settings.updates_of(labels, warm=warm) * cost.update_s * turns + cost.setup_s
 
     labels = label_s or 0.0
     md = math.ceil(plan.walkers / cores) * config.explore.steps * cost.step_s
@@ -126,6 +132,9 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
         words += f", {duration(each[-1])} the {'last' if plan.rounds is not None else 'fifth'}"
     if plan.rounds is not None:
         words += f"; {duration(first + sum(each))} in all"
+    if config.training.finishing and known:
+        most = most_updates(settings.updates_of(known[-1], warm=False), settings.max_updates)
+        words += f", and at most {duration(most * cost.update_s * turns)} for a last training to the plateau"
     words += " (with labels; measured for a moment, and programs take some seconds to start)"
     yield Line("a round takes", True, words)
 

@@ -120,7 +120,7 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
     force, energy = (1000 * float(np.mean([getattr(r, f"{w}_rmse") for r in reports])) for w in ("force", "energy"))
     context.progress.note(
         f"{what} done, {len(labels)} labels; each member on the labels it held back, in the mean: force RMSE "
-        f"{force:.1f} meV/Å, energy {energy:.2g} meV/atom"
+        f"{force:.1f} meV/Å, energy {energy:.3g} meV/atom"
     )
     if any(report.under_trained for report in reports):
         context.progress.note(

@@ -27,6 +27,7 @@ from tentpole.errors import InputError, MachineError, StateError, TentpoleError,
 from tentpole.execution.worker import end_workers
 
 if TYPE_CHECKING:
+    from tentpole.campaign import CampaignRecord
     from tentpole.cli.files import Counts
     from tentpole.cli.progress_bars import Screen
 
@@ -226,10 +227,10 @@ def run(
     with _on_interrupt(again), Screen(out) as screen:
         screen.progress("reading the campaign", 0, 0)
         folder = _to_a_verdict(campaign, place, labels_from, screen)
-    from tentpole.campaign import CampaignRecord
+    record = _record(folder)
     from tentpole.cli.status import print_status
 
-    print_status(out, CampaignRecord.read(folder))
+    print_status(out, record)
     out.print(f"A page to look at: tentpole report {folder}", soft_wrap=True)
 
 
@@ -259,18 +260,28 @@ def status(
     every: Annotated[float, typer.Option(min=0.5, max=3600, help="Seconds between two looks with --watch.")] = 5.0,
 ) -> None:
     """Where a campaign stands: what it is at, rounds, errors, labels, time, verdict."""
-    from tentpole.campaign import CampaignRecord
+    record = _record(folder, silent=as_json)
     from tentpole.cli.status import print_status, watch
 
-    if watched and not as_json:
-        with suppress(KeyboardInterrupt):
-            watch(out, folder, every)
-        return
-    record = CampaignRecord.read(folder)
     if as_json:
         typer.echo(json.dumps(record.to_json(), indent=1))
+    elif watched:
+        with suppress(KeyboardInterrupt):
+            watch(out, folder, every)
     else:
         print_status(out, record)
+
+
+def _record(folder: Path, *, silent: bool = False) -> CampaignRecord:
+    """What the folder holds; something moves on the screen while it is read."""
+    from tentpole.cli.progress_bars import Screen
+
+    with Screen(PlainConsole(stderr=True) if silent else out) as screen:
+        if not silent:
+            screen.progress("reading the campaign", 0, 0)
+        from tentpole.campaign import CampaignRecord
+
+        return CampaignRecord.read(folder)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
