@@ -1,9 +1,36 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.small_campaign import small_campaign
+# before torch or numba is imported: as many tests run at a time as there are cores, and threads that wait for each
+# other on cores that others need cost several times what they save; workers of campaigns have one thread each too
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from support.small_campaign import small_campaign  # noqa: E402
+
+LONGEST = (
+    "campaign/test_torture.py",
+    "test_attack.py",
+    "training/test_mace_training.py",
+    "labeling/test_magnetism.py",
+    "training/test_stacked.py",
+    "cli/test_command.py",
+    "training/test_network.py",
+    "examples/test_zundel.py",
+    "examples/test_eigen.py",
+    "campaign/test_ahead.py",
+)
+"""Files that take longest: they begin first, so that none of them runs alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; within a file the order stays."""
+    here = Path(__file__).parent
+    place = {here / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture

@@ -2,30 +2,31 @@
 
 import doctest
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-MODULES = [
-    "tentpole.records",
-    "tentpole.committee.calculator",
-    "tentpole.committee.committee",
-    "tentpole.committee.hyperparameter_limits",
-    "tentpole.committee.neighbourhood",
-    "tentpole.entropy.bias",
-    "tentpole.entropy.covariance",
-    "tentpole.entropy.gom.fingerprint",
-    "tentpole.entropy.greedy_choice",
-    "tentpole.entropy.settings",
-    "tentpole.exploration.npt",
-    "tentpole.exploration.random_numbers",
-    "tentpole.selection",
-    "tentpole.selection.base",
-    "tentpole.selection.two_key",
-]
+from support.paths import TOP
+
+SOURCE = TOP / "src"
+MODULES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    for path in (SOURCE / "tentpole").rglob("*.py")
+    if ">>> " in path.read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_run(name: str) -> None:
+def test_the_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     done = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
     assert done.attempted
     assert not done.failed
+
+
+def test_every_name_of_the_package_has_an_example() -> None:
+    import tentpole
+
+    for name in tentpole.__all__:
+        if not name.startswith("__"):
+            assert ">>> " in getattr(tentpole, name).__doc__, name

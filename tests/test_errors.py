@@ -57,7 +57,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_whatever_is_wrong_with_a_file_becomes_one_error_that_names_it(kind: str, tmp_path: Path) -> None:
     function, words = BROKEN[kind]
-    with pytest.raises(StateError, match=words) as caught, reading(tmp_path / "f", error=StateError, mend="Do this."):
+    with pytest.raises(StateError, match=words) as caught, reading(tmp_path / "f", error=StateError, remedy="Do this."):
         function()
     if kind != "os":
         assert str(tmp_path / "f") in str(caught.value)
@@ -67,7 +67,7 @@ def test_whatever_is_wrong_with_a_file_becomes_one_error_that_names_it(kind: str
 def test_an_error_that_names_no_file_is_given_one(tmp_path: Path) -> None:
     with (
         pytest.raises(StateError, match=r"f: three is no number\. Do this"),
-        reading(tmp_path / "f", error=StateError, mend="Do this."),
+        reading(tmp_path / "f", error=StateError, remedy="Do this."),
     ):
         raise InputError("three is no number.")
 

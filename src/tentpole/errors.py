@@ -86,7 +86,7 @@ def of_system(error: OSError) -> str:
 
 
 @contextmanager
-def reading(path: Path, kind: str = "", *, error: type[TentpoleError] = InputError, mend: str = "") -> Iterator[None]:
+def reading(path: Path, kind: str = "", *, error: type[TentpoleError] = InputError, remedy: str = "") -> Iterator[None]:
     """Turn whatever goes wrong while a file is read into one error that names it.
 
     Parameters
@@ -97,7 +97,7 @@ def reading(path: Path, kind: str = "", *, error: type[TentpoleError] = InputErr
         What it should be, as in "JSON" or "CSV".
     error
         InputError for a user's file, StateError for one that Tentpole has written.
-    mend
+    remedy
         What to do, the error's last sentence. What the operating system refuses has advice of its own.
 
     Raises
@@ -107,7 +107,7 @@ def reading(path: Path, kind: str = "", *, error: type[TentpoleError] = InputErr
 
     Examples
     --------
-    >>> with reading(Path("x.json"), "JSON", mend="Write it anew."):
+    >>> with reading(Path("x.json"), "JSON", remedy="Write it anew."):
     ...     {}["cell"]
     Traceback (most recent call last):
     ...
@@ -119,17 +119,17 @@ def reading(path: Path, kind: str = "", *, error: type[TentpoleError] = InputErr
         raise
     except InputError as caught:  # of a part that does not know the file
         words = str(caught)
-        raise error(words if str(path) in words else f"{path}: {words.rstrip('.')}. {mend}".rstrip()) from None
+        raise error(words if str(path) in words else f"{path}: {words.rstrip('.')}. {remedy}".rstrip()) from None
     except TentpoleError:
         raise
     except (*_WRONG, OSError, EOFError, RecursionError, MemoryError, zlib.error, csv.Error, struct.error) as caught:
         if isinstance(caught, OSError) and caught.errno is not None:
             caught.filename = caught.filename or str(path)
-            if caught.errno == errno.ENOENT and mend:
-                raise error(f"{caught.filename}: is missing. {mend}") from None
+            if caught.errno == errno.ENOENT and remedy:
+                raise error(f"{caught.filename}: is missing. {remedy}") from None
             raise error(of_system(caught)) from None
         as_kind = f" as {kind}" if kind else ""
-        raise error(f"{path}: cannot be read{as_kind}: {_what_is_wrong(caught)}. {mend}".rstrip()) from None
+        raise error(f"{path}: cannot be read{as_kind}: {_what_is_wrong(caught)}. {remedy}".rstrip()) from None
 
 
 def _what_is_wrong(error: BaseException) -> str:

@@ -32,11 +32,28 @@ def moments_of(atoms: Atoms) -> FloatArray | None:
 
 
 def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | None = None) -> str:
-    """32 hex digits that name a structure: species, positions, cell, pbc, charge, spin and starting moments, bit for
-    bit.
+    """32 hex digits that name a structure, charge and spin, bit for bit.
 
-    Two structures with the same hash get the same label from the same reference. A rotated copy has
-    another hash: twins are a matter of geometry, not of names.
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Species, positions, cell, pbc and starting moments count; nothing else that it carries.
+    charge : int, optional
+        e.
+    multiplicity : int, optional
+        2S + 1.
+
+    Returns
+    -------
+    str
+        Two structures of one hash get the same label from the same reference. A rotated copy has another hash.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> water = molecule("H2O")
+    >>> structure_hash(water) == structure_hash(water.copy()), structure_hash(water, charge=1) == structure_hash(water)
+    (True, False)
     """
     digest = hashlib.sha256()
     digest.update(np.asarray(atoms.numbers, dtype="<i8").tobytes())
@@ -51,8 +68,9 @@ def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | 
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """Species, positions, cell, pbc and starting moments of `atoms`, copied; no momenta, constraints, info or
-    calculator.
+    """A copy of `atoms` that holds what a label depends on.
+
+    Species, positions, cell, pbc and starting moments; no momenta, constraints, info or calculator.
     """
     copy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     moments = moments_of(atoms)

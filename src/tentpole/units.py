@@ -16,3 +16,22 @@ GPA: float = float(_ase.GPa)
 
 KB: float = float(_ase.kB)
 """Boltzmann's constant in eV/K."""
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it.
+
+    >>> duration(3.24), duration(42), duration(220), duration(7500), duration(260000)
+    ('3.2 s', '42 s', '3 min 40 s', '2 h 5 min', '3.0 days')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    if seconds < 2 * 86400:
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    return f"{seconds / 86400:.1f} days"

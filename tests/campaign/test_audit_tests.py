@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tentpole.campaign.audit_tests import converged, final_look_size, final_look_wanted, passes, projected
+from tentpole.campaign.audit_tests import converged, final_look_size, passes, projected
 from tentpole.campaign.confidence import Look
-from tentpole.campaign.verdict import Audits, Criteria, Round, judge
+from tentpole.campaign.verdict import Audits, Criteria, Round, judge, stalls_for_lack_of_updates
 
-CRITERIA = Criteria(0.05, 2, 20, 0.05, 5, None, None, None, evidence="audits", conditions=("x, 300 K",), batch=20)
+CRITERIA = Criteria(
+    0.05, 2, 20, 0.05, 5, None, None, None, evidence="audits", conditions=("x, 300 K",), batch=20, frames=100
+)
 FIRST = Round(20, 0, np.zeros(0), [], {}, np.nan, 0, 0, 0, asked=20)
 
 
@@ -34,8 +36,8 @@ def campaign(true_rmse: list[float], criteria: Criteria = CRITERIA) -> tuple[str
     """A campaign with defaults whose committee after round k has that true error, to its verdict."""
     history = [FIRST]
     for k, rmse in enumerate(true_rmse):
-        if final_look_wanted(history, criteria):
-            look = final(rmse, 1 + sum(r.final_look > 0 for r in history), final_look_size(history, criteria))
+        if (size := final_look_size(history, criteria)) is not None:
+            look = final(rmse, 1 + sum(r.final_look > 0 for r in history), size)
             history.append(replace(look, passed=passes(look, history, criteria)))
         else:
             history.append(explored(rmse, seed=k))
@@ -59,7 +61,7 @@ def test_a_campaign_above_the_target_never_converges() -> None:
 
 def test_the_gate_opens_before_and_only_a_look_that_passes_converges() -> None:
     history = [FIRST, explored(0.04), explored(0.035)]
-    assert final_look_wanted(history, CRITERIA)
+    assert final_look_size(history, CRITERIA) == 20
     assert judge(history, 0.0, CRITERIA) is None
     good = final(0.035)
     assert passes(good, history, CRITERIA)
@@ -102,7 +104,7 @@ def test_energy_and_stress_are_told_and_test_only_where_a_target_is_stated() -> 
     assert passes(look, history, replace(CRITERIA, energy_error_eV_per_atom=0.002))
     assert not passes(look, history, replace(CRITERIA, energy_error_eV_per_atom=0.0005))
     assert not passes(look, history, replace(CRITERIA, stress_error_GPa=1.0))  # no label has one
-    assert not final_look_wanted(history, replace(CRITERIA, energy_error_eV_per_atom=0.0005))
+    assert final_look_size(history, replace(CRITERIA, energy_error_eV_per_atom=0.0005)) is None
     told = [t for t in judge(history, 0.0, replace(CRITERIA, max_rounds=2)).evidence if "energy" in t.test]
     assert [(t.bound, t.holds) for t in told] == [(None, None)]
     assert told[0].value == pytest.approx(1e-3)
@@ -112,13 +114,11 @@ def test_every_condition_must_hold_and_one_without_frames_does_not() -> None:
     two = replace(CRITERIA, conditions=("x, 300 K", "x, 600 K"))
     history, look = [FIRST, explored(0.04), explored(0.035)], final(0.03)
     assert not passes(look, history, two)
-    assert not final_look_wanted(history, two)
+    assert final_look_size(history, two) is None
     squares = np.concatenate([audits(0.02, 12).look.squares, audits(0.06, 8).look.squares])
     names = ("x, 300 K",) * 12 + ("x, 600 K",) * 8
     mixed = replace(look, audits=Audits(Look(squares, names), np.zeros(20), np.full(20, np.nan)))
     assert not passes(mixed, history, two)
-    assert final_look_size(history, replace(CRITERIA, conditions=tuple("abc"))) == 24
-    assert final_look_size(history * 10, replace(CRITERIA, frames=50)) == 50
 
 
 def test_a_silent_rule_above_the_target_is_not_exhausted_coverage() -> None:
@@ -150,8 +150,17 @@ def test_a_stall_needs_no_validation_set() -> None:
 
 def test_a_look_that_the_budget_has_no_room_for_is_not_begun() -> None:
     history = [FIRST, explored(0.04), explored(0.035)]
-    assert final_look_wanted(history, replace(CRITERIA, max_labels=80))
-    assert not final_look_wanted(history, replace(CRITERIA, max_labels=79))
+    assert final_look_size(history, replace(CRITERIA, max_labels=80)) == 20
+    assert final_look_size(history, replace(CRITERIA, max_labels=79)) is None
+
+
+def test_a_look_waits_where_waiting_saves_labels_and_is_larger_where_the_error_is_near_the_target() -> None:
+    steep = [FIRST, explored(0.2), explored(0.1), explored(0.06), explored(0.045)]
+    assert final_look_size(steep, CRITERIA) == 20  # the next committee is expected far below the target
+    flat = [FIRST, *(explored(0.047, seed=k) for k in range(12))]
+    assert 25 <= (final_look_size(flat, CRITERIA) or 0) <= 100
+    assert final_look_size(flat, replace(CRITERIA, frames=20)) is None  # no more are visited than suffice
+    assert final_look_size([FIRST, *(explored(0.052, seed=k) for k in range(12))], CRITERIA) is None
 
 
 def test_labels_still_to_come_are_projected_from_the_third_round_on() -> None:
@@ -161,3 +170,16 @@ def test_labels_still_to_come_are_projected_from_the_third_round_on() -> None:
     assert found.more is not None
     assert found.more > 20
     assert projected(history[:3], CRITERIA) is None
+
+
+def test_a_stall_of_members_that_lack_updates_is_no_verdict_until_they_were_trained_to_their_end() -> None:
+    stuck = [explored(0.2, seed=k % 5) for k in range(10)]
+    short = [FIRST, *stuck[:-1], replace(stuck[-1], under_trained=2)]
+    assert judge(short, 0.0, CRITERIA) is None
+    assert stalls_for_lack_of_updates(short, CRITERIA)
+    finished = [FIRST, *stuck[:-1], replace(stuck[-1], under_trained=2, finished=True)]
+    verdict = judge(finished, 0.0, CRITERIA)
+    assert verdict is not None
+    assert verdict.kind == "STALLED"
+    assert [(t.test, t.value) for t in verdict.evidence][-1] == ("under-trained members of the committee in force", 2.0)
+    assert not stalls_for_lack_of_updates(finished, CRITERIA)

@@ -21,7 +21,7 @@ from tentpole.campaign.ledger import Ledger, unwritten
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.usage import Usage
 from tentpole.execution.metering import SPENT, metered, readings
-from tentpole.execution.ownership import lives, own_folder
+from tentpole.execution.ownership import is_in_use, own_folder
 from tentpole.labeling import Outcome, Task, label_all
 from tentpole.labeling.references import load as load_reference
 from tentpole.storage.journal import Journal, read
@@ -133,7 +133,7 @@ def test_core_hours_stop_a_campaign_in_mid_round_and_a_larger_budget_goes_on(
     done = len(list((tmp_path / "run/labels").glob("*/*.json")))
     told = [event for event in read(tmp_path / "run/journal.jsonl") if event["event"] == "label"]
     assert len(told) == done > 0
-    assert not any(map(lives, (tmp_path / "run/work").glob("tmp-*")))  # what had just begun is taken back
+    assert not any(map(is_in_use, (tmp_path / "run/work").glob("tmp-*")))  # what had just begun is taken back
     used = CampaignRecord.read(tmp_path / "run").budget.used["core_hours"]
     assert used * 3600 >= 0.3 * done
     with Campaign(path, tmp_path / "run") as campaign:

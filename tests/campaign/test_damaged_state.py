@@ -82,7 +82,7 @@ def test_an_event_that_is_none_is_told_with_the_journals_name(tmp_path: Path, bo
     with pytest.raises(StateError, match=words) as caught:
         CampaignRecord.read(root)
     assert "journal.jsonl" in str(caught.value)
-    assert journal.MEND.split(":")[0] in str(caught.value)
+    assert journal.REMEDY.split(":")[0] in str(caught.value)
 
 
 def test_a_full_disk_leaves_what_was_exported_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

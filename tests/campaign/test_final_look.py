@@ -10,6 +10,8 @@ from ase.calculators.emt import EMT
 
 from support.same_end import differing, manifest
 from tentpole import Campaign, CampaignRecord
+from tentpole.committee.committee_files import member_stems
+from tentpole.committee.member_files import read_description
 
 Make = Callable[..., Path]
 EASY = {
@@ -64,6 +66,30 @@ def test_the_campaign_converges_by_a_look_that_nothing_was_trained_on(done: Path
     assert not list((done / "models" / "r002").glob("*.safetensors"))
     assert all(test.holds for test in record.verdict.evidence if test.bound is not None)
     assert any("stress" in test.test and test.value for test in record.verdict.evidence)
+
+
+def test_the_committee_is_trained_to_its_end_before_the_look_and_before_it_is_handed_out(tmp_path: Path) -> None:
+    training = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 6, "batch_size": 4}
+    from support.small_campaign import small_campaign
+
+    (tmp_path / "lenient.toml").write_text('parent = "emt"\n[accept]\nmax_force_eV_per_A = 1e6\n')
+    path = small_campaign(tmp_path, **EASY, training=training)
+    with Campaign(path, tmp_path / "run") as campaign:
+        answer(campaign)
+    record = CampaignRecord.read(tmp_path / "run")
+    assert record.verdict is not None
+    assert record.verdict.kind == "CONVERGED"
+    finished = record.paths.finished(1)
+    assert [one.facts.finished for one in record.rounds] == [False, False, True]
+    assert record.state.newest_models(2) == finished  # the committee that was looked at is the one handed out
+    assert {stem.parent for stem in member_stems(tmp_path / "run")} == {finished}
+    told = [read_description(stem)["training"] for stem in member_stems(tmp_path / "run")]
+    assert all(one["finishing"] and one["updates"] >= 6 for one in told)
+    before = manifest(tmp_path / "run")
+    shutil.rmtree(finished)
+    with Campaign(tmp_path / "run") as campaign:
+        answer(campaign)
+    assert differing(manifest(tmp_path / "run"), before) == []  # lost, it is made anew
 
 
 def test_audit_frames_come_first_and_calibrate(done: Path) -> None:

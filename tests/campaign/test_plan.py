@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from ase.build import fcc111, molecule
 from ase.constraints import FixAtoms
 from ase.io import write
 
-from tentpole.campaign.plan import Line, duration, plan_lines, planned
+from tentpole.campaign.plan import Line, plan_lines, planned
 from tentpole.config.loading import given_frames, load, starting_structures
 
 Make = Callable[..., Path]
@@ -76,10 +75,3 @@ def test_energies_that_are_ignored_and_atoms_that_are_fixed_are_told(campaign_fi
     said = lines(campaign_file(structures=[{"file": "slab.extxyz"}]))["motion"].found
     assert "slab: 8 of 12 atoms fixed" in said
     assert "lattice constants" in said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.42, "0.42 s"), (50, "50 s"), (220, "3 min 40 s"), (7500, "2 h 5 min"), (3e5, "3.5 days")]
-)
-def test_durations_as_one_says_them(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

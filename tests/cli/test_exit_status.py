@@ -47,6 +47,7 @@ def test_errors_are_told_and_give_their_status(
         raise error
 
     monkeypatch.setattr(app, "app", command)
+    monkeypatch.setattr(app, "_leave", sys.exit)  # it ends this very process
     with pytest.raises(SystemExit) as ended:
         app.main()
     said = capsys.readouterr().err

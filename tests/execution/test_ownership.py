@@ -13,7 +13,7 @@ from ase.build import molecule
 from tentpole.errors import InputError
 from tentpole.execution import ownership
 from tentpole.execution.metering import metered, readings
-from tentpole.execution.ownership import clear_stale, lives, own_folder, used
+from tentpole.execution.ownership import clear_stale, is_in_use, own_folder, used
 from tentpole.labeling import Task, label_all, load
 
 
@@ -37,18 +37,18 @@ def test_a_worker_elsewhere_lives_as_long_as_its_sign_changes(
     for beat in range(5):
         told = time.time() + ahead_s + beat
         os.utime(sign, (told, told))
-        assert lives(folder)
+        assert is_in_use(folder)
         clock[0] += 50.0
-        assert lives(folder)
+        assert is_in_use(folder)
     clock[0] += 61.0
-    assert not lives(folder)
+    assert not is_in_use(folder)
 
 
 @pytest.mark.parametrize("name", ["tmp-x", "tmp-", "tmp-a-b-c", "tmp-label-host.x-1y", "notes"])
 def test_what_no_worker_has_made_is_nobodys_and_stays(tmp_path: Path, name: str) -> None:
     stray = tmp_path / "work" / name
     stray.mkdir(parents=True)
-    assert not lives(stray)
+    assert not is_in_use(stray)
     clear_stale(tmp_path)
     assert stray.is_dir()
 
@@ -57,8 +57,8 @@ def test_a_host_with_dots_and_dashes_in_its_name_is_known(tmp_path: Path, monkey
     monkeypatch.setattr(ownership.socket, "gethostname", lambda: "node-7.cluster.org")
     folder = own_folder(tmp_path, "ab12-cd34")
     folder.mkdir()
-    assert lives(folder)
-    assert not lives(folder.with_name(folder.name.replace(".org.", ".org.1")))
+    assert is_in_use(folder)
+    assert not is_in_use(folder.with_name(folder.name.replace(".org.", ".org.1")))
 
 
 @pytest.mark.parametrize("content", ["[]", "5", "{", '{"md": -1e9}', '{"md": NaN}', '{"md": "fast"}', '{"md": null}'])

@@ -57,15 +57,15 @@ def same(a: Walker, b: Walker) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["plain", "biased"])
-@pytest.mark.parametrize("split", [50, 37, 1])
-def test_a_split_trajectory_is_the_whole_one_bit_for_bit(models: Path, kind: str, split: int) -> None:
-    whole = advance(water(), calculators(models)[kind], 100, Langevin(timestep_fs=0.5))
-    calc = calculators(models)[kind]
-    first = advance(water(), calc, split, Langevin(timestep_fs=0.5))
-    in_one_process = advance(first, calc, 100 - split, Langevin(timestep_fs=0.5))
-    in_another = advance(first, calculators(models)[kind], 100 - split, Langevin(timestep_fs=0.5))
-    assert same(whole, in_one_process)
-    assert same(whole, in_another)
+def test_a_split_trajectory_is_the_whole_one_bit_for_bit(models: Path, kind: str) -> None:
+    whole = advance(water(), calculators(models)[kind], 24, Langevin(timestep_fs=0.5))
+    for split in (12, 9, 1):
+        calc = calculators(models)[kind]
+        first = advance(water(), calc, split, Langevin(timestep_fs=0.5))
+        in_one_process = advance(first, calc, 24 - split, Langevin(timestep_fs=0.5))
+        in_another = advance(first, calculators(models)[kind], 24 - split, Langevin(timestep_fs=0.5))
+        assert same(whole, in_one_process)
+        assert same(whole, in_another)
     assert (whole.bias_strength is not None) == (kind == "biased")
 
 
@@ -82,10 +82,10 @@ def test_langevin_reaches_its_temperature() -> None:
     walker = init_walker("w00", Condition("Cu", 500.0), atoms, np.random.default_rng(0))
     settings = Langevin(timestep_fs=4.0, friction_per_fs=0.02)
     temperatures = []
-    for _ in range(40):
+    for _ in range(24):
         walker = advance(walker, EMT(), 10, settings)
         temperatures.append(walker.atoms.get_temperature())
-    assert np.mean(temperatures[10:]) == pytest.approx(500, rel=0.1)
+    assert np.mean(temperatures[6:]) == pytest.approx(500, rel=0.1)
 
 
 def test_a_walker_sent_back_twice_goes_back_further() -> None:

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from tentpole.errors import InputError, StateError
-from tentpole.execution.ownership import lives, own_folder
+from tentpole.execution.ownership import is_in_use, own_folder
 from tentpole.labeling import Reference, Task, compute, load
 from tentpole.labeling.mock import morse
 from tentpole.storage.atomic import read_json
@@ -206,17 +206,17 @@ def test_a_pid_that_another_process_has_today_is_no_sign_of_life(tmp_path: Path)
     with subprocess.Popen(["sleep", "60"]) as other:
         folder = own_folder(tmp_path, "label", other.pid)
         folder.mkdir()
-        assert lives(folder)
+        assert is_in_use(folder)
         host, _, rest = folder.name.partition(".")
-        assert not lives(folder.rename(folder.with_name(f"{host}.1{rest}")))
+        assert not is_in_use(folder.rename(folder.with_name(f"{host}.1{rest}")))
         other.kill()
 
 
 def test_a_worker_on_another_host_is_known_by_its_beat(tmp_path: Path) -> None:
     folder = tmp_path / "tmp-label-elsewhere-1"
     folder.mkdir()
-    assert lives(folder)
+    assert is_in_use(folder)
     os.utime(folder, (0, 0))
-    assert not lives(folder)
+    assert not is_in_use(folder)
     (folder / "alive").touch()
-    assert lives(folder)
+    assert is_in_use(folder)

@@ -80,7 +80,8 @@ def test_every_figure_is_in_the_page_and_beside_it(finished):
     beside = {path.stem: path.read_bytes() for path in (root / "report").glob("*.png")}
     assert inside == set(beside.values())
     assert set(beside) == {
-        "learning-curve", "calibration", "sigma", "gain", "parity-first", "parity-last", "force-errors", "time",
+        "learning-curve", "calibration", "sigma", "gain", "parity-first", "parity-last", "force-errors", "time", "map",
+        "parity-energy",
     }  # fmt: skip
     assert all(data.startswith(b"\x89PNG") and len(data) > 5000 for data in beside.values())
     assert all(image["alt"] for image in parsed.images)
@@ -133,7 +134,7 @@ def test_a_report_leaves_the_campaign_as_it_was(tmp_path):
 def test_a_campaign_that_has_done_nothing_yet_has_a_page(tmp_path):
     parsed = Parsed(write_report(Made(tmp_path).root).read_text())
     assert "Not finished" in parsed.text
-    assert "round 0, the initial labels, has not begun" in parsed.text
+    assert "round 0, initial structures" in parsed.text
     assert "No structure has been asked for yet" in parsed.text
     assert parsed.images == []
     assert parsed.wrong == []
@@ -143,16 +144,16 @@ def test_a_campaign_after_its_first_committee_shows_that_one(tmp_path):
     root = Made(tmp_path).initial().root
     parsed = Parsed(write_report(root).read_text())
     found = {path.stem for path in (root / "report").glob("*.png")}
-    assert found == {"learning-curve", "parity-last", "force-errors", "time"}
+    assert found == {"learning-curve", "parity-last", "force-errors", "time", "map", "parity-energy"}
     assert "cannot be judged yet" in parsed.text
-    assert "round 1 is exploring" in parsed.text
+    assert "round 1, MD 0 %, not running" in parsed.text
 
 
 def test_a_campaign_stopped_while_labelling_says_so_and_how_to_go_on(tmp_path):
     made = Made(tmp_path).initial().round()
     made.explore()
     parsed = Parsed(write_report(made.root).read_text())
-    assert "round 2 is labelling" in parsed.text
+    assert "round 2, labels" in parsed.text
     assert "5 waiting" in parsed.text
     assert f"tentpole run {made.root}" in parsed.text
 

@@ -25,7 +25,7 @@ from tentpole.storage.lock import Lock, owner
 STARTS = 16
 
 
-def _start(folder: Path, together: Barrier, no_kernel_locks: bool, no_links: bool, won: Any) -> None:
+def _start(folder: Path, together: Barrier, no_kernel_locks: bool, no_links: bool, won: Any, tried: Any) -> None:
     if no_kernel_locks:
         kernels = fcntl.flock
 
@@ -45,9 +45,10 @@ def _start(folder: Path, together: Barrier, no_kernel_locks: bool, no_links: boo
     try:
         with Lock(folder):
             won.put(os.getpid())
-            time.sleep(1.0)
+            for _ in range(STARTS - 1):  # holds it until all others have tried
+                assert tried.acquire(timeout=60)
     except StateError:
-        pass
+        tried.release()
 
 
 @pytest.mark.parametrize(
@@ -62,8 +63,8 @@ def test_of_many_that_start_together_exactly_one_wins(
         (tmp_path / "lock").write_text(json.dumps(dead) if left != "emptied" else "")
         os.utime(tmp_path / "lock", (0, 0))
     context = multiprocessing.get_context("fork")
-    together, won = context.Barrier(STARTS), context.Queue()
-    arguments = (tmp_path, together, no_kernel_locks, no_links, won)
+    together, won, tried = context.Barrier(STARTS), context.Queue(), context.Semaphore(0)
+    arguments = (tmp_path, together, no_kernel_locks, no_links, won, tried)
     starts = [context.Process(target=_start, args=arguments) for _ in range(STARTS)]
     for process in starts:
         process.start()

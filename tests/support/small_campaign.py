@@ -20,7 +20,15 @@ def small_campaign(folder: Path, **changes: Any) -> Path:
         "initial": {"kind": "rattle", "count": 6, "stdev_A": [0.05, 0.1]},
         "explore": {"temperatures_K": [600.0], "steps": 30, "snapshot_every": 5, "bias": {"ratios": [0.0, 0.3]}},
         "committee": {"members": 2},
-        "training": {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12, "batch_size": 4},
+        "training": {
+            "kind": "mace",
+            "channels": 4,
+            "max_L": 0,
+            "r_max": 4.0,
+            "updates": 12,
+            "batch_size": 4,
+            "finishing": False,
+        },
         "selection": {"rule": "uncertainty", "batch": 4, "audit": 0.25},
         "executor": {"workers": 2},
     }

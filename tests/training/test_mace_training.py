@@ -11,7 +11,7 @@ from tentpole.committee import Committee, read_member
 from tentpole.committee.graph import collate, edges_within, graph_of
 from tentpole.errors import InputError
 from tentpole.execution.local import local
-from tentpole.training import MACESettings, TrainingError, TrainingJob, committee, train_committee, train_member
+from tentpole.training import MACESettings, TrainingError, TrainingJob, committee, train_committee
 from tentpole.training.client import the_server
 from tentpole.training.frames import isolated_energies
 from tentpole.training.mace import arguments, bootstrap, schedule
@@ -105,7 +105,7 @@ def test_a_warm_start_begins_with_the_last_weights_and_keeps_e0s_and_scale(train
         member=0, seed=9, train=train, valid=valid, folder=tmp_path, out=tmp_path / "m", warm_start=jobs[0].out
     )
     still = replace(SMALL, epochs=1, lr_warm=1e-30, lr_end=1e-30, E0s="average")  # E0s of the first round stay
-    report = train_member(job, still)
+    report = train_committee([job], still)[0]
     assert report.warm_start
     before, after = weights(jobs[0].out), weights(job.out)
     for name in before:
@@ -119,13 +119,13 @@ def test_a_warm_start_begins_with_the_last_weights_and_keeps_e0s_and_scale(train
 def test_a_warm_start_is_better_than_its_start(trained, tmp_path):
     _, jobs, reports, _ = trained
     job = replace(jobs[0], out=tmp_path / "m", folder=tmp_path, warm_start=jobs[0].out)
-    assert train_member(job, SMALL).force_rmse < reports[0].force_rmse
+    assert train_committee([job], SMALL)[0].force_rmse < reports[0].force_rmse
 
 
 def test_members_must_share_their_e0s(trained, tmp_path):
     _, jobs, _, _ = trained
     alone = replace(jobs[1], out=tmp_path / "alone", folder=tmp_path)
-    train_member(alone, replace(SMALL, E0s="average", epochs=1))
+    train_committee([alone], replace(SMALL, E0s="average", epochs=1))
     mixed = [
         replace(jobs[0], out=tmp_path / "a", warm_start=jobs[0].out),
         replace(jobs[1], out=tmp_path / "b", warm_start=alone.out),
@@ -141,11 +141,11 @@ def test_a_failing_training_shows_its_log(trained, tmp_path):
     _, jobs, _, _ = trained
     job = replace(jobs[0], out=tmp_path / "m", folder=tmp_path / "logs")
     with pytest.raises(TrainingError, match="abacus") as caught:
-        train_member(job, replace(SMALL, device="abacus"))
+        train_committee([job], replace(SMALL, device="abacus"))
     assert str(job.log) in str(caught.value)
     assert not (tmp_path / "m.json").exists()
     assert not list((tmp_path / "logs").glob("scratch*"))
-    train_member(job, replace(SMALL, epochs=1))  # the next training runs
+    train_committee([job], replace(SMALL, epochs=1))  # the next training runs
 
 
 def test_the_fit_of_isolated_energies():
@@ -187,12 +187,12 @@ def test_wrong_files_and_settings_are_refused_before_anything_runs(tmp_path):
     train, valid = files(tmp_path)
     job = TrainingJob(member=0, seed=0, train=train, valid=valid, folder=tmp_path / "logs", out=tmp_path / "m")
     with pytest.raises(InputError, match="no training file"):
-        train_member(replace(job, train=tmp_path / "absent.xyz"), SMALL)
+        train_committee([replace(job, train=tmp_path / "absent.xyz")], SMALL)
     frames = read(train, ":")
     del frames[2].arrays["REF_forces"]
     write(tmp_path / "bare.xyz", frames, format="extxyz")
     with pytest.raises(InputError, match="frame 2 lacks"):
-        train_member(replace(job, train=tmp_path / "bare.xyz"), SMALL)
+        train_committee([replace(job, train=tmp_path / "bare.xyz")], SMALL)
     with pytest.raises(InputError, match='unknown dtype "float16"'):
         MACESettings(dtype="float16")
     with pytest.raises(InputError, match="lr = 0"):
@@ -203,7 +203,7 @@ def test_wrong_files_and_settings_are_refused_before_anything_runs(tmp_path):
 def test_a_shallow_committee_is_one_model_with_heads_that_differ(tmp_path):
     train, valid = files(tmp_path)
     job = TrainingJob(0, 0, train, valid, tmp_path / "logs", tmp_path / "shallow", heads=3)
-    report = train_member(job, SMALL)
+    (report,) = train_committee([job], SMALL)
     committee = Committee.load(tmp_path)
     assert (committee.size, len(committee.voters)) == (3, 1)
     prediction = committee.evaluate(labelled(4, seed=9))
@@ -212,7 +212,7 @@ def test_a_shallow_committee_is_one_model_with_heads_that_differ(tmp_path):
     np.testing.assert_allclose(alone[0][0], prediction.energies[1], atol=1e-5)
     assert report.force_rmse < report.curve[0][2]
     with pytest.raises(InputError, match="trained from scratch"):
-        train_member(replace(job, out=tmp_path / "next", warm_start=job.out), SMALL)
+        train_committee([replace(job, out=tmp_path / "next", warm_start=job.out)], SMALL)
 
 
 def test_bootstrap_resamples_differ_between_heads_and_repeat():
@@ -231,9 +231,9 @@ def test_a_training_process_that_dies_is_reported_and_replaced(trained, tmp_path
         the_server().close(at_once=True)
 
     with pytest.raises(TrainingError, match="the training process ended"):
-        train_committee([job], replace(SMALL, updates=2000), on_progress=kill)
+        train_committee([job], replace(SMALL, updates=200), on_progress=kill)
     assert not (tmp_path / "m.json").exists()
-    assert train_member(job, replace(SMALL, epochs=1)).updates == 2
+    assert train_committee([job], replace(SMALL, epochs=1))[0].updates == 2
 
 
 def test_members_that_fail_at_the_same_moment_end_the_training(trained, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """The network of stacked members gives what mace's own models give, one by one: values, and gradients of a loss."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,12 @@ def model(seed: int, max_ell: int = 2, max_L: int = 1, correlation: int = 2, **m
         return modules.ScaleShiftMACE(**(arguments | more))
 
 
+@lru_cache
+def plain(seed: int, *shape: int):
+    """A model that tests share: none changes its weights, and each takes seconds to compile."""
+    return model(seed, *shape)
+
+
 def frames() -> list[Atoms]:
     """Strained cells of several sizes and compositions, and a molecule."""
     rng = np.random.default_rng(0)
@@ -85,7 +93,7 @@ def stacked(net, models):
 def test_values_and_gradients_are_those_of_mace(monkeypatch, backend, shape):
     if backend == "tensors":
         monkeypatch.setattr(network, "convolve", convolution.convolve_by_tensors)
-    models = [model(seed, *shape) for seed in range(2)]
+    models = [plain(seed, *shape) for seed in range(2)]
     net, some = Network(models[0]), frames()
     found_graphs = Graphs(some, net, {1: 0.0, 8: 0.0})
     one = torch.ones(2, dtype=torch.float64)
@@ -123,9 +131,9 @@ def squares(prediction):
 
 
 def test_what_fills_up_a_batch_changes_nothing():
-    net, some = Network(model(0)), frames()
+    net, some = Network(plain(0)), frames()
     found_graphs = Graphs(some, net, {1: 0.0, 8: 0.0})
-    _, weights = stacked(net, [model(0), model(0)])
+    _, weights = stacked(net, [plain(0), plain(0)])
     one = torch.ones(2, dtype=torch.float64)
     beside_larger = net.predict(weights, found_graphs.batch(np.array([[4], [0]]), one, one), training=False)
     alone = net.predict(weights, found_graphs.batch(np.array([[4], [4]]), one, one), training=False)
@@ -134,8 +142,8 @@ def test_what_fills_up_a_batch_changes_nothing():
 
 
 def test_what_is_known_of_pairs_may_be_made_for_each_batch(monkeypatch):
-    net, some = Network(model(0)), frames()
-    _, weights = stacked(net, [model(0), model(1)])
+    net, some = Network(plain(0)), frames()
+    _, weights = stacked(net, [plain(0), plain(1)])
     one = torch.ones(2, dtype=torch.float64)
     kept = net.predict(weights, Graphs(some, net, {1: 0.0, 8: 0.0}).batch(ROWS, one, one), training=False)
     monkeypatch.setattr(graphs, "FEATURES_B", 0)
@@ -144,12 +152,12 @@ def test_what_is_known_of_pairs_may_be_made_for_each_batch(monkeypatch):
 
 
 def test_frames_without_neighbours_have_no_forces():
-    net = Network(model(0))
+    net = Network(plain(0))
     far = Atoms("OH", [[0, 0, 0], [0, 0, 50.0]])
     far.info["REF_energy"], far.arrays["REF_forces"] = 0.0, np.zeros((2, 3))
     one = torch.ones(1, dtype=torch.float64)
     batch = Graphs([far], net, {1: 0.0, 8: 0.0}).batch(np.array([[0]]), one, 0 * one)
-    found = net.predict(stacked(net, [model(0)])[1], batch, training=True)
+    found = net.predict(stacked(net, [plain(0)])[1], batch, training=True)
     assert not found.forces.any()
     assert found.energies.shape == (1, 1)
 

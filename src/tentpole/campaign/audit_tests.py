@@ -3,10 +3,12 @@
 The claim, with x the mean squared force error of a frame, μ_c its mean over the frames that unbiased MD visits under
 condition c and τ the target, is sqrt(mean over c of μ_c) ≤ τ and sqrt(μ_c) ≤ τ for every c, each with 95 % confidence,
 for the committee in force. It rests on one final look: fresh audit frames of a committee that is not trained on them
-before they have judged. Look number j is made at α_j = 6 α / (π² j²), so that looking again costs confidence.
+before they have judged. Look number j is made at a share α_j of α (`spend`), so that looking again costs confidence.
 
-A final look is worth its labels where, with RMSE b on the audit frames of the last rounds and the factor f by which a
-bound on that many frames lies above its RMSE, b f ≤ 1.15 τ over all and b f ≤ 1.3 τ under each condition.
+A final look costs its frames, and looking later costs the labels until then, but needs fewer frames, since the error is
+lower by then. With N labels so far, B a round, b the present RMSE and its fall ∝ N^(−s) by the audit frames of all
+rounds, and n(b) the fewest frames whose bound can be expected within τ: it is made where there is an n(b) and waiting
+saves nothing, n(b) ≤ B + n(b (1 + B/N)^(−s)).
 """
 
 from __future__ import annotations
@@ -22,14 +24,19 @@ from tentpole.campaign.projection import Projection, project_labels
 from tentpole.config.schema import AUDITS_PER_CONDITION
 from tentpole.records import FloatArray
 
-GATE, GATE_CONDITION = 1.15, 1.3
-"""Above the target by these factors an expected bound still opens the final look."""
+FORGET = 0.7
+"""Weight of a round's audit frames against the next round's, where the present error is estimated."""
 
-LOOK = 0.2
-"""Share of the labels so far that a final look takes where that is more than [target] final_audits."""
+USUAL_FALL = 0.5
+"""Exponent s of error ∝ labels^(−s) that is reckoned with before the rounds tell it; it counts as much as one audit
+frame at e times more labels than another. s is taken to lie between 0 and `STEEPEST`."""
+STEEPEST = 1.5
+
+MOST = 0.6
+"""Share of the labels so far that a final look may cost at most, where that is more than the fewest frames of one."""
 
 USUAL_SPREAD = 0.7
-"""Spread of ln x that is reckoned with before there are audit frames to tell it."""
+"""Spread of ln x that is reckoned with before there are audit frames to tell it; it counts as much as 6 of them."""
 
 
 def audit_tests(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ...]:
@@ -63,35 +70,82 @@ def converged(history: Sequence[Round], criteria: Criteria) -> bool:
     return bool(history) and history[-1].passed and passes(history[-1], history[:-1], criteria)
 
 
-def final_look_size(history: Sequence[Round], criteria: Criteria) -> int:
-    """Audit frames of a final look after these rounds.
-
-    The more labels there are, the more it costs to lower the error until a bound on few frames is passed: a share
-    `LOOK` of them, where that is more than is asked for at least, and no more than unbiased MD visits in a round.
-    """
-    least = max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions))
-    share = math.ceil(LOOK * sum(r.labels for r in history))
-    return max(least, min(share, criteria.frames))
-
-
-def final_look_wanted(history: Sequence[Round], criteria: Criteria) -> bool:
-    """Whether the errors of the last rounds promise that a final look would be passed, and its labels are allowed."""
+def final_look_size(history: Sequence[Round], criteria: Criteria) -> int | None:
+    """Audit frames of a final look that is worth its labels after these rounds; None for a round as any other."""
     recent = _lately(history, criteria)
     if len(recent) < criteria.rounds or any(r.plain_unhealthy for r in recent):
-        return False
-    size = final_look_size(history, criteria)
-    if criteria.max_labels is not None and sum(r.labels for r in history) + size > criteria.max_labels:
-        return False
+        return None
+    if any(rms > target for rms, target in _others(recent, criteria) if target is not None):
+        return None
+    known = sum(r.labels for r in history)
+    now, fall = _present_error(history)
+    size = _frames_needed(now, recent, history, criteria)
+    if size is None or size > max(_least(criteria), MOST * known):
+        return None
+    if criteria.max_labels is not None and known + size > criteria.max_labels:
+        return None
+    later = _frames_needed(now * (1 + criteria.batch / known) ** -fall, recent, history, criteria)
+    return size if later is None or size <= criteria.batch + later else None
+
+
+def _present_error(history: Sequence[Round]) -> tuple[float, float]:
+    """RMSE of the newest committee and exponent s of its fall, by the audit frames of all rounds, newer ones heavier.
+
+    Weighted regression of ln RMSE on ln labels; s is drawn to its usual value where few rounds tell it. NaN where
+    no round has audit frames.
+    """
+    labels, logs, frames, known = list[float](), list[float](), list[float](), 0
+    for r in history:
+        if len(r.audits) and (r.audits.look.squares > 0).any():
+            labels.append(math.log(known))
+            logs.append(0.5 * math.log(float(r.audits.look.squares.mean())))
+            frames.append(len(r.audits))
+        known += r.labels
+    if not logs:
+        return math.nan, USUAL_FALL
+    weights = np.array(frames) * FORGET ** np.arange(len(frames))[::-1]
+    x, y = np.array(labels) - math.log(known), np.array(logs)
+    mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
+    spread, common = weights @ (x - mean_x) ** 2, weights @ ((x - mean_x) * (y - mean_y))
+    fall = min(max(float((USUAL_FALL - common) / (1.0 + spread)), 0.0), STEEPEST)
+    return math.exp(float(mean_y + fall * mean_x)), fall
+
+
+def _frames_needed(rmse: float, recent: Sequence[Round], history: Sequence[Round], criteria: Criteria) -> int | None:
+    """Fewest audit frames whose bounds, over all and under the worst condition, can be expected within the target."""
     bound = _bound(recent, criteria, 0.5)
-    if bound.rmse is None:
-        return False
-    factor = _factor(bound.spread, size, history, criteria)
+    if bound.rmse is None or not math.isfinite(rmse):
+        return None
+    conditions = max(1, len(criteria.conditions))
+    number = 1 + sum(r.final_look > 0 for r in history)
+    spread, alpha = _spread(bound), spend(ALPHA, number)
+    worst = rmse * _worst_share(recent, bound.rmse)
     target = criteria.force_error_eV_per_A
-    if bound.rmse * factor > GATE * target:
-        return False
-    if any(error * factor > GATE_CONDITION * target for error in _by_condition(recent).values()):
-        return False
-    return all(not rms * factor > GATE * bound for rms, bound in _others(recent, criteria) if bound is not None)
+    for n in range(_least(criteria), criteria.frames + 1, conditions):
+        over_all = rmse * expected_factor(spread, n, alpha, conditions)
+        under_one = worst * expected_factor(spread, n // conditions, alpha)
+        if max(over_all, under_one) <= target:
+            return n
+    return None
+
+
+def _spread(bound: Bound) -> float:
+    """Spread of ln x under a condition, drawn to the usual one where few frames tell it."""
+    if bound.spread is None:
+        return USUAL_SPREAD
+    return math.sqrt((bound.spread**2 * bound.frames + USUAL_SPREAD**2 * 6) / (bound.frames + 6))
+
+
+def _worst_share(recent: Sequence[Round], rmse: float) -> float:
+    """How far the worst condition's RMSE lies above that over all, drawn to 1 where it has few frames."""
+    if rmse == 0.0:
+        return 1.0
+    look = joined([r.audits.look for r in recent])
+    shares = [1.0]
+    for name, error in _by_condition(recent).items():
+        n = look.conditions.count(name)
+        shares.append((error / rmse) ** (n / (n + 4)))
+    return max(shares)
 
 
 def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None:
@@ -104,9 +158,10 @@ def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None
         total += r.labels
     if len(labels) < 3:
         return None
-    size = final_look_size(history, criteria)
-    spread = _bound(_lately(history, criteria), criteria, 0.5).spread
-    return project_labels(labels, errors, criteria.force_error_eV_per_A / _factor(spread, size, history, criteria))
+    spread = _spread(_bound(_lately(history, criteria), criteria, 0.5))
+    alpha = spend(ALPHA, 1 + sum(r.final_look > 0 for r in history))
+    factor = expected_factor(spread, _least(criteria), alpha, max(1, len(criteria.conditions)))
+    return project_labels(labels, errors, criteria.force_error_eV_per_A / factor)
 
 
 def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
@@ -141,9 +196,12 @@ def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
 
 def _fewest(criteria: Criteria) -> int:
     """Labelled audit frames that a final look must have: those asked for, less the share that may fail."""
-    return math.ceil(
-        max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions)) * (1 - criteria.failed)
-    )
+    return math.ceil(_least(criteria) * (1 - criteria.failed))
+
+
+def _least(criteria: Criteria) -> int:
+    """Fewest audit frames of a final look."""
+    return max(criteria.final_audits, AUDITS_PER_CONDITION * len(criteria.conditions))
 
 
 def _span(explored: Sequence[Round], criteria: Criteria) -> int:
@@ -260,10 +318,3 @@ def _others(rounds: Sequence[Round], criteria: Criteria) -> list[tuple[float, fl
         values = values[np.isfinite(values)]
         pairs.append((math.sqrt(float((values**2).mean())) if len(values) else math.inf, target))
     return pairs
-
-
-def _factor(spread: float | None, size: int, history: Sequence[Round], criteria: Criteria) -> float:
-    """How far above its RMSE the bound of the next final look is to be expected."""
-    number = 1 + sum(r.final_look > 0 for r in history)
-    conditions = max(1, len(criteria.conditions))
-    return expected_factor(USUAL_SPREAD if spread is None else spread, size, spend(ALPHA, number), conditions)

@@ -38,7 +38,36 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One structure that wants a label. Make the answer with `label` or `failed`."""
+    """One structure that wants a label. Make the answer with `label` or `failed`.
+
+    Parameters
+    ----------
+    id : str
+        Of the snapshot, as in r003-w02-000150, or of the initial structure.
+    atoms : ase.Atoms
+        What to label, as it is.
+    reference : str
+        The reference's hash.
+    charge, multiplicity : int or None
+        In e, and 2S + 1; None where the campaign states none.
+    condition : Condition or None
+        Structure, temperature and pressure of its walker.
+    audit : bool
+        Whether it was drawn at random in time, for the tests of convergence.
+    reason : str
+        Why it was chosen, in words.
+    scores : dict of str to float
+        What it was chosen by.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from tentpole.campaign import Request
+    >>> request = Request("initial-000", molecule("H2"), "0" * 16, charge=0, multiplicity=1)
+    >>> label = request.label(-31.7, np.zeros((2, 3)), seconds=12.0)
+    >>> label.name == request.name == request.failed("unconverged").name
+    True
+    """
 
     id: str
     atoms: Atoms
@@ -61,10 +90,23 @@ class Request:
         return f"{self.structure}-{self.reference}"
 
     def label(self, energy: float, forces: FloatArray, stress: FloatArray | None = None, **details: Any) -> Label:
-        """The answer: energy in eV, forces (N, 3) in eV/Å, stress (6,) in eV/Å³ (ASE sign and order).
+        """The answer: what the reference says.
 
-        Whatever `details` are given are kept with it: `seconds` and `core_s` count as its cost, and `magnetization`, a
-        table of total_muB and absolute_muB (µB, of the whole cell), is held against the reference's bands.
+        Parameters
+        ----------
+        energy : float
+            eV.
+        forces : (N, 3) array
+            eV/Å.
+        stress : (6,) array, optional
+            eV/Å³, ASE's sign and order.
+        **details
+            How it was made, plain JSON: `seconds` and `core_s` count as its cost, and `magnetization`, a table of
+            total_muB and absolute_muB (µB, of the whole cell), is held against the reference's bands.
+
+        Returns
+        -------
+        Label
         """
         return Label(
             self.structure,
@@ -79,13 +121,35 @@ class Request:
         )
 
     def failed(self, reason: str, message: str = "") -> Failure:
-        """The answer where there is no label: a reason code, and the rest in words."""
+        """The answer where there is no label.
+
+        Parameters
+        ----------
+        reason : str
+            A short code, such as "unconverged".
+        message : str
+            The rest in words.
+
+        Returns
+        -------
+        Failure
+        """
         return Failure(self.name, reason, message)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A structure that got no label."""
+    """A structure that got no label.
+
+    Parameters
+    ----------
+    name : str
+        Of the request.
+    reason : str
+        A short code.
+    message : str
+        The rest in words.
+    """
 
     name: str
     reason: str

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tentpole.campaign.usage import Usage
+from tentpole.units import duration
 
 RECENT = 3
 """Rounds of exploration that the rate is taken from, at most."""
@@ -62,9 +63,9 @@ class Budget:
     def _standing(self) -> str:
         parts = []
         for unit, name in UNITS.items():
-            limit = self.limit[unit]
-            of = "" if limit is None else f" of {limit:g}, {self.left[unit]:.3g} left"
-            parts.append(f"{self.used[unit]:.3g} {name} used{of}")
+            limit, left = self.limit[unit], self.left[unit]
+            of = "" if limit is None or left is None else f" of {_plain(unit, limit)}, {_plain(unit, left)} left"
+            parts.append(f"{_amount(unit, name, self.used[unit])} used{of}")
         return "; ".join(parts)
 
 
@@ -88,6 +89,16 @@ def budget(
     limit = {unit: limits.get(unit) for unit in UNITS}
     left = {unit: None if value is None else max(0, value - used[unit]) for unit, value in limit.items()}
     return Budget(used, limit, left, seconds, _projected(left, labels, usage))
+
+
+def _plain(unit: str, value: float) -> str:
+    """A number of labels or rounds, or a time."""
+    return duration(3600 * value) if unit in ("hours", "core_hours") else f"{value:.3g}"
+
+
+def _amount(unit: str, name: str, value: float) -> str:
+    times = {"hours": "", "core_hours": " of cores"}
+    return f"{_plain(unit, value)}{times[unit]}" if unit in times else f"{value:.3g} {name}"
 
 
 def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: Usage) -> BudgetProjection | None:
@@ -116,7 +127,7 @@ def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: U
 def _words(more: Mapping[str, float], soonest: str, rounds: float, span: int) -> str:
     if rounds <= 0:
         return f"The limit of {UNITS[soonest]} is reached"
-    amounts = ", ".join(f"{more[unit]:.3g} {name}" for unit, name in UNITS.items())
+    amounts = ", ".join(_amount(unit, name, more[unit]) for unit, name in UNITS.items())
     return (
         f"Estimate, at the rate of the last {span} round{'s' if span > 1 else ''}: "
         f"{amounts} more until the limit of {UNITS[soonest]} ends it"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,21 +16,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tentpole.campaign.ahead import Ahead
+from tentpole.campaign.answers import count_outcome, note_failure
 from tentpole.campaign.batches import Failure, Request, check_answer, failure_of, same_answer
 from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import criteria, judge_rounds
 from tentpole.campaign.opening import open_campaign
-from tentpole.campaign.steps import label, make_missing, next_step, time_is_up
+from tentpole.campaign.steps import finish_committee, label, make_missing, next_step, time_is_up
 from tentpole.campaign.verdict import Verdict
 from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
 from tentpole.records import Label
 from tentpole.storage.atomic import read_json
-from tentpole.storage.labels import carry_labels, quarantine, read_label, write_label
+from tentpole.storage.labels import carry_labels, read_label, write_label
 
 if TYPE_CHECKING:
-    from tentpole.labeling import Outcome
+    pass
 
 __all__ = ["Campaign", "Failure", "Request"]
 
@@ -40,14 +41,41 @@ class Campaign:
 
     Parameters
     ----------
-    source : a campaign file, a campaign folder, or a CampaignConfig.
-    folder : where the campaign lives; default: runs/<name>, or the folder itself.
-    progress : is told how far long work is.
+    source : path, str or CampaignConfig
+        A campaign file, a campaign folder, or settings.
+    folder : path, optional
+        Where the campaign lives; default: runs/<name>, or the folder itself.
+    progress : ProgressListener, optional
+        Is told how far long work is.
 
     Raises
     ------
-    InputError : for a campaign file that cannot be used or that differs from the one the folder was started with.
-    StateError : for a folder that is locked, damaged, edited, of another version, or without enough initial labels.
+    InputError
+        For a campaign file that cannot be used or that differs from the one the folder was started with.
+    StateError
+        For a folder that is locked, damaged, edited, of another version, or without enough initial labels.
+
+    Examples
+    --------
+    With labels of one's own making instead of `run`:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> from ase.io import write
+    >>> write("copper.xyz", bulk("Cu", cubic=True))
+    >>> settings = {
+    ...     "name": "copper", "reference": "emt", "structures": ({"name": "fcc", "file": "copper.xyz"},),
+    ...     "initial": {"kind": "rattle", "count": 3}, "stop": {"labels": 10},
+    ... }
+    >>> from tentpole import Campaign, CampaignConfig
+    >>> with Campaign(CampaignConfig(**settings), "run") as campaign:
+    ...     requests = campaign.ask()
+    ...     for request in requests:
+    ...         atoms = request.atoms.copy()
+    ...         atoms.calc = EMT()
+    ...         campaign.tell(request.label(atoms.get_potential_energy(), atoms.get_forces()))
+    ...     print(campaign.round, len(requests), campaign.verdict)
+    0 3 None
     """
 
     def __init__(
@@ -76,7 +104,17 @@ class Campaign:
         *,
         progress: ProgressListener | None = None,
     ) -> Campaign:
-        """The same as `Campaign(source, folder, progress=progress)`, in words."""
+        """Open a campaign: the same as `Campaign(source, folder, progress=progress)`, in words.
+
+        Parameters
+        ----------
+        source, folder, progress
+            As for the class.
+
+        Returns
+        -------
+        Campaign
+        """
         return cls(source, folder, progress=progress)
 
     @property
@@ -99,11 +137,34 @@ class Campaign:
         """The round that is under way: 0 labels the initial structures."""
         return self._context.state.current
 
-    def ask(self) -> list[Request]:
-        """The structures that want a label now, or [] when there is a verdict.
+    def show(self) -> Any:
+        """Write the report page as it is now and return it for a notebook to display; needs the extra "report"."""
+        return self._record().show()
 
-        Trains and explores first where that is what comes next. Asking again without telling gives what is
-        still without an answer. Where [explore] ahead says so, walkers run on in the background meanwhile.
+    def __repr__(self) -> str:
+        verdict = "no verdict yet" if self.verdict is None else self.verdict.kind
+        return f"<Campaign {str(self.folder)!r}, round {self.round}, {verdict}>"
+
+    def _repr_html_(self) -> str:
+        found: str = self._record()._repr_html_()
+        return found
+
+    def _record(self) -> Any:
+        from tentpole.campaign.record import CampaignRecord
+
+        return CampaignRecord.read(self.folder)
+
+    def ask(self) -> list[Request]:
+        """The structures that want a label now.
+
+        Trains and explores first where that is what comes next. Asking again without telling gives what is still
+        without
+        an answer. Where [explore] ahead says so, walkers run on in the background meanwhile.
+
+        Returns
+        -------
+        list of Request
+            [] when there is a verdict.
         """
         requests = self._next()
         if requests:
@@ -113,11 +174,17 @@ class Campaign:
     def tell(self, answers: Label | Failure | Iterable[Label | Failure]) -> None:
         """Take one answer or several, in any order and portions. A label is durable when this returns.
 
+        Parameters
+        ----------
+        answers : Label, Failure, or iterable of them
+            Made by `Request.label` and `Request.failed`.
+
         Raises
         ------
-        InputError : for an answer that was not asked for, that no training could use (another reference or structure,
-            a wrong shape, numbers that are not finite or outside what the reference accepts, details that JSON cannot
-            hold), or that differs from the answer that is there already: take that back with `retract` first.
+        InputError
+            For an answer that was not asked for, that no training could use (another reference or structure, a wrong
+            shape, numbers that are not finite or outside what the reference accepts, details that JSON cannot hold), or
+            that differs from the answer that is there already: take that back with `retract` first.
         """
         self._check_open()
         asked, accept = self._context.state.asked(), self._context.reference.accept
@@ -129,8 +196,15 @@ class Campaign:
     def retract(self, name: str) -> None:
         """Take back the answer to a request of the round that is under way; `ask` then returns the request again.
 
-        `name` is that of the request, the label or the failure. Raises InputError where nothing was answered under that
-        name, or where its round is closed: models were trained on it.
+        Parameters
+        ----------
+        name : str
+            Of the request, the label or the failure.
+
+        Raises
+        ------
+        InputError
+            Where nothing was answered under that name, or where its round is closed: models were trained on it.
         """
         self._check_open()
         paths = self._context.paths
@@ -145,9 +219,17 @@ class Campaign:
         self._context.ledger.retracted(name)
 
     def carry_labels(self, other: Path | str) -> tuple[int, int]:
-        """Take over the labels of another campaign's folder that are of this reference; none of them is computed again.
+        """Take over the labels of another campaign's folder that are of this reference; none is computed again.
 
-        Returns how many those are, and how many are of other references.
+        Parameters
+        ----------
+        other : path
+            That folder.
+
+        Returns
+        -------
+        tuple of int
+            How many those are, and how many are of other references.
         """
         self._check_open()
         counts = carry_labels(Path(other), self.folder, self._context.state.method.reference)
@@ -155,12 +237,17 @@ class Campaign:
         return counts
 
     def run(self) -> Verdict:
-        """Label with the campaign's own reference and workers until there is a verdict."""
+        """Label with the campaign's own reference and workers until there is a verdict.
+
+        Returns
+        -------
+        Verdict
+        """
         while requests := self._next():
             by_name = {request.name: request for request in requests}
             for done, outcome in enumerate(label(self._context, self._ahead, requests), start=1):
                 self._context.folder.check()
-                self._count(outcome, by_name)
+                count_outcome(self._context, outcome, by_name)
                 self._context.progress.progress(f"round {self.round}: labels", done, len(requests))
             self._note_time()
         verdict = self.verdict
@@ -168,7 +255,13 @@ class Campaign:
         return verdict
 
     def close(self, *, at_once: bool = False) -> None:
-        """End the workers and give the folder back. Everything is on disk already; closing again does nothing."""
+        """End the workers and give the folder back. Everything is on disk already; closing again does nothing.
+
+        Parameters
+        ----------
+        at_once : bool
+            Kill what still runs instead of waiting for it.
+        """
         if self._closed:
             return
         self._context.workers.close(at_once=at_once or self._cut_short)
@@ -189,6 +282,7 @@ class Campaign:
                 self._complete = not make_missing(self._context, self._ahead)
                 continue
             if verdict is not None:
+                finish_committee(self._context, verdict)
                 return []
             found = next_step(self._context, self._ahead)
             if found is not None:
@@ -244,30 +338,11 @@ class Campaign:
             )
         if isinstance(answer, Failure):
             if before is None:
-                self._fail(request, answer)
+                note_failure(self._context, request, answer)
             return
         if before is None:
             write_label(self.folder, answer)
         self._context.ledger.label(answer)
-
-    def _count(self, outcome: Outcome, requests: Mapping[str, Request]) -> None:
-        """Count what a worker made of one label."""
-        ledger = self._context.ledger
-        if outcome.ok and outcome.computed:
-            ledger.computed(outcome.name, outcome.seconds, outcome.core_seconds)
-        elif outcome.ok:
-            ledger.label(read_label(self._context.paths.label(outcome.name)))
-        else:
-            failure = Failure(outcome.name, outcome.reason, outcome.message)
-            self._fail(requests[outcome.name], failure, outcome.core_seconds)
-
-    def _fail(self, request: Request, failure: Failure, core_seconds: float = 0.0) -> None:
-        """Put on record that a structure gets no label, where its worker has not done so."""
-        if failure_of(self._context.paths, failure.name) is None:
-            quarantine(self.folder, failure.name, failure.reason, failure.message, request.atoms)
-        self._context.ledger.failed(failure.name, failure.reason, core_seconds)
-        text = f"no label for {failure.name[:12]}…: {failure.reason}: {failure.message[:200]}"
-        self._context.progress.note(text)
 
     def _note_time(self) -> None:
         """Count the time since the last `ask` returned as labelling."""

@@ -23,8 +23,7 @@ from tentpole.campaign.judging import final_look_passes
 from tentpole.campaign.opening import refuse_hopeless
 from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.resets import walker_resets
-from tentpole.campaign.training import train
-from tentpole.committee.committee_files import is_whole
+from tentpole.campaign.training import train, under_trained
 from tentpole.execution.metering import measured
 
 
@@ -42,6 +41,9 @@ def close(context: Context, name: BatchName) -> None:
     context.write(context.paths.outcome(name), outcome.to_json())
     context.journal.append("closed round", round=name, accepted=len(accepted), failed=len(failed))
     if explored:
+        if outcome.errors is not None and outcome.accepted:
+            new = f"{len(outcome.accepted)} new labels" if len(outcome.accepted) > 1 else "the new label"
+            context.progress.note(f"round {name}: on {new}, before training on them: {outcome.errors.words}")
         _tell_resets(context, int(name))
     if name == 0:
         refuse_hopeless(state)
@@ -66,18 +68,18 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
         found = "every test holds" if passed else "a test does not hold, the campaign goes on"
         context.progress.note(f"round {number}: final look {record.facts.final_look}: {found}")
         outcome = replace(outcome, passed=passed)
-    return replace(outcome, canary=_canary(context, number, outcome, models))
+    return replace(outcome, canary=_canary(context, number, outcome))
 
 
-def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) -> CanaryFacts | None:
+def _canary(context: Context, number: int, outcome: RoundOutcome) -> CanaryFacts | None:
     """The committee in force against its predecessor, on audit frames that neither was trained on."""
     state = context.state
-    earlier = [n for n in range(number - 1) if state.paths.models(n) != models and is_whole(state.paths.models(n))]
+    earlier = state.models_before(number - 1)
     asked = {frame.name: frame for frame in state.record(number).frames if frame.audit}
     names = [name for name in outcome.accepted if name in asked]
-    if not earlier or len(names) < FEWEST or outcome.errors is None:
+    if earlier is None or len(names) < FEWEST or outcome.errors is None:
         return None
-    old = _errors(context, state.paths.models(earlier[-1]), names).force_mse
+    old = _errors(context, earlier, names).force_mse
     new = np.array([outcome.errors.frames[name].force_mse for name in names])
     if not np.isfinite(old + new).all():
         return None
@@ -86,7 +88,9 @@ def _canary(context: Context, number: int, outcome: RoundOutcome, models: Path) 
     found = compare_committees(old, new, walkers=walkers if enough else None)
     if found.worse:
         context.journal.append("committee worse", round=number - 1, words=found.words)
-        context.progress.note(f"round {number}: the committee in force became worse: {found.words}")
+        context.progress.note(
+            f"round {number}: the committee in force became worse: {found.words}; training goes on from the one before"
+        )
     return CanaryFacts(found.worse, found.words)
 
 
@@ -97,19 +101,30 @@ def train_round(context: Context, number: int) -> None:
     context.note_phase("training", time.monotonic() - began, number)
 
 
+def finish_training(context: Context, number: int) -> None:
+    """Train the committee in force after a round until its errors no longer fall."""
+    began = time.monotonic()
+    train(context, number, context.state.labels(number), finishing=True)
+    context.note_phase("training", time.monotonic() - began, number)
+    context.journal.append("finishing training", round=number)
+
+
 def finish(context: Context, number: int) -> None:
     """End a round: judge its committee on the validation set, where there is one."""
     by_audits = context.config.selection.evidence == "audits"
-    end = RoundEnd(limit=limit_facts(context.state, number, context.config.target) if by_audits else None)
+    end = RoundEnd(
+        limit=limit_facts(context.state, number, context.config.target) if by_audits else None,
+        under_trained=under_trained(context.state.newest_models(number)),
+    )
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
-        errors = _errors(context, context.state.newest_models(number), names)
+        errors = _errors(context, context.state.newest_models(number), names, stress=by_audits)
         target, sigma = context.config.target, context.config.selection.sigma
         calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate, sigma)
-        end = replace(end, validation=errors.facts(), calibration=calibration)
+        end = replace(end, validation=errors.facts(sigma if by_audits else ""), calibration=calibration)
         _tell_validation(context, number, errors)
     context.write(context.paths.end(number), end.to_json())
-    context.journal.append("round done", round=number)
+    context.ledger.round_done(number)
     keep_summary(context.paths)
 
 
@@ -128,10 +143,10 @@ def _tell_validation(context: Context, number: int, errors: FrameErrors) -> None
     told = before if math.isfinite(before) else None
     context.journal.append("validation", round=number, force_rmse_eV_per_A=errors.force_rmse, before=told)
     context.progress.note(
-        f"round {number}: {context.state.count(number)} labels, force RMSE on {len(errors.names)} held-out frames "
-        f"{1000 * errors.force_rmse:.1f} meV/Å" + ("" if told is None else f" (before: {1000 * told:.1f})")
+        f"round {number}: {context.state.count(number)} labels; on {len(errors.names)} held-out frames: "
+        f"{errors.facts('auto').words}" + ("" if told is None else f" (forces before: {1000 * told:.1f})")
     )
-    if errors.alike:
+    if errors.collapsed:
         context.progress.note(f"round {number}: {errors.likeness}")
 
 

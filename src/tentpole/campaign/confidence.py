@@ -12,8 +12,8 @@ instead and holds in 94–98 % of the same draws, in 93–99 % for the squares o
 differences between real force committees (`--table real`; Student's t 78–90 %).
 
 Looking repeatedly. A bound tested every round until it passes must spend its error probability over the looks:
-look r is made at α_r = 6 α / (π² r²), and Σ_r α_r = α (`spend`). Whatever was learnt before a look decided that it was
-made, the chance that any look passes although its claim is false is at most α.
+look r is made at α_r = 0.7 · 0.3^(r−1) α, and Σ_r α_r = α (`spend`). Whatever was learnt before a look decided that it
+was made, the chance that any look passes although its claim is false is at most α.
 
 Which committee. Audit frames of a round judge the committee *before* it was trained on them. `interim_bound` pools
 the rounds of a window: where each retraining improves the committee, the older ones' errors are too large for the
@@ -41,6 +41,8 @@ from tentpole.records import FloatArray
 
 ALPHA = 0.05
 NEEDED = 20
+AGAIN = 0.3
+"""The error probability of a look over that of the look before."""
 FEWEST_WALKERS = 3
 """Fewest walkers beyond one per condition from which the spread between walkers is estimated."""
 
@@ -148,14 +150,16 @@ class Bound:
 
 
 def spend(alpha: float, number: int) -> float:
-    """The share of `alpha` for look `number` = 1, 2, …: 6 α / (π² r²), which sums to α over all looks.
+    """The share of `alpha` for look `number` = 1, 2, …: 0.7 · 0.3^(r−1) α, which sums to α over all looks.
+
+    Campaigns look once or twice: the first look is worth most of it.
 
     >>> round(spend(0.05, 1), 4), round(spend(0.05, 2), 4)
-    (0.0304, 0.0076)
+    (0.035, 0.0105)
     """
     if number < 1:
         raise InputError(f"look number {number}: looks are counted from 1")
-    return _share(alpha) * 6.0 / (math.pi**2 * number**2)
+    return _share(alpha) * (1 - AGAIN) * AGAIN ** (number - 1)
 
 
 def rmse_bound(look: Look, alpha: float = ALPHA, weights: Mapping[str, float] | None = None) -> Bound:

@@ -56,7 +56,7 @@ class Context:
 
     def note_phase(self, phase: str, seconds: float, number: int | None = None) -> None:
         """Write down where time went in a round; see usage.py."""
-        self.journal.append("phase", phase=phase, round=number, seconds=float(f"{seconds:.3f}"))
+        self.ledger.phase(phase, seconds, number)
 
 
 def workers_of(config: CampaignConfig, paths: CampaignPaths) -> Workers:

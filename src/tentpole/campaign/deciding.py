@@ -17,6 +17,8 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
 from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.funnels import starving
+from tentpole.campaign.gradients import in_gradients
 from tentpole.campaign.judging import final_look
 from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
@@ -35,6 +37,7 @@ from tentpole.campaign.selecting import (
     draw_audit,
     filled,
     requests_of,
+    table,
     with_frames,
 )
 from tentpole.errors import InputError
@@ -42,7 +45,7 @@ from tentpole.exploration.files import read_exploration
 from tentpole.exploration.random_numbers import generator
 from tentpole.records import Candidate
 from tentpole.selection import SelectionRule
-from tentpole.selection.base import Labelled
+from tentpole.selection.base import Labelled, funnel_of
 
 
 def decide(context: Context, ahead: Ahead, name: BatchName) -> None:
@@ -80,6 +83,7 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     walkers = {walker: ratio for walker, _, ratio in walker_conditions(context)}
     shards = [read_exploration(context.paths.shard(number, walker)) for walker in walkers]
     candidates = candidates_of(shards, fingerprint)
+    candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
     look = final_look(state, config)
     if look is not None:
         chosen, facts, first_key = _final_look(context, number, candidates, *look)
@@ -87,7 +91,8 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
         choose_batch = _choose if known == number - 1 else _choose_from_queue
         chosen, facts, first_key = choose_batch(context, number, candidates, before)
     requests = requests_of(chosen, state.method)
-    facts = replace(with_exploration(facts, shards, walkers), first_key=first_key)
+    finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
+    facts = replace(with_exploration(facts, shards, walkers), first_key=first_key, finished=finished)
     _tell(context, number, facts, len(requests))
     return requests, facts
 
@@ -142,19 +147,24 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
     assert now.covariance is not None
     old = [*first, *queued]
     pairs = list(zip(old, rescored(context, state.newest_models(number - 1), now.covariance, old), strict=True))
-    rule, first_key = _rule(context, number - 1)
+    newest, first_key = _rule(context, number - 1)
     here = len(first)
-    chosen, dropped = choose_again(pairs[:here], pairs[here:], rule, now, wanted, rng, sigma=sigma)
+    chosen, dropped = choose_again(pairs[:here], pairs[here:], newest, now, wanted, rng, sigma=sigma)
     if order:
-        newest = {c.snapshot.id: c for c, _, _ in chosen[:here]}
-        order = [newest.get(c.snapshot.id, c) for c in order]
+        scored = {c.snapshot.id: c for c, _, _ in chosen[:here]}
+        order = [scored.get(c.snapshot.id, c) for c in order]
         chosen = filled(order, here, chosen[here:], wanted)
         there = {c.snapshot.id for c, _, _ in chosen}
         dropped = tuple(frame for frame in dropped if frame.id not in there)
     for frame in dropped:
         context.journal.append("dropped", round=number, **frame.to_json())
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
-    return chosen, replace(facts, queued=len(queued), dropped=dropped), first_key
+    facts = replace(facts, queued=len(queued), dropped=dropped)
+    if rest:
+        picks = sum(not audit for _, _, audit in chosen)
+        funnel = funnel_of(rule, table(rest, sigma), before, room, picks)
+        facts = replace(facts, funnel=funnel, audits=len(chosen) - picks, wanted=wanted)
+    return chosen, facts, first_key
 
 
 def _rule(context: Context, last: int) -> tuple[SelectionRule, str]:
@@ -188,5 +198,12 @@ def _tell(context: Context, number: int, facts: BatchFacts, asked: int) -> None:
     dropped = f", {len(facts.dropped)} dropped from the queue" if facts.dropped else ""
     context.progress.note(
         f"round {number}: {facts.choice}, {asked} labels asked for{dropped}, "
-        f"{facts.unhealthy} mishaps" + (f"; {facts.first_key}" if facts.first_key else "")
+        f"{_mishaps(facts.unhealthy)}" + (f"; {facts.first_key}" if facts.first_key else "")
     )
+    before = [context.state.record(number - 1).facts] if number > 1 else []
+    if words := starving([*before, facts], context.config):
+        context.progress.note(f"round {number}: {words}")
+
+
+def _mishaps(count: int) -> str:
+    return "1 mishap" if count == 1 else f"{count} mishaps"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from tentpole.campaign.facts import ErrorFacts, FrameError
 from tentpole.records import LARGE_CELL, FloatArray, Label
@@ -24,8 +25,8 @@ class FrameErrors:
     (n,) largest over the atoms of each frame, eV/Å, what conformal calibration compares. elements : element →
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
     p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
-    stress components, GPa, NaN where a label has none.
-    likeness : in words, how far the members still differ; alike : too little for σ to mean much.
+    stress components, GPa, NaN where a label has none. stress_parity : pairs of them, GPa.
+    likeness : in words, how far the members still differ; collapsed : too little for σ to mean much.
     """
 
     names: tuple[str, ...]
@@ -38,9 +39,10 @@ class FrameErrors:
     elements: dict[str, float]
     parity: FloatArray
     likeness: str = ""
-    alike: bool = False
+    collapsed: bool = False
     p95_force_std: FloatArray | None = None
     stress_error: FloatArray | None = None
+    stress_parity: FloatArray | None = None
 
     @property
     def force_rmse(self) -> float:
@@ -85,6 +87,7 @@ class FrameErrors:
             elements=self.elements,
             likeness=self.likeness,
             parity=self.parity,
+            stress_parity=self.stress_parity if sigma and self.stress_parity is not None else np.zeros((0, 2)),
         )
 
 
@@ -124,10 +127,22 @@ def frame_errors(models: Path, dtype: str, labels: Sequence[Path], *, stress: bo
         elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
         parity=parity[:: max(1, -(-len(parity) // 2000))],
         likeness=diversity.words,
-        alike=diversity.collapsed,
+        collapsed=diversity.collapsed,
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
         stress_error=_stress_errors(prediction.stresses, known),
+        stress_parity=_stress_pairs(prediction.stresses, known),
     )
+
+
+def _stress_pairs(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
+    """At most 2000 pairs (reference, prediction) of stress components, GPa."""
+    rows = [i for i, label in enumerate(labels) if label.stress is not None]
+    if stresses is None or not rows:
+        return None
+    known = np.array([labels[i].stress for i in rows]).ravel() / GPA
+    pairs = np.column_stack([known, stresses.mean(axis=0)[rows].ravel() / GPA])
+    some: FloatArray = pairs[:: max(1, -(-len(pairs) // 2000))]
+    return some
 
 
 def _stress_errors(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
@@ -153,6 +168,27 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
     found = committee.evaluate(frames).energies.mean(axis=0)
     shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - found)
     return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
+
+
+def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[float]:
+    """Mean disagreement (eV/Å) of the first `members` members in a folder on each frame."""
+    from tentpole.committee import Committee
+
+    stems = [models / f"member-{number}" for number in range(members)]
+    return [d.force_std for d in Committee.load(stems, dtype="float64").evaluate(frames).disagreements()]
+
+
+def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> float:
+    """RMSE in eV/atom of a committee's energies for the labels in `train`, were its isolated atoms' energies these."""
+    from tentpole.committee.cached import committee_in
+    from tentpole.storage.structures import labelled_frames
+    from tentpole.training.frames import kept_energies
+
+    frames, own = labelled_frames(train), kept_energies(models / "member-0")
+    found = committee_in(models, "float64").evaluate(frames).energies.mean(axis=0)
+    shift = [sum(energies.get(int(z), own[int(z)]) - own[int(z)] for z in atoms.numbers) for atoms in frames]
+    off = found + np.array(shift) - np.array([atoms.info["REF_energy"] for atoms in frames])
+    return float(np.sqrt(np.mean((off / np.array([len(atoms) for atoms in frames])) ** 2)))
 
 
 def _none(value: float) -> float | None:

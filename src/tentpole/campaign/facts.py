@@ -78,6 +78,7 @@ class BatchFacts:
     intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
     first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
     final_look : 1, 2, ... where the batch is audit frames alone, that number of final look; else 0.
+    finished : whether the committee that explored had been trained until its errors no longer fall.
     funnel : how many candidates passed each key of the rule; audits, wanted : frames drawn at random before the rule
     looked, and the size of the batch that was wanted. None and 0 in folders from before they were kept.
     """
@@ -98,6 +99,7 @@ class BatchFacts:
     queued: int | None = None
     dropped: tuple[DroppedFrame, ...] = ()
     final_look: int = 0
+    finished: bool = False
     funnel: Funnel | None = None
     audits: int = 0
     wanted: int = 0
@@ -107,7 +109,9 @@ class BatchFacts:
         """What became of the candidates, in words."""
         if self.funnel is None:
             return f"{self.candidates} candidates, {self.chosen} picked"
-        return f"{self.funnel} + {self.audits} audit of {self.wanted} wanted"
+        passed, _, picked = str(self.funnel).rpartition(" → ")
+        queued = "" if self.queued is None else f" → {self.queued} queued"
+        return f"{passed}{queued} → {picked} + {self.audits} audit of {self.wanted} wanted"
 
     def to_json(self) -> dict[str, Any]:
         """As batch.json keeps them: nothing for a batch without exploration."""
@@ -124,6 +128,8 @@ class BatchFacts:
             content |= {"queued": self.queued, "dropped": [frame.to_json() for frame in self.dropped]}
         if self.final_look:
             content["final_look"] = self.final_look
+        if self.finished:
+            content["finished"] = True
         if self.funnel is not None:
             content |= {"funnel": asdict(self.funnel), "audits": self.audits, "wanted": self.wanted}
         return content
@@ -148,6 +154,7 @@ class BatchFacts:
             queued=content.get("queued"),
             dropped=tuple(DroppedFrame.from_json(frame) for frame in content.get("dropped", ())),
             final_look=content.get("final_look", 0),
+            finished=bool(content.get("finished", False)),
             funnel=Funnel(**content["funnel"]) if "funnel" in content else None,
             audits=content.get("audits", 0),
             wanted=content.get("wanted", 0),
@@ -188,7 +195,8 @@ class ErrorFacts:
 
     force_rmse (eV/Å) over all components, energy_rmse (eV/atom): None for no frames. frames : by label name.
     elements : force RMSE in eV/Å per element. likeness : in words, how far the members still differ.
-    parity : (n, 2) pairs of reference and prediction, force components in eV/Å, a sample.
+    parity : (n, 2) pairs of reference and prediction, force components in eV/Å, a sample. stress_parity : the same of
+    stress components in GPa; none where no stress was looked at.
     """
 
     force_rmse: float | None
@@ -197,10 +205,28 @@ class ErrorFacts:
     elements: Mapping[str, float]
     likeness: str
     parity: FloatArray
+    stress_parity: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+
+    @property
+    def stress_rmse(self) -> float | None:
+        """Over all stress components, GPa; None where none was looked at."""
+        squares = [frame.stress_error**2 for frame in self.frames.values() if frame.stress_error is not None]
+        return math.sqrt(sum(squares) / len(squares)) if squares else None
+
+    @property
+    def words(self) -> str:
+        """Errors of forces, energies and stress, in words."""
+        if self.force_rmse is None:
+            return "no errors known"
+        said = f"force RMSE {1000 * self.force_rmse:.1f} meV/Å"
+        said += "" if self.energy_rmse is None else f", energy {1000 * self.energy_rmse:.3g} meV/atom"
+        return said + ("" if self.stress_rmse is None else f", stress {self.stress_rmse:.3g} GPa")
 
     def to_json(self) -> dict[str, Any]:
         """As labels.json and done.json keep them."""
+        stress = {"stress_parity": self.stress_parity.tolist()} if len(self.stress_parity) else {}
         return {
+            **stress,
             "force_rmse_eV_per_A": self.force_rmse,
             "energy_rmse_eV_per_atom": self.energy_rmse,
             "frames": {name: frame.to_json() for name, frame in self.frames.items()},
@@ -221,6 +247,7 @@ class ErrorFacts:
             content.get("elements", {}),
             content.get("likeness", ""),
             np.asarray(content.get("parity", []), dtype=float).reshape(-1, 2),
+            np.asarray(content.get("stress_parity", []), dtype=float).reshape(-1, 2),
         )
 
 
@@ -351,12 +378,14 @@ class RoundEnd:
     """The committee made after a round.
 
     validation, calibration : its errors on the validation set, and what they make of σ; None where there is no such
-    set. limit : what σ is worth by the audit frames; None where there are none.
+    set. limit : what σ is worth by the audit frames; None where there are none. under_trained : how many members err
+    nearly as much on frames that they were trained on as on others: more updates would help more than more labels.
     """
 
     validation: ErrorFacts | None = None
     calibration: CalibrationFacts | None = None
     limit: LimitFacts | None = None
+    under_trained: int = 0
 
     @property
     def force_rmse(self) -> float:
@@ -370,6 +399,8 @@ class RoundEnd:
         for name in ("validation", "calibration", "limit"):
             if (part := getattr(self, name)) is not None:
                 content[name] = part.to_json()
+        if self.under_trained:
+            content["under_trained"] = self.under_trained
         return content
 
     @staticmethod
@@ -379,8 +410,46 @@ class RoundEnd:
             ErrorFacts.from_json(content.get("validation", {})),
             CalibrationFacts.from_json(content.get("calibration", {})),
             LimitFacts.from_json(content.get("limit", {})),
+            int(content.get("under_trained", 0)),
         )
 
 
 def _table(spread: Spread | None) -> dict[str, float]:
     return {} if spread is None else asdict(spread)
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainingFacts:
+    """How a pretraining went.
+
+    reference : what it learned. labels, failed : of the cheap reference. core_seconds : of its labels and of the
+    training. force_rmse : of each member on frames it held out, in eV/Å, of the cheap reference. force_std : members'
+    mean disagreement on rattled starting structures, eV/Å.
+    """
+
+    reference: str
+    labels: int
+    failed: int
+    updates: int
+    core_seconds: float
+    force_rmse: tuple[float, ...]
+    force_std: float
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> PretrainingFacts:
+        """As done.json keeps it."""
+        facts = {key: value for key, value in content.items() if key not in ("version", "checksum")}
+        return PretrainingFacts(**{**facts, "force_rmse": tuple(facts["force_rmse"])})
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        spread = f"they differ by {1000 * self.force_std:.1f} meV/Å on rattled structures"
+        if not self.labels:
+            return f"started from {self.reference}; {spread}"
+        errors = ", ".join(f"{1000 * error:.1f}" for error in self.force_rmse)
+        return (
+            f"pretrained on {self.labels} frames of {self.reference} ({self.core_seconds:.0f} core-seconds); members' "
+            f"force RMSE on held-out ones of these: {errors} meV/Å; {spread}. Neither says anything of the campaign's "
+            "own reference"
+        )

@@ -5,14 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
-from tentpole.config.loading import as_first_meant, dump, load, own_frames, starting_structures
-from tentpole.config.schema import FORMAT_VERSION, CampaignConfig, LabelledSection
+from tentpole.committee.member_files import description_file, weights_file
+from tentpole.config.loading import FRAME_TABLES, as_first_meant, dump, load, own_frames, starting_structures
+from tentpole.config.pretraining import committee_to_start_from
+from tentpole.config.schema import (
+    FORMAT_VERSION,
+    CampaignConfig,
+    CheapLabelsSection,
+    CheapReferenceSection,
+    EarlierCommitteeSection,
+    FoundationSection,
+    LabelledSection,
+)
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
 from tentpole.labeling.reference_files import copies
@@ -109,17 +119,27 @@ def adopt_reference(config: CampaignConfig, paths: CampaignPaths) -> CampaignCon
 
     To be called once it is known that the file means the same physics as the labels that are there.
     """
-    if not config.reference.endswith(".toml"):
-        return config
-    copy = paths.references.resolve() / Path(config.reference).name
-    if Path(config.reference).resolve() != copy:
-        for name, content in copies(Path(config.reference)).items():
-            place = copy.parent / name
+    adopted, home = config, paths.references.resolve()
+    if config.reference.endswith(".toml"):
+        adopted = config.model_copy(update={"reference": str(_adopted(Path(config.reference), home))})
+    cheap = config.pretraining
+    if isinstance(cheap, CheapReferenceSection) and cheap.reference.endswith(".toml"):
+        copy = _adopted(Path(cheap.reference), home / "pretraining")
+        adopted = adopted.model_copy(update={"pretraining": cheap.model_copy(update={"reference": str(copy)})})
+    if adopted is not config:
+        write_config(adopted, paths)
+    return adopted
+
+
+def _adopted(reference: Path, home: Path) -> Path:
+    """A reference file of one's own copied into `home`, with its calculator's own module."""
+    copy = home / reference.name
+    if reference.resolve() != copy:
+        for name, content in copies(reference).items():
+            place = home / name
             if not place.exists() or place.read_bytes() != content:
                 atomic_write(place, content)
-    adopted = config.model_copy(update={"reference": str(copy)})
-    write_config(adopted, paths)
-    return adopted
+    return copy
 
 
 def write_config(config: CampaignConfig, paths: CampaignPaths) -> None:
@@ -190,7 +210,7 @@ def refuse_edits(paths: CampaignPaths, recorded: Mapping[str, Any], now: Mapping
 def structure_files(config: CampaignConfig) -> dict[str, str]:
     """16 hex digits of each file of structures that the configuration names, by its name in the folder."""
     named = [section.file for section in config.structures]
-    named += [section.file for section in (config.initial, config.validation) if hasattr(section, "file")]
+    named += [file for table in FRAME_TABLES if (file := getattr(getattr(config, table), "file", None)) is not None]
     return {Path(file).name: hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] for file in named}
 
 
@@ -251,18 +271,32 @@ def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig
         write_frames(copy, starts[structure.name])
         structures.append(structure.model_copy(update={"file": str(copy), "index": -1}))
     update: dict[str, Any] = {"structures": tuple(structures)}
-    for table in ("initial", "validation"):
+    for table in FRAME_TABLES:
         section = getattr(config, table)
-        if hasattr(section, "file"):
+        if getattr(section, "file", None) is not None:
             where = f"{table}.file"
-            if isinstance(section, LabelledSection):
+            if isinstance(section, LabelledSection | CheapLabelsSection):
                 frames = own_frames(section, where)
             else:
                 frames = read_structures(Path(section.file), section.index, where)
             copy = home / f"{table}-frames.extxyz"
             write_frames(copy, frames)
             update[table] = section.model_copy(update={"file": str(copy), "index": ":"})
+    if isinstance(config.pretraining, EarlierCommitteeSection):
+        copied = _copied_members(committee_to_start_from(Path(config.pretraining.folder)), home / "pretraining")
+        update["pretraining"] = config.pretraining.model_copy(update={"folder": str(copied)})
+    elif isinstance(config.pretraining, FoundationSection):
+        copied = _copied_members([Path(config.pretraining.model)], home / "pretraining")
+        update["pretraining"] = config.pretraining.model_copy(update={"model": str(copied / "member-0.json")})
     return config.model_copy(update=update)
+
+
+def _copied_members(stems: Sequence[Path], home: Path) -> Path:
+    """The members that a campaign starts from, in its own folder and by the names of its own."""
+    for number, stem in enumerate(stems):
+        for file in (weights_file, description_file):
+            atomic_write(file(home / f"member-{number}"), file(stem).read_bytes())
+    return home
 
 
 def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
@@ -277,9 +311,13 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
 
     update: dict[str, Any] = {"structures": tuple(relative(s) for s in config.structures)}
     update["reference"] = inside(config.reference)
-    for table in ("initial", "validation"):
-        if hasattr(getattr(config, table), "file"):
+    for table in FRAME_TABLES:
+        if getattr(getattr(config, table), "file", None) is not None:
             update[table] = relative(getattr(config, table))
+    for key in ("reference", "folder", "model"):
+        section = update.get("pretraining", config.pretraining)
+        if section is not None and hasattr(section, key):
+            update["pretraining"] = section.model_copy(update={key: inside(getattr(section, key))})
     return config.model_copy(update=update)
 
 
@@ -289,8 +327,17 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     Files were copied when the campaign began: their place is of no account, and what a reference file of one's own says
     is compared by its physics.
     """
-    one, other = ({**part, "reference": _reference_name(part["reference"])} for part in (before, after))
+    one, other = (_named(part) for part in (before, after))
     return [name for name in _keys(one, other) if not name.startswith(MAY_CHANGE)]
+
+
+def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with reference files by their names alone."""
+    cheap = settings.get("pretraining")
+    named = {**settings, "reference": _reference_name(settings["reference"])}
+    if cheap and "reference" in cheap:
+        named["pretraining"] = {**cheap, "reference": _reference_name(cheap["reference"])}
+    return named
 
 
 def _reference_name(reference: str) -> str:
@@ -300,7 +347,12 @@ def _reference_name(reference: str) -> str:
 def _keys(a: Any, b: Any, at: str = "") -> list[str]:
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = sorted(set(a) | set(b))
-        return [p for k in keys if k not in ("file", "index") for p in _keys(a.get(k), b.get(k), f"{at}.{k}")]
+        return [
+            p
+            for k in keys
+            if k not in ("file", "index", "folder", "model")
+            for p in _keys(a.get(k), b.get(k), f"{at}.{k}")
+        ]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         return [p for i, (x, y) in enumerate(zip(a, b, strict=True)) for p in _keys(x, y, f"{at}.{i}")]
     return [] if a == b else [at.lstrip(".")]

@@ -15,7 +15,7 @@ from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.usage import Usage
 from tentpole.errors import StateError, reading
 from tentpole.storage.atomic import read_as, write_json
-from tentpole.storage.journal import MEND, Place, events_after, same_beginning
+from tentpole.storage.journal import REMEDY, Place, events_after, same_beginning
 
 SUMMARY_VERSION = 1
 WORTH_BYTES = 65_536
@@ -91,7 +91,7 @@ def keep_summary(paths: CampaignPaths, *, always: bool = False) -> None:
 
 
 def _advanced(found: JournalSummary, paths: CampaignPaths) -> JournalSummary:
-    with reading(paths.journal, error=StateError, mend=MEND):
+    with reading(paths.journal, error=StateError, remedy=REMEDY):
         for event, place in events_after(paths.journal, found.place):
             found.add(event)
             found.place = place

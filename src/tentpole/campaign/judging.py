@@ -14,7 +14,17 @@ from tentpole.campaign.facts import RoundOutcome
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
-from tentpole.campaign.verdict import Audits, Criteria, Evidence, Round, Verdict, evidence, judge, time_limit
+from tentpole.campaign.verdict import (
+    Audits,
+    Criteria,
+    Evidence,
+    Round,
+    Verdict,
+    evidence,
+    judge,
+    stalls_for_lack_of_updates,
+    time_limit,
+)
 from tentpole.config.checks import audited_frames
 from tentpole.config.schema import CampaignConfig
 from tentpole.records import Condition
@@ -79,9 +89,18 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
 def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
     """Number and audit frames of the final look that the next round is to be; None for a round as any other."""
     limits, rounds = criteria(config), history(state)
-    if limits.evidence != "audits" or not audit_tests.final_look_wanted(rounds, limits):
-        return None
-    return 1 + sum(r.final_look > 0 for r in rounds), audit_tests.final_look_size(rounds, limits)
+    size = audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
+    return None if size is None else (1 + sum(r.final_look > 0 for r in rounds), size)
+
+
+def finishing_wanted(state: RoundState, config: CampaignConfig) -> bool:
+    """Whether the committee in force is to be trained until its errors no longer fall, before the next round.
+
+    That is before a final look, and where the error no longer falls although updates are what is missing.
+    """
+    if final_look(state, config) is not None:
+        return True
+    return stalls_for_lack_of_updates(history(state), criteria(config))
 
 
 def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:
@@ -96,10 +115,11 @@ def projection(state: RoundState, config: CampaignConfig) -> Projection | None:
 
 
 def _round(state: RoundState, number: int) -> Round:
-    return round_of(state.record(number), state.outcome(number), state.validation_error(number))
+    trained = state.end(number).under_trained
+    return round_of(state.record(number), state.outcome(number), state.validation_error(number), trained)
 
 
-def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = math.nan) -> Round:
+def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = math.nan, under_trained: int = 0) -> Round:
     """A closed round as the tests take it. `validation` : force RMSE in eV/Å on the fixed set."""
     asked, accepted = {frame.name: frame for frame in record.frames}, set(outcome.accepted)
     errors = {} if outcome.errors is None else outcome.errors.frames
@@ -119,6 +139,8 @@ def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = mat
         audits=audits_of(asked, outcome),
         final_look=record.facts.final_look,
         passed=bool(outcome.passed),
+        finished=record.facts.finished,
+        under_trained=under_trained,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.usage import DRIVER, Usage, driver_of_note
 from tentpole.execution.metering import readings
-from tentpole.execution.ownership import lives, used
+from tentpole.execution.ownership import is_in_use, used
 from tentpole.records import Label
 from tentpole.storage.journal import Journal
 from tentpole.storage.labels import label_names, read_label
@@ -72,6 +72,20 @@ class Ledger:
         """Note that an answer was taken back; what the next one costs is counted too."""
         self._note("retracted", name=name)
 
+    def phase(self, phase: str, seconds: float, number: int | None) -> None:
+        """Note that the driver waited so long for a phase; see usage.py."""
+        self._note("phase", phase=phase, round=number, seconds=float(f"{seconds:.3f}"))
+
+    def round_done(self, number: int) -> None:
+        """Note the end of a round, with what was used until then."""
+        self._note("round done", round=number)
+        self._usage.round_ends[number] = (self.hours, 3600 * self.core_hours)
+
+    @property
+    def usage(self) -> Usage:
+        """What was used up to now."""
+        return self._usage
+
     def collect(self) -> None:
         """Take the notes of jobs that have ended into the journal."""
         self._take(readings(self._paths.root, ended=True))
@@ -120,4 +134,4 @@ def _of_workers(reading: Mapping[str, float]) -> dict[str, float]:
 
 def _cut_off(paths: CampaignPaths) -> list[Path]:
     """Attempts at a label whose worker is no more, and which no driver has heard of."""
-    return [*paths.work.glob("failed-*"), *(folder for folder in paths.work.glob("tmp-*") if not lives(folder))]
+    return [*paths.work.glob("failed-*"), *(folder for folder in paths.work.glob("tmp-*") if not is_in_use(folder))]

@@ -13,9 +13,11 @@ from tentpole.storage.lock import LOCK_FILE
 CAMPAIGN_FILE = "campaign.toml"
 VALIDATION = "validation"
 """Name of the fixed set's batch, which belongs to round 0."""
+PRETRAINING = "pretraining"
+"""Name of the batch that the cheap reference labels, before round 0, and of what is trained on it."""
 
 BatchName = int | str
-"""A round's number, or VALIDATION."""
+"""A round's number, VALIDATION or PRETRAINING."""
 
 _SHARD = re.compile(r"r(\d+)-(.+)\.h5")
 
@@ -123,6 +125,24 @@ class CampaignPaths:
     def models(self, number: int) -> Path:
         """The committee that was trained in a round."""
         return self.root / "models" / _stem(number)
+
+    @property
+    def pretrained(self) -> Path:
+        """The committee that has learned what [pretraining] names, which the first training goes on from."""
+        return self.root / "models" / PRETRAINING
+
+    @property
+    def pretraining_facts(self) -> Path:
+        """How the pretraining went: the file that ends it."""
+        return self._round(PRETRAINING, "done.json")
+
+    def pretraining_md(self, index: int) -> Path:
+        """The frames of one trajectory that the cheap reference drove."""
+        return self._round(PRETRAINING, f"md-{index:03d}.extxyz")
+
+    def finished(self, number: int) -> Path:
+        """The committee of a round, trained on until its errors no longer fall."""
+        return self.root / "models" / f"{_stem(number)}-finished"
 
     def shard(self, number: int, walker: str) -> Path:
         """The snapshots of one walker in one round."""

@@ -11,6 +11,7 @@ from ase import Atoms
 from tentpole.config.checks import final_audits, initial_labels, unreachable, validation_labels
 from tentpole.config.schema import CampaignConfig, FramesSection, LabelledSection, NoValidationSection, RattleSection
 from tentpole.storage.structures import read_structures
+from tentpole.units import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +170,3 @@ def _no_validation(config: CampaignConfig, label_s: float | None) -> Line:
 
 def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """As one says it: "50 s", "3 min 40 s", "2 h 5 min", "3.2 days"."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    if seconds < 2 * 86400:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-    return f"{seconds / 86400:.1f} days"

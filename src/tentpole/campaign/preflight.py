@@ -13,12 +13,16 @@ from ase import Atoms
 
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.paths import CAMPAIGN_FILE
-from tentpole.campaign.plan import Line, duration, plan_lines
+from tentpole.campaign.plan import Line, Plan, plan_lines, planned
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
 from tentpole.config.schema import (
     CampaignConfig,
+    CheapLabelsSection,
+    CheapReferenceSection,
+    EarlierCommitteeSection,
+    FoundationSection,
     LabelledSection,
     LabelPlaces,
     LocalSection,
@@ -29,19 +33,23 @@ from tentpole.config.schema import (
 )
 from tentpole.errors import InputError, TentpoleError
 from tentpole.labeling.trial import Trial
+from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import bare
 from tentpole.selection import KeyedRule, make_rule
+from tentpole.units import duration
 
 ENOUGH_GB = 1.0
+ANEW = "energies of isolated atoms are estimated anew, around what that predicts for the first labels"
 OTHER_METHOD_eV, OTHER_VERSION_eV = 0.05, 0.001
 """Energy differences per atom beyond which a label is of another method, or perhaps of another version."""
 
 
-def check_campaign(source: Path) -> Iterator[Line]:
+def check_campaign(source: Path, progress: ProgressListener | None = None) -> Iterator[Line]:
     """Try everything that a campaign needs, and say what it will do.
 
     Raises InputError where the file itself cannot be used.
     """
+    told = progress or NoProgress()
     config = open_config(source)
     place = source / CAMPAIGN_FILE if source.is_dir() else source
     starts, frames = starting_structures(config, place), given_frames(config, place)
@@ -51,19 +59,39 @@ def check_campaign(source: Path) -> Iterator[Line]:
     yield from _magnetism(config, starts.values())
     yield from _rule(config)
     own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
+    told.progress(f'labelling one structure by "{config.reference}", then others near it', 0, 0)
     found = _try_reference(config, starts, own)
     yield from _reference(config, found, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
     if own is not None and isinstance(found, Trial) and found.ok:
         yield own_line(own, found.energy_eV)
+    yield from _pretraining(config, starts, frames)
+    told.progress("starting a worker", 0, 0)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
         if section.kind != "local":
             yield _queue(name, section, source)
+    told.progress("importing mace and torch", 0, 0)
     yield _models()
     for name in config.committee.foundations:
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
     seconds = found.seconds if isinstance(found, Trial) and found.ok else None
     yield from plan_lines(config, starts, frames, seconds, _places(config))
+    told.progress("training for a moment", 0, 0)
+    yield from _timed(config, starts, planned(config, starts, frames), seconds)
+
+
+def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, label_s: float | None) -> Iterator[Line]:
+    from tentpole.campaign.timing import cost_lines, measured
+    from tentpole.execution.local import local
+
+    try:
+        with local(1) as executor:
+            cost = executor.submit(measured, config, dict(starts)).result()
+    except Exception as error:  # whatever the models' packages raise: the same would end a campaign
+        yield Line("training", False, f"{type(error).__name__}: {error}")
+        return
+    if cost is not None:
+        yield from cost_lines(config, plan, cost, label_s, _places(config))
 
 
 def _disk(source: Path) -> Line:
@@ -145,6 +173,51 @@ def _reference(config: CampaignConfig, found: Trial | TentpoleError, structure: 
         yield Line(f"its {finding.what}", finding.good, finding.words, finding.doubtful)
 
 
+def _pretraining(
+    config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
+) -> Iterator[Line]:
+    """What members start from: a label of the cheap reference, tried, and what all of them cost."""
+    section = config.pretraining
+    if isinstance(section, EarlierCommitteeSection):
+        yield Line("pretraining", True, f"members go on from those in {section.folder}; {ANEW}")
+    elif isinstance(section, FoundationSection):
+        words = f"members have the body of {section.model} and readouts of their own; {ANEW}"
+        yield Line("pretraining", True, words)
+    elif isinstance(section, CheapLabelsSection):
+        yield Line("pretraining", True, f"{len(frames['pretraining'])} frames of {section.file}; {ANEW}")
+    elif section is not None:
+        yield _cheap_reference(config, section, starts, frames.get("pretraining"))
+
+
+def _cheap_reference(
+    config: CampaignConfig,
+    section: CheapReferenceSection,
+    starts: Mapping[str, Atoms],
+    given: Sequence[Atoms] | None,
+) -> Line:
+    from tentpole.labeling import references
+    from tentpole.labeling.trial import trial
+
+    what, some = f'pretraining by "{section.reference}"', [*starts.values()] if given is None else given
+    elements = sorted({symbol for atoms in some for symbol in atoms.get_chemical_symbols()})
+    try:
+        own, cheap = references.load(config.reference, elements), references.load(section.reference, elements)
+        if own.hash == cheap.hash:
+            return Line(what, False, "that is the campaign's own reference: labels at the campaign's price")
+        found = trial(cheap, bare(some[0]), config.charge, config.multiplicity)
+    except TentpoleError as error:
+        return Line(what, False, str(error))
+    if not found.ok:
+        return Line(what, False, f"{found.reason}: {found.message}")
+    labels = section.frames if given is None else len(given)
+    calls = labels if given is not None else labels + round(1.1 * labels * section.every)
+    words = f"{labels} labels" + ("" if given is not None else ", and MD between them")
+    words += (
+        f", take about {duration(calls * found.seconds)} on one core; {section.updates} updates a member follow; {ANEW}"
+    )
+    return Line(what, True, words)
+
+
 def _places(config: CampaignConfig) -> int:
     """How many labels are computed at the same time."""
     section = config.executor
@@ -192,17 +265,26 @@ def _queue(name: str, section: LabelPlaces | TrainingPlaces, source: Path) -> Li
 
 
 def _models() -> Line:
-    began = time.perf_counter()
-    try:
-        import torch
+    """The models' packages, imported in another process: theirs takes seconds in which this one could show nothing."""
+    from tentpole.execution.local import local
 
-        mace("modules")
+    try:
+        with local(1) as executor:
+            return Line("models", True, executor.submit(import_models).result())
     except ImportError as error:
         return Line("models", False, f'{error}. Install it: pip install "tentpole"')
+
+
+def import_models() -> str:
+    """Import the models' packages; their versions, and the time it took, in words."""
+    began = time.perf_counter()
+    import torch
+
+    mace("modules")
     device = "GPU" if torch.cuda.is_available() else "CPU"
     seconds = time.perf_counter() - began
     versions = f"mace {metadata.version('mace-torch')}, torch {torch.__version__} on {device}"
-    return Line("models", True, f"{versions}, imported in {seconds:.1f} s")
+    return f"{versions}, imported in {seconds:.1f} s"
 
 
 def _foundation(name: str, numbers: Sequence[int]) -> Line:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.batches import Batch, BatchRecord, Failure, Method, Request, failure_of, labels_of
@@ -22,27 +23,32 @@ from tentpole.campaign.facts import (
     CalibrationFacts,
     ErrorFacts,
     FrameError,
+    PretrainingFacts,
     RoundEnd,
     RoundOutcome,
     Spread,
 )
 from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.forecast import Forecast, forecast
+from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
 from tentpole.campaign.judging import projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.under_way import UnderWay, under_way
 from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
+from tentpole.errors import import_object
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
-from tentpole.records import Label
+from tentpole.records import FloatArray, Label
 from tentpole.storage.atomic import read_as
 from tentpole.storage.labels import label_names
-from tentpole.storage.lock import owner
+from tentpole.storage.lock import at_work, owner
 
 __all__ = [
     "MAY_CHANGE",
@@ -65,7 +71,7 @@ __all__ = [
 ]
 
 Outcome = Literal["accepted", "failed", "waiting"]
-Phase = Literal["not begun", "exploring", "labelling", "training", "judging", "done"]
+Phase = Literal["not begun", "pretraining", "exploring", "labelling", "training", "judging", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,21 @@ class RoundRecord:
         return None if self.errors is None else self.errors.force_rmse
 
     @property
+    def new_energy_rmse(self) -> float | None:
+        """Energy RMSE in eV/atom on the new labels, before training on them."""
+        return None if self.errors is None else self.errors.energy_rmse
+
+    @property
+    def new_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the new labels, before training on them; None where none has a stress."""
+        return None if self.errors is None else self.errors.stress_rmse
+
+    @property
+    def validation_stress_rmse(self) -> float | None:
+        """Stress RMSE in GPa on the validation set, after training."""
+        return None if self.validation is None else self.validation.stress_rmse
+
+    @property
     def validation_force_rmse(self) -> float | None:
         """Force RMSE in eV/Å on the validation set, after training."""
         return None if self.validation is None else self.validation.force_rmse
@@ -186,14 +207,18 @@ class RoundRecord:
             "failed": self.failed,
             "done": self.done,
             "candidates": self.facts.candidates,
+            "choice": self.facts.choice if self.name and self.facts.candidates else "",
             "mishaps": dict(self.facts.mishaps),
             **{name: facts.get(name, {}) for name in (*spreads, "bias_strength_eV")},
             "new_force_rmse": self.new_force_rmse,
+            "new_energy_rmse": self.new_energy_rmse,
+            "new_stress_rmse_GPa": self.new_stress_rmse,
             "validation_force_rmse": self.validation_force_rmse,
             "coverage": self.coverage,
             "calibration": {} if self.calibration is None else self.calibration.to_json(),
             "likeness": "" if self.validation is None else self.validation.likeness,
             "validation_energy_rmse": self.validation_energy_rmse,
+            "validation_stress_rmse_GPa": self.validation_stress_rmse,
         }
 
 
@@ -201,9 +226,38 @@ class RoundRecord:
 class CampaignRecord:
     """A campaign folder as it was when it was read. Make one with `CampaignRecord.read(folder)`.
 
-    config : its settings. rounds : from round 0, the initial labels. validation : the fixed set, None where there is
-    none. usage, budget : what was used, per phase and against the limits. driver : who holds the folder, or held it
-    when it died. written : time of the journal's last event (UTC), "" for none. label_files : labels on disk.
+    Parameters
+    ----------
+    paths : CampaignPaths
+        Where its files are.
+    config : CampaignConfig
+        Its settings.
+    state : RoundState
+        What its files say of each round.
+    rounds : tuple of RoundRecord
+        From round 0, the initial labels.
+    validation : RoundRecord or None
+        The fixed set; None where there is none.
+    verdict : Verdict or None
+        How it ended; None while it goes on.
+    usage, budget : Usage, Budget
+        What was used, per phase and against the limits.
+    driver : mapping or None
+        Who holds the folder, or held it when it died.
+    written : str
+        Time of the journal's last event (UTC), "" for none.
+    label_files : int
+        Labels on disk.
+    pretraining : PretrainingFacts or None
+        How members were pretrained; None where they were not, or not yet.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignRecord
+    >>> CampaignRecord.read("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    tentpole.errors.StateError: no/such/folder: ...
     """
 
     paths: CampaignPaths
@@ -217,9 +271,24 @@ class CampaignRecord:
     driver: Mapping[str, object] | None
     written: str
     label_files: int
+    pretraining: PretrainingFacts | None = None
 
     def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
-        """Log-det gain that `atoms` would bring to a dataset of the structures `known`, as round `number` saw it."""
+        """Log-det gain that a structure would bring to a dataset, as a round saw it.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            The structure.
+        known : sequence of ase.Atoms
+            The dataset.
+        number : int
+            The round, whose committee gives the features where they are learned.
+
+        Returns
+        -------
+        float
+        """
         from tentpole.campaign.dataset import covariance_of, fingerprint_rows
 
         learned = self.config.fingerprint.kind == "mace"
@@ -228,9 +297,42 @@ class CampaignRecord:
         covariance = covariance_of(self.config, [fingerprint.fingerprints(one) for one in known])
         return float(covariance.gain(fingerprint.fingerprints(atoms)))
 
+    def show(self) -> Any:
+        """Write the report page and return it for a notebook to display; needs the extra "report"."""
+        return import_object("tentpole.report:show")(self.folder)
+
+    def _repr_html_(self) -> str:
+        from tentpole.campaign.notebook import record_html
+
+        return record_html(self)
+
+    def features(self, frames: Sequence[Atoms]) -> FloatArray:
+        """(n, d) mean fingerprint of each frame, by the campaign's fingerprint and its newest committee."""
+        from tentpole.campaign.dataset import fingerprint_rows
+
+        learned = self.config.fingerprint.kind == "mace"
+        models = self.state.newest_models(self.state.current) if learned else None
+        fingerprint, _ = fingerprint_rows(self.config, [], list(frames), models)
+        return np.array([fingerprint.fingerprints(atoms).mean(axis=0) for atoms in frames])
+
     @staticmethod
     def read(folder: Path | str) -> CampaignRecord:
-        """Read the campaign in `folder`. Raises StateError for what is no campaign folder, or is damaged."""
+        """Read the campaign in `folder`.
+
+        Parameters
+        ----------
+        folder : path
+            It may be finished or not, and a driver may be working there.
+
+        Returns
+        -------
+        CampaignRecord
+
+        Raises
+        ------
+        StateError
+            For what is no campaign folder, or is damaged.
+        """
         paths = CampaignPaths(Path(folder))
         config = stored_settings(paths.root)
         past, labels = read_journal(paths), label_names(paths.root)
@@ -254,6 +356,7 @@ class CampaignRecord:
             driver=owner(paths.root),
             written=past.written,
             label_files=len(labels),
+            pretraining=read_pretraining(paths),
         )
 
     @property
@@ -294,10 +397,33 @@ class CampaignRecord:
         if self.verdict is not None:
             return "done"
         if not state.is_decided(number):
-            return "exploring" if number else "not begun"
+            begun: Phase = (
+                "pretraining" if self.config.pretraining is not None and self.pretraining is None else "not begun"
+            )
+            return "exploring" if number else begun
         if not state.is_closed(number):
             return "labelling"
         return "judging" if state.is_trained(number) else "training"
+
+    @property
+    def running(self) -> bool:
+        """Whether a driver is at work on it, as far as can be told from this host."""
+        return at_work(self.folder)
+
+    @cached_property
+    def under_way(self) -> UnderWay:
+        """The step that comes next, or runs, and how much of it is done."""
+        return under_way(self.state, self.config)
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
+        return forecast(self.state, self.config, self.usage) if self.verdict is None else None
+
+    @property
+    def starving(self) -> str:
+        """The key of the rule that left most of the last batches empty, and what to change; "" for none."""
+        return starving([one.facts for one in self.rounds if one.name], self.config)
 
     @cached_property
     def frames(self) -> tuple[FrameRecord, ...]:
@@ -325,17 +451,47 @@ class CampaignRecord:
         return pooled_coverage(within)
 
     def dataset(self) -> list[Label]:
-        """The labels of all closed rounds, in the order they joined."""
+        """The labels of all closed rounds.
+
+        Returns
+        -------
+        list of Label
+            In the order they joined.
+        """
         outcomes = (one.outcome for one in self.rounds)
         return [label for outcome in outcomes if outcome is not None for label in labels_of(self.paths, outcome)]
 
     def exploration(self, number: int, walker: str) -> Exploration | None:
-        """What one walker found in one round, with scores; None where it has not come to that round's end."""
+        """What one walker found in one round, with scores.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+        walker : str
+            Its id.
+
+        Returns
+        -------
+        Exploration or None
+            None where it has not come to that round's end.
+        """
         path = self.paths.shard(number, walker)
         return read_exploration(path) if path.exists() else None
 
     def explorations(self, number: int) -> dict[str, Exploration]:
-        """What all walkers that came to the end of a round found in it, by walker."""
+        """What all walkers that came to the end of a round found in it.
+
+        Parameters
+        ----------
+        number : int
+            The round.
+
+        Returns
+        -------
+        dict of str to Exploration
+            By walker.
+        """
         shards = [read_exploration(path) for path in self.paths.shards(number)]
         return {shard.walker.id: shard for shard in shards}
 
@@ -351,6 +507,7 @@ class CampaignRecord:
             "labels": self.labels,
             "validation_labels": self.validation_labels,
             "label_files": self.label_files,
+            "pretraining": None if self.pretraining is None else asdict(self.pretraining),
             "failed_labels": self.failed_labels,
             "limits": self.config.stop.model_dump(exclude_none=True),
             "target_force_error_eV_per_A": self.config.target.force_error_eV_per_A,
@@ -359,8 +516,18 @@ class CampaignRecord:
             "seconds": {name: round(value, 1) for name, value in seconds.items()},
             "engine_share": seconds["engine"] / total if total else 0.0,
             "driver": None if self.driver is None else dict(self.driver),
+            "running": self.running,
+            "under_way": self.under_way.to_json() if self.verdict is None else None,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "starving": self.starving,
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
+
+
+def read_pretraining(paths: CampaignPaths) -> PretrainingFacts | None:
+    """How the pretraining of a campaign went; None where there was none, or it is not done."""
+    path = paths.pretraining_facts
+    return read_as(path, PretrainingFacts.from_json) if path.exists() else None
 
 
 def _round(state: RoundState, name: BatchName) -> RoundRecord:

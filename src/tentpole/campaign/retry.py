@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tentpole.campaign.batches import read_outcome
 from tentpole.campaign.folder import stored_config
-from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
+from tentpole.campaign.paths import PRETRAINING, VALIDATION, BatchName, CampaignPaths
 from tentpole.errors import unknown
 from tentpole.storage.journal import Journal
 from tentpole.storage.labels import quarantined, release
@@ -59,7 +59,7 @@ def _closed(paths: CampaignPaths) -> dict[str, str]:
     names: list[BatchName] = [VALIDATION]
     while paths.outcome(len(names) - 1).exists():
         names.append(len(names) - 1)
-    for name in names:
+    for name in [*names, PRETRAINING]:
         if paths.outcome(name).exists():
             where = f"round {name}" if isinstance(name, int) else f"the {name} set"
             words = f"{where} is closed: what follows was made without this label, and would not be the same with it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,15 @@ from ase import Atoms
 
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
+from tentpole.campaign.pretraining import pretraining_frames
 from tentpole.config.loading import given_frames, label_of
-from tentpole.config.schema import FramesSection, LabelledSection, RattleSection, ReferenceMDSection
+from tentpole.config.schema import (
+    FramesSection,
+    LabelledSection,
+    PretrainedFramesSection,
+    RattleSection,
+    ReferenceMDSection,
+)
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
 from tentpole.exploration.random_numbers import generator
@@ -25,13 +33,38 @@ def initial_requests(context: Context) -> list[Request]:
     config, section = context.config, context.config.initial
     if isinstance(section, RattleSection):
         rng = generator(config.seed, "initial structures", scheme=config.random_numbers)
-        frames = rattled(context.starts, section.count, section.stdev_A, rng)
+        strains = generator(config.seed, "initial strains", scheme=config.random_numbers)
+        frames = rattled(context.starts, section.count, section.stdev_A, rng, section.strain, strains)
         reason = "initial: a rattled starting structure"
+    elif isinstance(section, PretrainedFramesSection):
+        frames = _spread(context, section.count)
+        reason = "initial: a frame of [pretraining], one of each cluster"
     else:
         _keep_own_labels(context, "initial")
         frames = _given(context, "initial")
         reason = "initial: a frame of the given file"
     return [_request(context, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
+
+
+def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
+    """Frames that members were pretrained on, spread over conditions and, under each, over fingerprints."""
+    from tentpole.entropy import make_fingerprint
+    from tentpole.selection import Candidates, Diversity, Labelled
+
+    groups: dict[str, list[Atoms]] = {}
+    for condition, atoms in pretraining_frames(context):
+        groups.setdefault(condition, []).append(atoms)
+    fingerprint = make_fingerprint(replace(context.config.fingerprint.build(), kind="gom"))
+    rng = generator(context.config.seed, "initial structures", scheme=context.config.random_numbers)
+    found = []
+    for place, (condition, frames) in enumerate(sorted(groups.items())):
+        share = count // len(groups) + (place < count % len(groups))
+        rows = [fingerprint.fingerprints(atoms) for atoms in frames]
+        names = [str(k) for k in range(len(frames))]
+        candidates = Candidates.of_rows(names, [0.0] * len(frames), rows, [condition] * len(frames))
+        picks = Diversity().select(candidates, Labelled(candidates.features[:0]), share, rng) if share else []
+        found += [(condition, frames[pick.index]) for pick in picks]
+    return found
 
 
 def validation_requests(context: Context) -> list[Request]:
@@ -64,6 +97,7 @@ def validation_requests(context: Context) -> list[Request]:
                     context.paths.work / f"validation-{i}",
                 )
             )
+        context.progress.progress("round 0: MD by the reference, for the validation set", 0, 0)
         began = time.monotonic()
         counted = partial(measured, context.root, "labelling", reference_md)
         for future in context.workers.submit(counted, jobs, context.root):

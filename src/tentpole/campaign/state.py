@@ -30,7 +30,7 @@ from tentpole.campaign.verdict import MEANING, Verdict
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
 from tentpole.errors import InputError, StateError, unknown
 from tentpole.records import Label
-from tentpole.storage.atomic import MEND, read_as
+from tentpole.storage.atomic import REMEDY, read_as
 from tentpole.storage.labels import label_names
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ class RoundState:
         path = self.paths.end(number)
         end = self._files.read(path, "end", lambda: read_end(self.paths, number))
         if self.validation and self.is_decided(VALIDATION) and end.validation is None:
-            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {MEND}")
+            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {REMEDY}")
         return end
 
     @property
@@ -145,9 +145,7 @@ class RoundState:
         return self.missing() + [name for name in self.names(self.current) if self.is_decided(name)]
 
     def missing(self) -> list[BatchName]:
-        """Batches of rounds that are done whose label files were not all there when this was first asked, and are not
-        now.
-        """
+        """Batches of rounds that are done whose label files were not all there when first asked, and are not now."""
         if self._missing is None:
             there = label_names(self.paths.root)
             names = [name for number in range(self.current) for name in self.names(number)]
@@ -190,12 +188,45 @@ class RoundState:
 
     def newest_models(self, last: int) -> Path:
         """The committee's folder that is in force after round `last`: rounds without labels train none."""
+        found = self._committees(last)
+        if not found:
+            raise StateError(
+                f"{self.paths.root}: no committee has been trained up to round {last}. Start again in another folder."
+            )
+        return found[0]
+
+    def models_before(self, last: int) -> Path | None:
+        """The committee that was in force before that of `newest_models(last)`; None where there was none."""
+        found = self._committees(last)
+        return found[1] if len(found) > 1 else None
+
+    def training_start(self, number: int) -> Path | None:
+        """The committee from which the training of a round goes on.
+
+        That is the newest, or the one before where the newest is worse on the round's audit frames; None in round 0.
+        """
+        if number == 0:
+            return None
+        canary = self.outcome(number).canary
+        worse = canary is not None and canary.worse
+        return (self.models_before(number - 1) if worse else None) or self.newest_models(number - 1)
+
+    def _committees(self, last: int) -> list[Path]:
+        """The folders of the two newest committees up to round `last`, the newest first."""
+        found: list[Path] = []
         for number in range(last, -1, -1):
-            if (self.paths.models(number) / COMMITTEE_FILE).exists():
-                return self.paths.models(number)
-        raise StateError(
-            f"{self.paths.root}: no committee has been trained up to round {last}. Start again in another folder."
-        )
+            folders = (self.paths.finished(number), self.paths.models(number))
+            found.extend(folder for folder in folders if (folder / COMMITTEE_FILE).exists())
+            if len(found) > 1:
+                break
+        return found
+
+    def needs_finished(self, number: int) -> bool:
+        """Whether the round after `number` was a final look at a finished committee that is no longer there."""
+        after = number + 1
+        if not self.is_decided(after) or not self.record(after).facts.finished:
+            return False
+        return not is_whole(self.paths.finished(number))
 
     def validation_error(self, number: int) -> float:
         """Force RMSE (eV/Å) on the fixed set of the committee made after a round; NaN where there is none."""

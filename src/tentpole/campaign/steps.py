@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request
-from tentpole.campaign.closing import close, finish, train_round
+from tentpole.campaign.closing import close, finish, finish_training, train_round
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.exploring import walker_conditions
-from tentpole.campaign.judging import judge_rounds, out_of_time
+from tentpole.campaign.forecast import forecast
+from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
+from tentpole.campaign.pretraining import is_pretrained, pretrain
+from tentpole.campaign.training import can_finish
 from tentpole.campaign.verdict import Verdict
+from tentpole.committee.committee_files import is_whole
 
 if TYPE_CHECKING:
     from tentpole.labeling import Outcome
@@ -31,10 +35,17 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
     """
     state = context.state
     number = state.current
+    if number == 0 and not is_pretrained(context):
+        over = time_is_up(context)
+        if over is None:
+            pretrain(context, lambda: time_is_up(context) is not None)
+        return over
     for name in state.names(number):
         if not state.is_decided(name):
             if over := time_is_up(context):
                 return over
+            if _finish_first(context, number):
+                return None
             decide(context, ahead, name)
             return None
     for name in state.names(number):
@@ -47,7 +58,11 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
         train_round(context, number)
         return None
     finish(context, number)
-    return judge_rounds(state, context.config, context.ledger)
+    verdict = judge_rounds(state, context.config, context.ledger)
+    ahead_of_us = forecast(state, context.config, context.ledger.usage) if verdict is None else None
+    if ahead_of_us is not None:
+        context.progress.note(ahead_of_us.words)
+    return verdict
 
 
 def make_missing(context: Context, ahead: Ahead) -> bool:
@@ -67,7 +82,37 @@ def make_missing(context: Context, ahead: Ahead) -> bool:
         if not state.is_trained(number):
             train_round(context, number)
             return True
+        if state.needs_finished(number):
+            finish_training(context, number)
+            return True
     return False
+
+
+def finish_committee(context: Context, verdict: Verdict) -> bool:
+    """Train the committee that a verdict leaves in force until its errors no longer fall; True where that was done.
+
+    Not where MD with it fails, nor where the time is up.
+    """
+    number = context.state.current - 1
+    if verdict.kind == "UNSTABLE" or not can_finish(context.config) or number < 0:
+        return False
+    passed = bool(number and context.state.outcome(number).passed)
+    there = is_whole(context.paths.finished(number - 1 if passed else number))
+    if there or time_is_up(context):
+        return False
+    finish_training(context, number)
+    return True
+
+
+def _finish_first(context: Context, number: int) -> bool:
+    """Whether the committee in force had to be trained on before round `number`, and now is."""
+    before, config = number - 1, context.config
+    if number == 0 or not can_finish(config) or is_whole(context.paths.finished(before)):
+        return False
+    if not finishing_wanted(context.state, config):
+        return False
+    finish_training(context, before)
+    return True
 
 
 def time_is_up(context: Context) -> Verdict | None:
@@ -78,8 +123,11 @@ def time_is_up(context: Context) -> Verdict | None:
 def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[Outcome]:
     """Have the campaign's own workers label these; each outcome as it comes, until a limit of time passes."""
     from tentpole.labeling import Task, label_all
+    from tentpole.training.client import prepare
 
     limits = context.config.executor
+    if context.workers.training is None:
+        prepare()
     tasks = [
         Task(
             context.root.resolve(),  # a worker elsewhere has another current folder

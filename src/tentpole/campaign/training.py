@@ -10,6 +10,8 @@ import numpy as np
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import refitted_energies
+from tentpole.campaign.pretraining import first_training, start_committee
+from tentpole.config.schema import CampaignConfig
 from tentpole.execution.metering import metered
 from tentpole.records import Label
 from tentpole.storage.structures import labelled_atoms, write_frames
@@ -35,11 +37,34 @@ def member_seed(seed: int, member: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/training/{member}".encode()).digest()[:4])
 
 
-def train(context: Context, number: int, labels: Sequence[Label]) -> None:
-    """Train the committee of this round: each member on all labels but a tenth, another one for each."""
+def can_finish(config: CampaignConfig) -> bool:
+    """Whether committees of this campaign are ever trained until their errors no longer fall.
+
+    Those of campaigns of earlier versions are not: their loop is another one.
+    """
+    training = config.training
+    return training.finishing and training.loop == "stacked" and config.committee.kind == "deep"
+
+
+def under_trained(models: Path) -> int:
+    """How many members of this committee err nearly as much on frames that they were trained on as on others."""
+    from tentpole.committee.committee_files import member_stems
+    from tentpole.committee.member_files import read_description
+
+    return sum(bool(read_description(stem).get("training", {}).get("under_trained")) for stem in member_stems(models))
+
+
+def train(context: Context, number: int, labels: Sequence[Label], *, finishing: bool = False) -> None:
+    """Train the committee of this round: each member on all labels but a tenth, another one for each.
+
+    finishing : go on with it until its errors no longer fall, in a folder of its own.
+    """
+    what = f"round {number}: {'finishing training' if finishing else 'training'}"
+    context.progress.progress(what, 0, 0)
     from tentpole.training import TrainingJob, train_committee
 
-    config, folder = context.config, context.paths.models(number)
+    config, paths = context.config, context.paths
+    folder = paths.finished(number) if finishing else paths.models(number)
     parts = {"train": list(range(len(labels)))}
     if config.training.loop == "mace-total":
         held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
@@ -47,10 +72,14 @@ def train(context: Context, number: int, labels: Sequence[Label]) -> None:
     for part, indices in parts.items():
         write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
     shallow = config.committee.kind == "shallow"
-    warm = context.state.newest_models(number - 1) if number and config.training.warm_start and not shallow else None
-    energies = None
+    start = start_committee(context)
+    before = context.state.newest_models(number) if finishing else context.state.training_start(number)
+    warm = (before if config.training.warm_start and not shallow else None) or start
+    energies, settings = None, config.training.build()
     train_file = folder / "train.extxyz"
-    if warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
+    if warm is not None and warm == start:
+        energies, settings = first_training(context, number, start, train_file, len(labels))
+    elif warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
         context.progress.note(
             f"round {number}: new compositions, to which the energies of isolated atoms are fitted again"
         )
@@ -73,15 +102,26 @@ def train(context: Context, number: int, labels: Sequence[Label]) -> None:
 
     def on_progress(member: int, epoch: int, of: int) -> None:
         epochs[member] = min(1.0, epoch / max(of, 1))
-        context.progress.progress(f"round {number}: training", sum(epochs.values()), len(jobs))
+        context.progress.progress(what, sum(epochs.values()), len(jobs))
 
     workers = context.workers
     side_by_side = len(jobs) if workers.training else min(len(jobs), workers.processes)
     with metered(context.root, "training", side_by_side) as meter:
         reports = train_committee(
-            jobs, config.training.build(), workers.processes, on_progress, workers.training, energies
+            jobs,
+            settings,
+            workers.processes,
+            on_progress,
+            workers.training,
+            energies,
+            finishing=finishing,
         )
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)
+    force, energy = (1000 * float(np.mean([getattr(r, f"{w}_rmse") for r in reports])) for w in ("force", "energy"))
+    context.progress.note(
+        f"{what} done, {len(labels)} labels; each member on the labels it held back, in the mean: force RMSE "
+        f"{force:.1f} meV/Å, energy {energy:.3g} meV/atom"
+    )
     if any(report.under_trained for report in reports):
         context.progress.note(
             f"round {number}: members err nearly as much on frames they were trained on as on others: more updates "

@@ -19,7 +19,20 @@ from tentpole.campaign import audit_tests
 from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round
 from tentpole.campaign.label_tests import label_tests
 
-__all__ = ["MEANING", "Audits", "Criteria", "Evidence", "Round", "Verdict", "evidence", "judge", "time_limit"]
+__all__ = [
+    "MEANING",
+    "Audits",
+    "Criteria",
+    "Evidence",
+    "Round",
+    "Verdict",
+    "evidence",
+    "judge",
+    "stalls_for_lack_of_updates",
+    "time_limit",
+]
+
+UNDER_TRAINED = "under-trained members of the committee in force"
 
 MEANING = {
     "CONVERGED": (
@@ -53,7 +66,26 @@ MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a campaign ended, why in one sentence, and the tests behind it."""
+    """How a campaign ended.
+
+    Parameters
+    ----------
+    kind : str
+        One of MEANING.
+    reason : str
+        Why, in one sentence.
+    evidence : tuple of Evidence
+        The tests behind it.
+
+    Examples
+    --------
+    >>> from tentpole.campaign import Verdict
+    >>> verdict = Verdict("BUDGET", "200 labels of 200 are used.", ())
+    >>> verdict.meaning.split("; ")[0]
+    'A limit of the campaign file was reached before convergence could be shown'
+    >>> Verdict.from_json(verdict.to_json()) == verdict
+    True
+    """
 
     kind: str
     reason: str
@@ -63,6 +95,11 @@ class Verdict:
     def meaning(self) -> str:
         """What it means, and what to do next."""
         return MEANING[self.kind]
+
+    def _repr_html_(self) -> str:
+        from tentpole.campaign.notebook import verdict_html
+
+        return verdict_html(self)
 
     def to_json(self) -> dict[str, Any]:
         """As verdict.json keeps it."""
@@ -85,7 +122,7 @@ def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours
         (full and _unstable(recent))
         or (_converged_by_audits(history, criteria) if by_audits else full and _converged_by_labels(tests, criteria))
         or (full and (_silent(recent, criteria) if by_audits else _exhausted_by_labels(recent)))
-        or _stalled(history, criteria)
+        or (None if _lacks_updates(history, criteria) else _stalled(history, criteria))
     )
     if found:
         return Verdict(*found, tests)
@@ -97,7 +134,11 @@ def evidence(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ..
     """The tests of convergence on the rounds that are done."""
     if criteria.evidence == "labels":
         return label_tests(history, criteria)
-    return audit_tests.audit_tests(history, criteria)
+    tests = audit_tests.audit_tests(history, criteria)
+    if not (history and history[-1].under_trained):
+        return tests
+    words = "they err nearly as much on trained frames as on others: more updates would help more than more labels"
+    return (*tests, Evidence(UNDER_TRAINED, float(history[-1].under_trained), None, None, words))
 
 
 Found = tuple[str, str] | None
@@ -146,6 +187,16 @@ def _silent(recent: Sequence[Round], criteria: Criteria) -> Found:
     if failed:
         return "STARVED", f"{silent}, and {failed} audit frames got no label"
     return "COVERAGE_EXHAUSTED", silent
+
+
+def stalls_for_lack_of_updates(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the error no longer falls, and it may be for want of updates: a finishing training tells."""
+    return _lacks_updates(history, criteria) and _stalled(history, criteria) is not None
+
+
+def _lacks_updates(history: Sequence[Round], criteria: Criteria) -> bool:
+    """Whether the committee in force is under-trained, and none of the last rounds' was trained to its end."""
+    return history[-1].under_trained > 0 and not any(r.finished for r in history[-criteria.stalled_rounds :])
 
 
 def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:

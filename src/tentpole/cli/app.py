@@ -11,10 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
@@ -24,9 +24,12 @@ from tentpole.cli.pool import pool_app
 from tentpole.cli.printing import PlainConsole, in_any_locale, marked
 from tentpole.cli.status import in_meV
 from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system
+from tentpole.execution.worker import end_workers
 
 if TYPE_CHECKING:
+    from tentpole.campaign import CampaignRecord
     from tentpole.cli.files import Counts
+    from tentpole.cli.progress_bars import Screen
 
 CAMPAIGN, STEPS, STUDIES = "Campaign", "Single steps", "Studies"  # the groups of `tentpole --help`
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -79,7 +82,7 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         err.print(STOPPED)
-        sys.exit(130)
+        _leave(130)
     except Stopped:
         err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
         sys.exit(3)
@@ -92,7 +95,23 @@ def main() -> None:
         sys.exit(3)
     if status == 130:
         err.print(STOPPED)
+        _leave(130)
     sys.exit(status or 0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now: all is saved, and nothing that was started or imported is waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    end_workers()
+    os._exit(status)
+
+
+def _impatient(_number: int, _frame: FrameType | None) -> None:
+    """A second Ctrl-C."""
+    os.write(2, b"\n")
+    end_workers()
+    os._exit(130)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -143,13 +162,18 @@ def init(
     out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
 ) -> None:
     """Write a commented campaign file to start from, its sizes proposed from the structures."""
-    from tentpole.config.proposal import missing_physics, propose
-    from tentpole.storage.atomic import atomic_write
+    from tentpole.cli.progress_bars import Screen
 
     if out_file.exists():
         raise InputError(f"{out_file}: is there already: name another file with --out")
+    with Screen(out) as screen:
+        screen.progress("reading the structures", 0, 0)
+        from tentpole.config.proposal import missing_physics, propose
+        from tentpole.storage.atomic import atomic_write
+
+        missing = missing_physics(structures, reference)
     stated = {"charge": charge, "multiplicity": multiplicity}
-    for word in missing_physics(structures, reference):
+    for word in missing:
         if stated[word] is None and not sys.stdin.isatty():
             raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
         if stated[word] is None:
@@ -167,11 +191,14 @@ _ASK = {
 @app.command(rich_help_panel=CAMPAIGN)
 def check(campaign: CampaignFile) -> None:
     """Validate a campaign file, then prove that it can run: reference on one structure, models, workers, disk."""
-    from tentpole.campaign.preflight import check_campaign
+    from tentpole.cli.progress_bars import Screen
 
     good, doubts = True, 0
-    with out.status("reading the campaign, then labelling its first structure"):
-        for line in check_campaign(campaign):
+    with Screen(out) as screen, _on_interrupt(f"tentpole check {campaign}"):
+        screen.progress("reading the campaign", 0, 0)
+        from tentpole.campaign.preflight import check_campaign
+
+        for line in check_campaign(campaign, screen):
             good &= line.good
             doubts += line.good and line.doubtful
             mark = ("FAIL", "red") if not line.good else ("warn", "yellow") if line.doubtful else ("ok  ", "green")
@@ -192,12 +219,26 @@ def run(
     ] = None,
 ) -> None:
     """Start a campaign, or go on with it, until there is a verdict."""
-    from tentpole.campaign import Campaign, CampaignRecord
+    from tentpole.cli.opening import first_line
     from tentpole.cli.progress_bars import Screen
+
+    out.print(first_line(campaign, place), soft_wrap=True)
+    again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
+    with _on_interrupt(again), Screen(out) as screen:
+        screen.progress("reading the campaign", 0, 0)
+        folder = _to_a_verdict(campaign, place, labels_from, screen)
+    record = _record(folder)
     from tentpole.cli.status import print_status
 
-    again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
-    with _on_interrupt(again), Screen(out) as screen, Campaign(campaign, place, progress=screen) as live:
+    print_status(out, record)
+    out.print(f"A page to look at: tentpole report {folder}", soft_wrap=True)
+
+
+def _to_a_verdict(campaign: Path, place: Path | None, labels_from: Path | None, screen: Screen) -> Path:
+    """Run a campaign to its verdict. Returns its folder."""
+    from tentpole.campaign import Campaign
+
+    with Campaign(campaign, place, progress=screen) as live:
         folder = live.folder
         if labels_from is not None:
             kept, others = live.carry_labels(labels_from)
@@ -208,23 +249,39 @@ def run(
             )
             out.print(words + '[initial] kind = "labelled"', soft_wrap=True)
         live.run()
-    print_status(out, CampaignRecord.read(folder))
-    out.print(f"A page to look at: tentpole report {folder}")
+    return folder
 
 
 @app.command(rich_help_panel=CAMPAIGN)
 def status(
-    folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    watched: Annotated[bool, typer.Option("--watch", help="Print it again and again while a driver works.")] = False,
+    every: Annotated[float, typer.Option(min=0.5, max=3600, help="Seconds between two looks with --watch.")] = 5.0,
 ) -> None:
-    """Where a campaign stands: rounds, errors, labels, time, verdict."""
-    from tentpole.campaign import CampaignRecord
-    from tentpole.cli.status import print_status
+    """Where a campaign stands: what it is at, rounds, errors, labels, time, verdict."""
+    record = _record(folder, silent=as_json)
+    from tentpole.cli.status import print_status, watch
 
-    record = CampaignRecord.read(folder)
     if as_json:
         typer.echo(json.dumps(record.to_json(), indent=1))
+    elif watched:
+        with suppress(KeyboardInterrupt):
+            watch(out, folder, every)
     else:
         print_status(out, record)
+
+
+def _record(folder: Path, *, silent: bool = False) -> CampaignRecord:
+    """What the folder holds; something moves on the screen while it is read."""
+    from tentpole.cli.progress_bars import Screen
+
+    with Screen(PlainConsole(stderr=True) if silent else out) as screen:
+        if not silent:
+            screen.progress("reading the campaign", 0, 0)
+        from tentpole.campaign import CampaignRecord
+
+        return CampaignRecord.read(folder)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -250,9 +307,14 @@ def report(
     folder: Folder, out_dir: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None
 ) -> None:
     """One self-contained HTML page, and its figures as PNG beside it."""
-    from tentpole.report import write_report
+    from tentpole.cli.progress_bars import Screen
 
-    out.print(f"{write_report(folder, out_dir)}", soft_wrap=True)
+    with Screen(out) as screen, _on_interrupt(f"tentpole report {folder}"):
+        screen.progress("reading the campaign", 0, 0)
+        from tentpole.report import write_report
+
+        page = write_report(folder, out_dir, screen)
+    out.print(f"{page}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -275,9 +337,13 @@ def score(
     eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
-    from tentpole.cli.files import score_file
+    from tentpole.cli.progress_bars import Screen
 
-    counts = score_file(structures, list(models), dataset, out_file, cutoff, eps)
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        screen.progress("reading models and structures", 0, 0)
+        from tentpole.cli.files import score_file
+
+        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen)
     _print_counts("scored", counts, out_file)
 
 
@@ -298,12 +364,25 @@ def select(
     eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
-    from tentpole.cli.files import select_file, settings_of
+    from tentpole.cli.progress_bars import Screen
 
-    words = settings_of(settings or [])
-    counts = select_file(
-        structures, dataset, out_file, rule=rule, count=count, settings=words, seed=seed, cutoff=cutoff, eps=eps
-    )
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        screen.progress("reading structures", 0, 0)
+        from tentpole.cli.files import select_file, settings_of
+
+        words = settings_of(settings or [])
+        counts = select_file(
+            structures,
+            dataset,
+            out_file,
+            rule=rule,
+            count=count,
+            settings=words,
+            seed=seed,
+            cutoff=cutoff,
+            eps=eps,
+            progress=screen,
+        )
     _print_counts("selected", counts, out_file)
     if not counts.done:
         out.print("No frame is worth a label by this rule; no file was written.")
@@ -412,12 +491,44 @@ def references(name: Annotated[str | None, typer.Argument(help="Print the file o
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")]) -> None:
+def export(
+    folder: Folder,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    lammps: Annotated[
+        bool, typer.Option("--lammps", help="Each member for LAMMPS's pair_style mace and mliap too.")
+    ] = False,
+) -> None:
     """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
-    from tentpole.campaign.export import export_campaign
+    from tentpole.cli.progress_bars import Screen
 
-    for path in export_campaign(folder, out_dir):
+    with Screen(out) as screen, _on_interrupt(f"tentpole export {folder} --out {out_dir}"):
+        screen.progress("reading labels and models", 0, 0)
+        from tentpole.campaign.export import export as export_all
+
+        found = export_all(folder, out_dir, lammps=lammps, progress=screen)
+    for path in found.files:
         out.print(str(path), soft_wrap=True)
+    for line in found.words:
+        out.print(line, soft_wrap=True)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
+def finish(
+    folder: Folder,
+    size: Annotated[
+        str | None, typer.Option(help="Of the model: small, medium or mace. Default: the members'.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to. Default: production/ in the campaign's.")
+    ] = None,
+) -> None:
+    """Train one production model on all labels to its plateau, with a card: data, physics, errors, limits."""
+    from tentpole.campaign.finishing import finish_campaign
+    from tentpole.cli.progress_bars import Screen
+
+    with Screen(out) as screen, _on_interrupt("the same command"):
+        card = finish_campaign(folder, out_dir, size=size, progress=screen)
+    out.print(card.text, soft_wrap=True, markup=False)
 
 
 @app.command(rich_help_panel=STUDIES)
@@ -495,6 +606,7 @@ def _on_interrupt(command: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped):
+        signal.signal(signal.SIGINT, _impatient)
         out.print(f"\nTo go on: {command}", soft_wrap=True)
         raise
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tentpole.selection import Candidates, Labelled, Pick, SelectionRule
     from tentpole.training import TrainingReport
 
+SCORED_AT_ONCE = 64
 SCORES = ("energy_std", "energy_std_per_atom", "force_std", "max_force_std", "gain")
 
 
@@ -75,7 +76,13 @@ def write_or_remove(out: Path, frames: Sequence[Atoms]) -> None:
 
 
 def score_file(
-    structures: Path, models: Sequence[Path], dataset: Path | None, out: Path, cutoff: float, eps: float
+    structures: Path,
+    models: Sequence[Path],
+    dataset: Path | None,
+    out: Path,
+    cutoff: float,
+    eps: float,
+    progress: ProgressListener | None = None,
 ) -> Counts:
     """Write `structures` to `out` as extended XYZ with their scores.
 
@@ -95,7 +102,10 @@ def score_file(
     committee = Committee.load([str(path) for path in models])
     if sum(voter.votes for voter in committee.voters) < 2:
         raise InputError("--models: one member has nobody to disagree with: name the members of a committee")
-    results = score(frames, committee, fingerprint, covariance)
+    results, progress = [], progress or NoProgress()
+    for k in range(0, len(frames), SCORED_AT_ONCE):
+        progress.progress("scoring", k, len(frames))
+        results += score(frames[k : k + SCORED_AT_ONCE], committee, fingerprint, covariance)
     written = []
     for atoms, scores in zip(frames, results, strict=True):
         plain = bare(atoms)
@@ -119,6 +129,7 @@ def select_file(
     seed: int = 0,
     cutoff: float = 5.0,
     eps: float = 1e-3,
+    progress: ProgressListener | None = None,
 ) -> Counts:
     """Write the frames of `structures` that are worth a label to `out`, in the order they were picked.
 
@@ -138,6 +149,7 @@ def select_file(
     for k in numbers:
         _check_scored(frames[k], f"{structures}: frame {k}", rule, chooser)
     known = read_structures(dataset, ":", "--dataset") if dataset is not None else []
+    (progress or NoProgress()).progress(f"fingerprints and choice among {len(numbers)} frames", 0, 0)
     candidates, labelled = _features({str(k): frames[k] for k in numbers}, known, structures.stem, cutoff, eps)
     picks = chooser.select(candidates, labelled, min(count, len(candidates)), np.random.default_rng(seed))
     write_or_remove(out, [_picked(frames[int(pick.id)], pick) for pick in picks])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from tentpole.cli.printing import marked
+from tentpole.units import duration
 
 if TYPE_CHECKING:
     from tentpole.campaign.record import CampaignRecord, Spread, Verdict
@@ -16,16 +20,50 @@ if TYPE_CHECKING:
 def print_status(out: Console, record: CampaignRecord) -> None:
     """Print where the campaign stands."""
     out.print(_rounds(record))
-    out.print("meV/Å. New frames: force RMSE before training on them; held-out: after. σ_F: medians.", style="dim")
-    for line in [*_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]:
+    words = (
+        "σ_F (medians) and force RMSE in meV/Å, energy RMSE in meV/atom, stress in GPa; new: on the round's labels "
+        "before training on them; held out: on the validation set after."
+    )
+    out.print(words, style="dim")
+    if record.pretraining is not None:
+        out.print(f"Members {record.pretraining.words}.")
+    lines = [*_funnels(record), *_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]
+    for line in lines:
         out.print(line)
     if record.verdict is None:
         from tentpole.report.tables import tests
 
-        out.print(f"No verdict yet. To go on: tentpole run {record.folder!s}")
         _print_tests(out, tests(record.tests))
+        out.print(standing_now(record))
+        if record.forecast is not None:
+            out.print(f"Forecast: {record.forecast.words}")
     else:
         _print_verdict(out, record.verdict)
+
+
+def standing_now(record: CampaignRecord) -> str:
+    """What an unfinished campaign is at, and who works on it, or how to go on."""
+    if record.running:
+        driver = record.driver or {}
+        since = str(driver.get("since", "?")).replace("T", " ")[:16]
+        who = f"on {driver.get('host', '?')} (pid {driver.get('pid', '?')})"
+        return f"Running since {since} {who}: {record.under_way.words}"
+    return f"Not running, stopped in {record.under_way.words}. No verdict yet. To go on: tentpole run {record.folder!s}"
+
+
+def watch(out: Console, folder: Path, every_s: float) -> None:
+    """Print where the campaign stands, again and again, until nobody works on it any more."""
+    from tentpole.campaign import CampaignRecord
+
+    while True:
+        record = CampaignRecord.read(folder)
+        if out.is_terminal:
+            out.clear()
+        print_status(out, record)
+        if not record.running:
+            return
+        out.print(f"Again every {every_s:g} s; Ctrl-C ends the watching, not the campaign.", style="dim")
+        time.sleep(every_s)
 
 
 def in_meV(value: float | None) -> str:
@@ -35,20 +73,44 @@ def in_meV(value: float | None) -> str:
 
 def _rounds(record: CampaignRecord) -> Table:
     title = f"{record.config.name}: {record.labels} labels by {record.config.reference}"
-    table = Table(title=title, title_justify="left")
-    for heading in ("round", "labels", "failed", "σ_F chosen", "σ_F left", "new frames", "held-out frames"):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    failed = any(r.failed for r in record.rounds)
+    stress = any(r.new_stress_rmse or r.validation_stress_rmse for r in record.rounds)
+    held_out = any(r.validation is not None for r in record.rounds)
+    columns = {
+        "round": [str(r.name) for r in record.rounds],
+        "labels": [f"{r.labels}/{r.asked}" for r in record.rounds],
+        **({"failed": [str(r.failed) for r in record.rounds]} if failed else {}),
+        "σ_F\nchosen": [_median(r.facts.force_std_chosen) for r in record.rounds],
+        "σ_F\nleft": [_median(r.facts.force_std_remaining) for r in record.rounds],
+        "new:\nforces": [in_meV(r.new_force_rmse) for r in record.rounds],
+        "new:\nenergy": [in_meV(r.new_energy_rmse) for r in record.rounds],
+        **({"new:\nstress": [_plain(r.new_stress_rmse) for r in record.rounds]} if stress else {}),
+    }
+    if held_out:
+        columns |= {
+            "held out:\nforces": [in_meV(r.validation_force_rmse) for r in record.rounds],
+            "held out:\nenergy": [in_meV(r.validation_energy_rmse) for r in record.rounds],
+        }
+    for heading in columns:
         table.add_column(heading, justify="right")
-    for r in record.rounds:
-        table.add_row(
-            str(r.name),
-            f"{r.labels}/{r.asked}",
-            str(r.failed),
-            _median(r.facts.force_std_chosen),
-            _median(r.facts.force_std_remaining),
-            in_meV(r.new_force_rmse),
-            in_meV(r.validation_force_rmse),
-        )
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
+FUNNELS = 3
+"""Rounds whose way from candidates to labels is printed; JSON and page have all."""
+
+
+def _funnels(record: CampaignRecord) -> list[str]:
+    explored = [r for r in record.rounds if r.name and r.facts.candidates]
+    lines = [f"round {r.name}: {r.facts.choice}" for r in explored[-FUNNELS:]]
+    return lines + ([record.starving[:1].upper() + record.starving[1:]] if record.starving else [])
 
 
 def _median(spread: Spread | None) -> str:
@@ -85,9 +147,9 @@ def _ahead(record: CampaignRecord) -> list[str]:
 def _costs(record: CampaignRecord) -> list[str]:
     seconds = record.usage.shares
     total = sum(seconds.values()) or 1.0
-    waits = ", ".join(f"{name} {value:.0f} s ({value / total:.1%})" for name, value in seconds.items())
-    used = ", ".join(f"{name} {value:.0f}" for name, value in record.budget.core_seconds.items())
-    lines = [f"Time: {waits}", f"Core-seconds of workers: {used}"]
+    waits = ", ".join(f"{name} {duration(value)} ({value / total:.0%})" for name, value in seconds.items())
+    used = ", ".join(f"{name} {duration(value)}" for name, value in record.budget.core_seconds.items())
+    lines = [f"Time: {waits}", f"Time of workers' cores: {used}"]
     return lines + [f"{words}." for words in record.budget.words]
 
 
@@ -96,9 +158,10 @@ def _progress(record: CampaignRecord) -> list[str]:
     if len(record.rounds) < 2 or not errors or not errors[-1] > 0:
         return []
     first, last = errors[0], errors[-1]
+    change = f", {first / last:.2f} times lower" if last < first else ""
     return [
         f"Force RMSE on {record.validation_labels} held-out frames: {1000 * first:.1f} -> {1000 * last:.1f} "
-        f"meV/Å, {first / last:.2f} times lower"
+        f"meV/Å{change}"
     ]
 
 
@@ -112,7 +175,7 @@ def _print_verdict(out: Console, verdict: Verdict) -> None:
 
 def _print_tests(out: Console, rows: list[dict[str, str]]) -> None:
     colours = {"holds": "green", "not yet": "yellow", "does not hold": "red", "cannot be judged yet": "yellow"}
-    short = {"does not hold": "fails", "cannot be judged yet": "not yet", "told, no test": ""}
+    short = {"does not hold": "fails", "cannot be judged yet": "not yet", "told, no test": "told"}
     for row in rows:
         words, note = row["words"], f" ({row['note']})" if row["note"] else ""
         bound = "" if row["bound"] == "–" else f", wanted {row['bound']}"

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import override
 
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph
@@ -16,7 +17,7 @@ from tentpole.committee.graph import Graph
 FloatArray = NDArray[np.float64]
 
 
-class AseVoter:
+class AseVoter(Voter):
     """One vote of any ASE calculator.
 
     It finds its own neighbours, so that it needs none from the committee's list (cutoff 0). It is reset before each
@@ -36,6 +37,7 @@ class AseVoter:
         self.calculator = calculator
         self.numbers: tuple[int, ...] = tuple(range(1, 119) if numbers is None else numbers)
 
+    @override
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
@@ -63,7 +65,7 @@ class AseVoter:
         return energies, forces, stresses
 
 
-class Shifted:
+class Shifted(Voter):
     """A voter whose energies are moved by Σ_Z n_Z shift_Z: forces and stresses stay as they are."""
 
     def __init__(self, voter: Voter, shifts: Mapping[int, float]) -> None:
@@ -76,6 +78,7 @@ class Shifted:
         """Those of the voter within."""
         return self.voter.votes
 
+    @override
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
@@ -86,10 +89,36 @@ class Shifted:
 
 
 def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shifted:
-    """`voter` on the energy scale of `energies` (n,) in eV, which `frames` have by the reference or a committee.
+    """`voter` on the energy scale of a reference or a committee.
 
-    The shift per species is the least-squares solution of Σ_Z n_Z shift_Z = E − E_voter: what differs in
-    proportion to composition, as isolated atoms' energies do, no longer passes for uncertainty.
+    The shift per species is the least-squares solution of Σ_Z n_Z shift_Z = E − E_voter: what differs in proportion to
+    composition, as isolated atoms' energies do, no longer passes for uncertainty.
+
+    Parameters
+    ----------
+    voter : Voter
+        Of one vote or several.
+    frames : sequence of ase.Atoms
+        n structures.
+    energies : (n,) array_like
+        Their energies on the scale that is wanted, eV.
+
+    Returns
+    -------
+    Shifted
+        The voter, its energies moved, its forces and stresses as they are.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.emt import EMT
+    >>> from tentpole.committee import AseVoter, Committee, aligned
+    >>> frames = [molecule("H2"), molecule("H2O"), molecule("CO")]
+    >>> voter = AseVoter(EMT())
+    >>> own = Committee([voter]).evaluate(frames).energies[0]
+    >>> moved = aligned(voter, frames, own - 10.0 * np.array([2, 3, 2]))  # every atom 10 eV lower
+    >>> {int(z): round(shift, 6) for z, shift in moved.shifts.items()}
+    {1: -10.0, 6: -10.0, 8: -10.0}
     """
     found = Committee([voter]).evaluate(frames).energies.mean(axis=0)
     return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - found))

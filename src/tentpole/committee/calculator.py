@@ -35,22 +35,46 @@ _OUTSIDE = -1  # stands for the driver that is no member
 class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no types
     """Energy, forces and stress of the driver; σ of the committee on request.
 
-    committee : what votes.
-    driver : the member that drives the dynamics, "mean" for the mean of all members (M times the price), or a
-        voter from outside, as `foundation` and `AseVoter` make them: it drives and has no vote.
-    skin : Å; the neighbour list is kept until an atom has moved half of it.
-    stress : True computes the driver's stress with every force call, which dynamics under pressure wants;
-        otherwise stress is computed when asked for.
+    An MD step asks for forces and pays for the driver alone. The first σ asked for at the same positions adds the other
+    members, on the same neighbour list.
 
+    Parameters
+    ----------
+    committee : Committee
+        What votes.
+    driver : int, "mean" or Voter
+        The member that drives the dynamics, "mean" for the mean of all members (M times the price), or a voter from
+        outside, as `foundation` and `AseVoter` make them: it drives and has no vote.
+    skin : float
+        Å; the neighbour list is kept until an atom has moved half of it.
+    stress : bool
+        True computes the driver's stress with every force call, which dynamics under pressure wants; otherwise stress
+        is
+        computed when asked for.
+
+    Raises
+    ------
+    InputError
+        For a driver that is no member.
+    NonFinite
+        Where a σ is asked of a broken prediction.
+
+    Notes
+    -----
     Properties, all for `get_property` and `results`:
-        energy, free_energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³): the driver's
-        energies_comm (M,), forces_comm (M, N, 3): every member's
-        energy_std (eV), energy_std_per_atom (eV/atom): spread of the energies
-        forces_std (N,): spread of every atom's force vector (eV/Å)
-        force_std, max_force_std, p95_force_std: its mean, maximum and 95th percentile over atoms (eV/Å)
-        stress_comm (M, 6), stress_std (6,) (eV/Å³)
-    An MD step asks for forces and pays for the driver alone. The first σ asked for at the same positions adds
-    the other members, on the same neighbour list. Raises NonFinite where a σ is asked of a broken prediction.
+
+    energy, free_energy (eV), forces (N, 3) (eV/Å), stress (6,) (eV/Å³)
+        The driver's.
+    energies_comm (M,), forces_comm (M, N, 3), stress_comm (M, 6)
+        Every member's.
+    energy_std (eV), energy_std_per_atom (eV/atom)
+        Spread of the energies.
+    forces_std (N,)
+        Spread of every atom's force vector, eV/Å.
+    force_std, max_force_std, p95_force_std
+        Its mean, maximum and 95th percentile over atoms, eV/Å.
+    stress_std (6,)
+        Spread of the stresses, eV/Å³.
 
     Examples
     --------

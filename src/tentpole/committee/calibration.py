@@ -35,7 +35,19 @@ COLLAPSED = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a σ is worth. `scale` s maps σ to an error that is exceeded with probability at most `alpha`."""
+    """What a σ is worth: the scale s that maps it to an error exceeded with probability at most `alpha`.
+
+    Parameters
+    ----------
+    scale : float or None
+        s, in units of error per unit of σ; None where nothing can be promised.
+    alpha : float
+        Miss rate.
+    cases, structures : int
+        Held-out cases, and the structures that they come from.
+    minimum : int
+        Structures below which nothing is promised.
+    """
 
     scale: float | None
     alpha: float
@@ -59,15 +71,63 @@ class Calibration:
         )
 
     def error_bound(self, sigma: ArrayLike) -> FloatArray:
-        """s·σ, in units of error. Raises InputError where there is no calibration."""
+        """Bound of the error at disagreement `sigma`.
+
+        Parameters
+        ----------
+        sigma : (n,) array_like
+            Disagreement.
+
+        Returns
+        -------
+        (n,) array
+            s·σ, in units of error.
+
+        Raises
+        ------
+        InputError
+            Where there is no calibration.
+        """
         return np.asarray(self._known() * np.asarray(sigma, dtype=np.float64))
 
     def threshold(self, target: float) -> float:
-        """The σ below which the error stays under `target` with a miss rate of alpha: target / s."""
+        """The σ below which the error stays under `target` with a miss rate of alpha.
+
+        Parameters
+        ----------
+        target : float
+            In units of error.
+
+        Returns
+        -------
+        float
+            target / s.
+
+        Raises
+        ------
+        InputError
+            Where there is no calibration.
+        """
         return float(target / self._known())
 
     def coverage(self, sigma: ArrayLike, error: ArrayLike) -> float:
-        """Share of new cases whose error is within s·σ; to be compared with 1 − alpha."""
+        """Share of new cases whose error is within s·σ; to be compared with 1 − alpha.
+
+        Parameters
+        ----------
+        sigma, error : (n,) array_like
+            Disagreement and true error of cases that the calibration has not seen.
+
+        Returns
+        -------
+        float
+            0 to 1.
+
+        Raises
+        ------
+        InputError
+            Where there is no calibration.
+        """
         return float(np.mean(np.asarray(error) <= self.error_bound(sigma)))
 
     def _known(self) -> float:
@@ -84,10 +144,40 @@ def calibrate(
     structures: int | None = None,
     minimum: int = MINIMUM,
 ) -> Calibration:
-    """Conformal scale of `sigma` (n,) to `error` (n,), both finite and not negative.
+    """Conformal scale of disagreement to error.
 
-    structures : how many structures the cases come from; n where None. A case without disagreement but with an
-    error counts as an infinite ratio: silence never passes for certainty. Raises InputError.
+    A case without disagreement but with an error counts as an infinite ratio: silence never passes for certainty.
+
+    Parameters
+    ----------
+    sigma, error : (n,) array_like
+        Disagreement and true error of held-out cases, both finite and not negative.
+    alpha : float
+        Miss rate.
+    structures : int, optional
+        How many structures the cases come from; n where None.
+    minimum : int
+        Structures below which nothing is promised.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    InputError
+        For arrays of different lengths, numbers that are not finite, an alpha outside 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.committee import calibrate
+    >>> sigma = np.linspace(0.01, 0.1, 40)
+    >>> found = calibrate(sigma, 2.0 * sigma)
+    >>> found.scale, float(found.threshold(0.1))
+    (2.0, 0.05)
+    >>> calibrate(sigma[:5], sigma[:5]).words
+    'not calibrated: 5 held-out structures and 5 cases, 20 structures are needed for a miss rate of 0.05'
     """
     s, e = np.asarray(sigma, dtype=np.float64).ravel(), np.asarray(error, dtype=np.float64).ravel()
     if s.shape != e.shape:
@@ -110,7 +200,20 @@ def calibrate(
 
 
 def atom_cases(prediction: Prediction, references: Sequence[ArrayLike]) -> tuple[FloatArray, FloatArray]:
-    """σ and |error of the mean force vector| of every atom of every structure that did not fail, in eV/Å."""
+    """σ and error of every atom of every structure that did not fail.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of held-out structures.
+    references : sequence of (N_i, 3) array_like
+        Their forces, eV/Å.
+
+    Returns
+    -------
+    sigma, error : (n,) arrays
+        Disagreement, and size of the error of the mean force vector, eV/Å.
+    """
     sigma, error = [np.empty(0)], [np.empty(0)]
     for forces, reference, failed in zip(prediction.forces, references, prediction.failed, strict=True):
         if not failed:
@@ -120,7 +223,20 @@ def atom_cases(prediction: Prediction, references: Sequence[ArrayLike]) -> tuple
 
 
 def structure_cases(prediction: Prediction, references: Sequence[ArrayLike]) -> tuple[FloatArray, FloatArray]:
-    """Largest σ and largest error over the atoms of each structure that did not fail, in eV/Å."""
+    """Largest σ and largest error over the atoms of each structure that did not fail.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of held-out structures.
+    references : sequence of (N_i, 3) array_like
+        Their forces, eV/Å.
+
+    Returns
+    -------
+    sigma, error : (n,) arrays
+        Disagreement, and size of the error of the mean force vector, eV/Å.
+    """
     sigma, error = [], []
     for forces, reference, failed in zip(prediction.forces, references, prediction.failed, strict=True):
         if not failed:

@@ -41,7 +41,17 @@ class Voter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """What the committee says of one structure. eV, eV/atom, eV/Å; a failed one has NaN and its reason."""
+    """What the committee says of one structure.
+
+    Parameters
+    ----------
+    energy_std, energy_std_per_atom : float
+        Spread of the energies, eV and eV/atom; NaN for a failed structure, as all the others.
+    force_std, max_force_std : float
+        Mean and maximum over atoms of the spread of the force vectors, eV/Å.
+    failed : str
+        Why the structure failed; "" where it did not.
+    """
 
     energy_std: float
     energy_std_per_atom: float
@@ -54,9 +64,16 @@ class Disagreement:
 class Prediction:
     """What M members predict for n structures of N_i atoms.
 
-    energies : (M, n) in eV. forces : n arrays (M, N_i, 3) in eV/Å. stresses : (M, n, 6) in eV/Å³, Voigt order
-    and sign of ASE, NaN where a structure is not periodic; None where not asked for. failed : n reasons, ""
-    where all is well; the numbers of a failed structure are NaN or whatever its members said.
+    Parameters
+    ----------
+    energies : (M, n) array
+        eV.
+    forces : list of (M, N_i, 3) arrays
+        eV/Å.
+    stresses : (M, n, 6) array or None
+        eV/Å³, order and sign of ASE, NaN where a structure is not periodic; None where not asked for.
+    failed : list of str
+        Why each structure failed, "" where all is well; the numbers of a failed one are NaN or what its members said.
     """
 
     energies: FloatArray
@@ -68,7 +85,19 @@ class Prediction:
         return len(self.forces)
 
     def disagreement(self, k: int, *, ddof: int = 0) -> Disagreement:
-        """Disagreement over structure k. Never raises for a failed one: it says so."""
+        """Disagreement over structure k. Never raises for a failed one: it says so.
+
+        Parameters
+        ----------
+        k : int
+            Its place.
+        ddof : int
+            0 for the population's variance.
+
+        Returns
+        -------
+        Disagreement
+        """
         if self.failed[k]:
             return Disagreement(np.nan, np.nan, np.nan, np.nan, self.failed[k])
         try:
@@ -79,7 +108,18 @@ class Prediction:
         return Disagreement(energy, energy / len(atoms), float(atoms.mean()), float(atoms.max()))
 
     def disagreements(self, *, ddof: int = 0) -> list[Disagreement]:
-        """Disagreement over every structure, in order."""
+        """Disagreement over every structure.
+
+        Parameters
+        ----------
+        ddof : int
+            0 for the population's variance.
+
+        Returns
+        -------
+        list of Disagreement
+            In order.
+        """
         return [self.disagreement(k, ddof=ddof) for k in range(len(self))]
 
 
@@ -174,7 +214,26 @@ class Committee:
     def vote(
         self, graph: Graph, members: Sequence[int], *, stress: bool = False
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """Energies (m, n), forces (m, N, 3) and stresses (m, n, 6) of the given members for one graph."""
+        """Predictions of some members for one graph.
+
+        Parameters
+        ----------
+        graph : Graph
+            n structures of N atoms in all.
+        members : sequence of int
+            Which of the M members, m of them.
+        stress : bool
+            Whether stresses are wanted.
+
+        Returns
+        -------
+        energies : (m, n) array
+            eV.
+        forces : (m, N, 3) array
+            eV/Å.
+        stresses : (m, n, 6) array or None
+            eV/Å³; None where not wanted.
+        """
         n, atoms = len(graph.sizes), len(graph.numbers)
         energies, forces = np.empty((len(members), n)), np.empty((len(members), atoms, 3))
         stresses = np.empty((len(members), n, 6)) if stress else None
@@ -189,10 +248,25 @@ class Committee:
         return energies, forces, stresses
 
     def evaluate(self, frames: Sequence[Atoms], *, stress: bool = False, edges_per_batch: int = 20_000) -> Prediction:
-        """Predictions of all members for `frames`, in batches of about `edges_per_batch` edges.
+        """Predictions of all members for `frames`.
 
-        A frame without atoms or with positions that are not finite is marked failed and not evaluated.
-        Raises InputError for species that a member does not know.
+        Parameters
+        ----------
+        frames : sequence of ase.Atoms
+            One without atoms or with positions that are not finite is marked failed and not evaluated.
+        stress : bool
+            Whether stresses are wanted.
+        edges_per_batch : int
+            About so many pairs of neighbours are worked on at once.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        InputError
+            For species that a member does not know.
         """
         members, n = range(self.size), len(frames)
         energies = np.full((self.size, n), np.nan)

@@ -15,7 +15,8 @@ COMMITTEE_FILE = "committee.json"
 def member_stems(path: str | Path | Sequence[str | Path]) -> list[Path]:
     """The member files that `path` stands for: a campaign folder, a models folder, or files named one by one.
 
-    A round under models/ counts once its committee.json, written when all members are there, lists them.
+    A round under models/ counts once its committee.json, written when all members are there, lists them; trained on
+    until its errors no longer fall it is models/rNNN-finished.
     """
     from tentpole.committee.member_files import refuse_pickle
 
@@ -28,8 +29,8 @@ def member_stems(path: str | Path | Sequence[str | Path]) -> list[Path]:
     if not place.is_dir():
         refuse_pickle(place)
         return [place.with_suffix("") if place.suffix in (".json", ".safetensors") else place]
-    rounds = [p for p in _models_folder(place).glob("r*") if re.fullmatch(r"r\d+", p.name)]
-    for folder in sorted(rounds, reverse=True):
+    rounds = [p for p in _models_folder(place).glob("r*") if re.fullmatch(r"r\d+(-finished)?", p.name)]
+    for folder in sorted(rounds, key=_age, reverse=True):
         if (folder / COMMITTEE_FILE).is_file():
             return _members_in(folder)
     if found := _members_in(place):
@@ -41,6 +42,12 @@ def member_stems(path: str | Path | Sequence[str | Path]) -> list[Path]:
         f"no models in {place}: looked for NAME.json with NAME.safetensors there and in models/rNNN. "
         "Name a campaign folder that has trained once, a folder of members, or member files."
     )
+
+
+def _age(folder: Path) -> tuple[int, bool]:
+    """The round, and whether it is its finished committee."""
+    number, _, finished = folder.name[1:].partition("-")
+    return int(number), bool(finished)
 
 
 def _models_folder(place: Path) -> Path:

@@ -29,23 +29,98 @@ class NonFinite(TentpoleError, ValueError):
 
 
 def energy_std(energies: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """Standard deviation of the members' energies: (M, ...) in eV to (...) in eV.
+    """Standard deviation of the members' energies.
 
-    Raises NonFinite where an energy is, ValueError for fewer than ddof + 1 or fewer than two members.
+    Parameters
+    ----------
+    energies : (M, ...) array_like
+        Member energies, eV.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (...) array
+        eV.
+
+    Raises
+    ------
+    NonFinite
+        Where an energy is not finite.
+    ValueError
+        For fewer than ddof + 1 or fewer than two members.
+
+    Examples
+    --------
+    >>> from tentpole.committee import energy_std
+    >>> float(energy_std([-10.0, -10.2]))  # doctest: +ELLIPSIS
+    0.099999...
     """
     values = _members(energies, "energies", ndim=1, ddof=ddof)
     return _plain(np.sqrt(_variance(values, ddof)))
 
 
 def energy_std_per_atom(energies: ArrayLike, atoms: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """energy_std over the number of atoms, in eV/atom. `atoms`: a number, or the result's shape."""
+    """Standard deviation of the members' energies over the number of atoms.
+
+    Parameters
+    ----------
+    energies : (M, ...) array_like
+        Member energies, eV.
+    atoms : int or (...) array_like
+        How many atoms each structure has.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (...) array
+        eV/atom.
+
+    Raises
+    ------
+    NonFinite
+        Where an energy is not finite.
+    ValueError
+        For too few members.
+
+    Examples
+    --------
+    >>> from tentpole.committee import energy_std_per_atom
+    >>> float(energy_std_per_atom([-10.0, -14.0], atoms=4))
+    0.5
+    """
     return _plain(energy_std(energies, ddof=ddof) / np.asarray(atoms, dtype=np.float64))
 
 
 def atom_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """Spread of every atom's force vector: (M, ..., N, 3) in eV/Å to (..., N) in eV/Å.
+    """Spread of every atom's force vector.
 
-    Raises NonFinite where a component is, ValueError for other shapes or too few members.
+    Parameters
+    ----------
+    forces : (M, ..., N, 3) array_like
+        Member forces, eV/Å.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (..., N) array
+        eV/Å.
+
+    Raises
+    ------
+    NonFinite
+        Where a component is not finite.
+    ValueError
+        For other shapes, or too few members.
+
+    Examples
+    --------
+    >>> from tentpole.committee import atom_force_std
+    >>> forces = [[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]  # two members, two atoms
+    >>> atom_force_std(forces).tolist()
+    [0.0, 0.5]
     """
     values = _members(forces, "forces", ndim=3, ddof=ddof)
     if values.shape[-1] != 3:
@@ -54,24 +129,99 @@ def atom_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
 
 
 def force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """Mean over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
-    return _plain(atom_force_std(forces, ddof=ddof).mean(axis=-1))
+    """Mean over atoms of `atom_force_std`.
 
+    Parameters
+    ----------
+    forces : (M, ..., N, 3) array_like
+        Member forces, eV/Å.
+    ddof : int
+        0 for the population's variance.
 
-def max_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """Maximum over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å."""
-    return _plain(atom_force_std(forces, ddof=ddof).max(axis=-1))
-
-
-def p95_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """95th percentile over atoms of atom_force_std: (M, ..., N, 3) to (...), in eV/Å.
-
-    Unlike the mean it rises where a twentieth of the atoms are uncertain, however large the cell is.
+    Returns
+    -------
+    (...) array
+        eV/Å.
 
     Raises
     ------
     NonFinite
         Where a component is not finite.
+    ValueError
+        For other shapes, or too few members.
+
+    Examples
+    --------
+    >>> from tentpole.committee import force_std
+    >>> forces = [[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]  # two members, two atoms
+    >>> float(force_std(forces))
+    0.25
+    """
+    return _plain(atom_force_std(forces, ddof=ddof).mean(axis=-1))
+
+
+def max_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """Maximum over atoms of `atom_force_std`.
+
+    Parameters
+    ----------
+    forces : (M, ..., N, 3) array_like
+        Member forces, eV/Å.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (...) array
+        eV/Å.
+
+    Raises
+    ------
+    NonFinite
+        Where a component is not finite.
+    ValueError
+        For other shapes, or too few members.
+
+    Examples
+    --------
+    >>> from tentpole.committee import max_force_std
+    >>> forces = [[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]  # two members, two atoms
+    >>> float(max_force_std(forces))
+    0.5
+    """
+    return _plain(atom_force_std(forces, ddof=ddof).max(axis=-1))
+
+
+def p95_force_std(forces: ArrayLike, *, ddof: int = 0) -> FloatArray:
+    """95th percentile over atoms of `atom_force_std`.
+
+    Unlike the mean it rises where a twentieth of the atoms are uncertain, however large the cell is.
+
+    Parameters
+    ----------
+    forces : (M, ..., N, 3) array_like
+        Member forces, eV/Å.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (...) array
+        eV/Å.
+
+    Raises
+    ------
+    NonFinite
+        Where a component is not finite.
+    ValueError
+        For other shapes, or too few members.
+
+    Examples
+    --------
+    >>> from tentpole.committee import p95_force_std
+    >>> forces = [[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]  # two members, two atoms
+    >>> float(p95_force_std(forces))
+    0.475
     """
     return _plain(p95_over_atoms(atom_force_std(forces, ddof=ddof)))
 
@@ -85,9 +235,30 @@ def p95_over_atoms(atom_std: ArrayLike) -> FloatArray:
 
 
 def relative_force_std(forces: ArrayLike, *, floor_eV_per_A: float = 0.2, ddof: int = 0) -> FloatArray:
-    """Maximum over atoms of atom_force_std / (|F̄| + floor): dimensionless, (M, ..., N, 3) to (...).
+    """Maximum over atoms of atom_force_std / (|F̄| + floor).
 
     Large forces are allowed a larger spread; the floor keeps atoms at rest from dominating.
+
+    Parameters
+    ----------
+    forces : (M, ..., N, 3) array_like
+        Member forces, eV/Å.
+    floor_eV_per_A : float
+        Added to the size of each mean force.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (...) array
+        Dimensionless.
+
+    Raises
+    ------
+    NonFinite
+        Where a component is not finite.
+    ValueError
+        For other shapes, or too few members.
     """
     spread = atom_force_std(forces, ddof=ddof)
     size = np.linalg.norm(np.asarray(forces, dtype=np.float64).mean(axis=0), axis=-1)
@@ -95,7 +266,27 @@ def relative_force_std(forces: ArrayLike, *, floor_eV_per_A: float = 0.2, ddof: 
 
 
 def stress_std(stresses: ArrayLike, *, ddof: int = 0) -> FloatArray:
-    """Standard deviation of every component of the members' stresses: (M, ..., 6) to (..., 6), in eV/Å³."""
+    """Standard deviation of every component of the members' stresses.
+
+    Parameters
+    ----------
+    stresses : (M, ..., 6) array_like
+        Member stresses, eV/Å³.
+    ddof : int
+        0 for the population's variance.
+
+    Returns
+    -------
+    (..., 6) array
+        eV/Å³.
+
+    Raises
+    ------
+    NonFinite
+        Where a component is not finite.
+    ValueError
+        For too few members.
+    """
     values = _members(stresses, "stresses", ndim=2, ddof=ddof)
     return _plain(np.sqrt(_variance(values, ddof)))
 

@@ -24,15 +24,37 @@ from tentpole.errors import InputError, TentpoleError, import_object, unknown
 def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Voter:
     """The voter of that name. Its weights come from where its own package keeps them.
 
-    "chgnet"              CHGNet with the weights of its package
-    "mace-mp:small"       MACE-MP by mace's own loader: small, medium, medium-mpa-0, ...
-    "mace-off:small"      MACE-OFF likewise
-    "mace-mp:FILE.json"   a member made of any MACE model by `tentpole models import`; a pickle is refused
-    "nequip:FILE"         a compiled NequIP or Allegro model, by nequip's ASE calculator
-    "package.module:name" any ASE calculator: `name` is called without arguments, or is one. Trusted input: it
-                          is imported
+    Parameters
+    ----------
+    name : str
+        "chgnet": CHGNet with the weights of its package. "mace-mp:small", "mace-off:small": by mace's own loader
+        (small,
+        medium, medium-mpa-0, …). "mace-mp:FILE.json": a member made of any MACE model by `tentpole models import`; a
+        pickle is refused. "nequip:FILE": a compiled NequIP or Allegro model, by nequip's ASE calculator.
+        "package.module:name": any ASE calculator, called without arguments or taken as it is. Trusted input: imported.
+    device : str
+        "cpu", "cuda", or "auto" for a GPU where there is one.
+    dtype : {"float32", "float64"}
+        Of mace's models.
 
-    Raises InputError with the command that helps where a package or weights are missing.
+    Returns
+    -------
+    Voter
+
+    Raises
+    ------
+    InputError
+        With the command that helps, where a package or weights are missing.
+
+    Examples
+    --------
+    >>> from tentpole.committee import foundation
+    >>> foundation("ase.calculators.emt:EMT").votes
+    1
+    >>> foundation("chgent")
+    Traceback (most recent call last):
+        ...
+    tentpole.errors.InputError: unknown foundation model "chgent"; did you mean "chgnet"? Legal: ...
     """
     kind, _, rest = name.partition(":")
     if kind in _KINDS:
@@ -68,7 +90,7 @@ def check_species(name: str, numbers: Iterable[int]) -> None:
         raise InputError(f'"{name}" does not know {", ".join(chemical_symbols[z] for z in unknown_species)}')
 
 
-def _chgnet(variant: str, device: str, dtype: str) -> Voter:
+def _chgnet(_variant: str, device: str, _dtype: str) -> Voter:
     _require("chgnet", _PACKAGES["chgnet"])
     dynamics = importlib.import_module("chgnet.model.dynamics")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its device
@@ -125,7 +147,7 @@ def _member_file(variant: str, device: str, dtype: str) -> Voter:
     return read_voter(Path(variant), device=device, dtype=dtype)
 
 
-def _nequip(file: str, device: str, dtype: str) -> Voter:
+def _nequip(file: str, device: str, _dtype: str) -> Voter:
     _require("nequip", _PACKAGES["nequip"])
     command = f"nequip-compile MODEL {file} --mode aotinductor --device {device} --target ase"
     if not Path(file).is_file():

@@ -150,8 +150,10 @@ def _check_shapes(hyper: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -
 
 
 def in_precision(model: Any, dtype: str, energies: Any = None) -> Any:
-    """The model in `dtype`, but for the energies of the isolated atoms (those it has, or `energies`), which stay in
-    float64: for heavy atoms float32 is too coarse by hundredths of an eV.
+    """The model in `dtype`, the energies of its isolated atoms in float64.
+
+    energies : of the isolated atoms, eV; None: those it has. For heavy atoms float32 is too coarse by hundredths of
+    an eV.
     """
     import torch
 

@@ -54,9 +54,28 @@ def description_file(stem: Path) -> Path:
 def write_member(
     stem: Path, model: Any, *, training: Mapping[str, Any] | None = None, voting: Sequence[str] | None = None
 ) -> Path:
-    """Write a mace model under `stem`, and return the JSON's path.
+    """Write a mace model as a member.
 
-    voting : the heads that vote; all of them where None. Raises InputError where weights are not finite.
+    Parameters
+    ----------
+    stem : Path
+        The member's path without its ending.
+    model : mace model
+        Its weights are copied to the CPU.
+    training : mapping, optional
+        Provenance, kept as it is.
+    voting : sequence of str, optional
+        The heads that vote; all of them where None.
+
+    Returns
+    -------
+    Path
+        The JSON's. Once it is there, the member is whole.
+
+    Raises
+    ------
+    InputError
+        Where weights are not finite, or a head is unknown.
     """
     from safetensors.torch import save
 
@@ -142,10 +161,28 @@ def _checksum(description: Mapping[str, Any]) -> str:
 
 
 def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str, Any]]:
-    """The mace model and its description, the weights checked against their checksum. Executes nothing.
+    """The mace model of a member and its description. Executes nothing.
 
-    dtype : float32 or float64; the file's own where None. Raises as read_description and build do, and
-    StateError where the weights are missing or damaged.
+    Parameters
+    ----------
+    stem : Path
+        With or without an ending.
+    dtype : {"float32", "float64"}, optional
+        The file's own where None.
+
+    Returns
+    -------
+    model : mace model
+        Its weights checked against their checksum.
+    description : dict
+        The JSON's content.
+
+    Raises
+    ------
+    InputError
+        For what is no member.
+    StateError
+        For another version, or weights that are missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -167,7 +204,7 @@ def read_member(stem: Path, *, dtype: str | None = None) -> tuple[Any, dict[str,
         model = build(content["model"], content["hyperparameters"], weights, content["dtype"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    with reading(description_file(stem), error=StateError, mend=_RESTORE):
+    with reading(description_file(stem), error=StateError, remedy=_RESTORE):
         _check_repeated(content)
     if dtype is not None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):
@@ -206,10 +243,30 @@ def refuse_copies(stems: Sequence[Path]) -> None:
 
 
 def import_model(file: Path, out: Path | None = None, *, trust: bool = False, head: str | None = None) -> Path:
-    """Turn a pickled MACE model into a member with the same predictions, and return the JSON's path.
+    """Turn a pickled MACE model into a member with the same predictions.
 
-    A pickle runs code of whoever wrote it when it is read: nothing is read without `trust`. `out` is the
-    member's stem, by default the file's own; `head` chooses one of several heads. Raises InputError.
+    A pickle runs code of whoever wrote it when it is read: nothing is read without `trust`.
+
+    Parameters
+    ----------
+    file : Path
+        The pickle.
+    out : Path, optional
+        The member's path without its ending; by default the file's own.
+    trust : bool
+        That whoever made the file may run code here.
+    head : str, optional
+        One of several heads; all vote where None.
+
+    Returns
+    -------
+    Path
+        The member's JSON.
+
+    Raises
+    ------
+    InputError
+        For a file that is not there, not trusted or no MACE model, or an unknown head.
     """
     import torch
 

@@ -14,6 +14,7 @@ from tentpole.config.schema import (
     AUDITS_PER_CONDITION,
     CampaignConfig,
     LabelledSection,
+    PretrainedFramesSection,
     RattleSection,
     ReferenceMDSection,
 )
@@ -26,7 +27,7 @@ CLOSE = 0.3
 
 def initial_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> int:
     """How many labels there are before the first committee."""
-    if isinstance(config.initial, RattleSection):
+    if isinstance(config.initial, RattleSection | PretrainedFramesSection):
         return config.initial.count
     return len(frames.get("initial", ()))
 
@@ -86,7 +87,7 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
             f"target.rounds = {target.rounds} rounds come before the final look, which is one more, and stop.rounds = "
             f"{stop.rounds}: raise stop.rounds"
         )
-    if isinstance(config.initial, RattleSection) and stop.labels is not None:
+    if isinstance(config.initial, RattleSection | PretrainedFramesSection) and stop.labels is not None:
         room = stop.labels - config.initial.count
         needed = target.rounds * config.selection.audits + frames
         if room < needed:
@@ -115,7 +116,7 @@ def _unreachable_by_labels(config: CampaignConfig) -> Iterator[str]:
             f"{target.rounds} rounds, which bring {target.rounds * batch} at most with selection.batch = {batch}: set "
             f"target.labels_needed = {target.rounds * batch}"
         )
-    if isinstance(config.initial, RattleSection) and config.stop.labels is not None:
+    if isinstance(config.initial, RattleSection | PretrainedFramesSection) and config.stop.labels is not None:
         room = config.stop.labels - config.initial.count
         if room < target.labels_needed:
             yield (

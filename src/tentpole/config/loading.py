@@ -14,7 +14,16 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole.committee.foundation_models import check_import
 from tentpole.config.checks import contradictions
-from tentpole.config.schema import FORMAT_VERSION, USUAL_KINDS, CampaignConfig, LabelledSection, ParslTrainingSection
+from tentpole.config.pretraining import unusable_pretraining
+from tentpole.config.schema import (
+    FORMAT_VERSION,
+    USUAL_KINDS,
+    CampaignConfig,
+    CheapLabelsSection,
+    LabelledSection,
+    ParslTrainingSection,
+    RattleSection,
+)
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
@@ -24,6 +33,9 @@ from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import read_structures
 from tentpole.storage.toml_text import parse_toml
 from tentpole.training.settings import as_trained_before
+
+FRAME_TABLES = ("initial", "validation", "pretraining")
+"""Tables of the campaign file that may name a file of frames."""
 
 LARGEST_FILE = 1_000_000
 """Bytes of a campaign file beyond which it cannot be one."""
@@ -63,6 +75,8 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     starts = starting_structures(config, path)
     frames = given_frames(config, path)
     _check_reference(config, starts, frames, path)
+    if wrong := list(unusable_pretraining(config, starts, frames)):
+        raise InputError(f"{path}: pretraining: " + "\n".join(wrong))
     for name in config.committee.foundations:
         try:
             check_import(name)
@@ -99,14 +113,19 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
     update: dict[str, Any] = {
         "structures": tuple(s.model_copy(update={"file": anchored(s.file)}) for s in config.structures)
     }
-    for table in ("initial", "validation"):
+    for table in FRAME_TABLES:
         section = getattr(config, table)
-        if hasattr(section, "file"):
+        if getattr(section, "file", None) is not None:
             update[table] = section.model_copy(update={"file": anchored(section.file)})
         if isinstance(section, LabelledSection) and section.reference.endswith(".toml"):
             update[table] = update[table].model_copy(update={"reference": anchored(section.reference)})
     if config.reference.endswith(".toml"):
         update["reference"] = anchored(config.reference)
+    for key in ("folder", "model", "reference"):
+        section = update.get("pretraining", config.pretraining)
+        named = getattr(section, key, None)
+        if section is not None and named is not None and (key != "reference" or named.endswith(".toml")):
+            update["pretraining"] = section.model_copy(update={key: anchored(named)})
     for table in ("executor", "training_executor"):
         section = getattr(config, table)
         if isinstance(section, ParslTrainingSection) and section.config.rpartition(":")[0].endswith(".py"):
@@ -132,6 +151,8 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
         then["evidence"] = "labels"
     update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
     update["selection"] = selection.model_copy(update=then)
+    if isinstance(config.initial, RattleSection) and config.initial.strain is None:
+        update["initial"] = config.initial.model_copy(update={"strain": 0.0})
     if "labels_needed" not in config.target.model_fields_set:
         update["target"] = config.target.model_copy(update={"labels_needed": 50})
     return config.model_copy(update=update)
@@ -148,13 +169,13 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
 
 
 def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
-    """The frames that [initial] and [validation] take from files, by table, with their moments."""
+    """The frames that [initial], [validation] and [pretraining] take from files, by table, with their moments."""
     found = {}
-    for table in ("initial", "validation"):
+    for table in FRAME_TABLES:
         section = getattr(config, table)
-        if hasattr(section, "file"):
+        if getattr(section, "file", None) is not None:
             where = f"{path}: {table}.file"
-            if isinstance(section, LabelledSection):
+            if isinstance(section, LabelledSection | CheapLabelsSection):
                 frames = own_frames(section, where)
             else:
                 frames = read_structures(Path(section.file), section.index, where)
@@ -163,7 +184,7 @@ def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
     return found
 
 
-def own_frames(section: LabelledSection, where: str) -> list[Atoms]:
+def own_frames(section: LabelledSection | CheapLabelsSection, where: str) -> list[Atoms]:
     """The user's own labelled frames, with REF_energy, REF_forces and, where they have one, REF_stress."""
     read_structures(Path(section.file), section.index, where)  # is there, and finite
     try:

@@ -27,7 +27,7 @@ from tentpole.selection import SelectionRule
 from tentpole.training.settings import MACESettings
 
 FORMAT_VERSION = 1
-RESERVED_NAMES = ("initial-frames", "validation-frames")
+RESERVED_NAMES = ("initial-frames", "validation-frames", "pretraining-frames")
 """Files of a campaign folder's structures/ that hold no starting structure."""
 
 FEWEST_AUDITS = 6
@@ -149,6 +149,8 @@ class RattleSection(Section):
     kind : "rattle".
     count : how many copies.
     stdev_A : standard deviations of the displacements in Å, used in turn.
+    strain : the largest component of a random strain of each copy, in the directions in which it is periodic; without
+        strained cells no stress is learned. Left out: 0.05 for structures that are periodic in all three, else 0.
     """
 
     kind: Literal["rattle"] = "rattle"
@@ -156,6 +158,7 @@ class RattleSection(Section):
     stdev_A: Annotated[
         tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.02, 0.05, 0.1)
+    strain: Annotated[float, Field(ge=0, le=0.3)] | None = None
 
 
 class FramesSection(Section):
@@ -202,6 +205,82 @@ class ReferenceMDSection(Section):
     temperatures_K: Temperatures = (300.0,)
     every: Count = 20
     timestep_fs: Annotated[float, Field(ge=1e-3, le=20)] = 0.5
+
+
+class PretrainedFramesSection(Section):
+    """First labels: frames of [pretraining], under each of its conditions one of each cluster of fingerprints.
+
+    kind : "pretraining".
+    count : how many.
+    """
+
+    kind: Literal["pretraining"] = "pretraining"
+    count: Annotated[int, Field(ge=2, le=10**6)] = 10
+
+
+class CheapReferenceSection(Section):
+    """Members learn a cheap reference before the first label: every training of the campaign starts from there.
+
+    kind : "reference".
+    reference : the cheap method: a name from `tentpole references`, or the path of a TOML file of yours. It gives
+        forces, and is another than the campaign's; charge and multiplicity are the campaign's.
+    frames : how many, over all structures and temperatures, of MD driven by the cheap reference.
+    temperatures_K : of that MD, in K; those of [explore] where none is stated.
+    every : MD steps between two frames.
+    timestep_fs : in fs.
+    file : frames to be labelled by the cheap reference instead of those of its own MD, relative to the campaign file.
+    index : which of them, as ASE takes it.
+    updates : gradient steps per member.
+    """
+
+    kind: Literal["reference"] = "reference"
+    reference: str
+    frames: Annotated[int, Field(ge=10, le=10**7)] = 600
+    temperatures_K: Annotated[tuple[Temperature, ...], AfterValidator(_distinct)] = ()
+    every: Count = 20
+    timestep_fs: Annotated[float, Field(ge=1e-3, le=20)] = 0.5
+    file: str | None = None
+    index: str = ":"
+    updates: Annotated[int, Field(ge=1, le=10**8)] = 4000
+
+
+class CheapLabelsSection(Section):
+    """Members learn labels of another method than the campaign's before the first label.
+
+    kind : "labelled".
+    file : frames with energies and forces, relative to the campaign file; they never mix with the campaign's labels.
+    index : which frames, as ASE takes it.
+    updates : gradient steps per member.
+    """
+
+    kind: Literal["labelled"] = "labelled"
+    file: str
+    index: str = ":"
+    updates: Annotated[int, Field(ge=1, le=10**8)] = 4000
+
+
+class FoundationSection(Section):
+    """Members start from one model that others have trained on much data: its body in all, each with its own readouts.
+
+    kind : "foundation".
+    model : NAME.json, which `tentpole models import FILE.model --trust` makes of a MACE model, relative to the campaign
+        file; it knows all elements, and has the cutoff of [training].
+    """
+
+    kind: Literal["foundation"] = "foundation"
+    model: str
+
+
+class EarlierCommitteeSection(Section):
+    """Members start from those of an earlier campaign.
+
+    kind : "committee".
+    folder : an earlier campaign's folder, or a folder of members, relative to the campaign file; its newest committee
+        has as many members as this one at least, knows all elements, and has the cutoff of [training].
+    """
+
+    kind: Literal["committee"] = "committee"
+    folder: str
 
 
 class NoValidationSection(Section):
@@ -416,6 +495,9 @@ class MACESection(MACESettings):
 
     kind : "mace".
     warm_start : go on from the last round's weights; false: from random ones every round.
+    finishing : train until the errors no longer fall before a final look, and at the end of a campaign: the committee
+        that is judged, and handed out, is as good as its labels allow. Not for shallow committees, nor by MACE's own
+        command.
     size : "small", "medium" or "mace": the model's size, with the rate and the precision that belong to it.
     channels, max_L, max_ell, correlation, interactions, radial_basis, cutoff_basis : instead of the size's own.
     r_max : the model's cutoff in Å.
@@ -427,6 +509,7 @@ class MACESection(MACESettings):
     loop : "stacked", all members as one, or "mace", one by one by MACE's own command; "mace-total" is that with
         energies as they are labelled, how campaigns of earlier versions go on.
     together : how many small members train as one in a process.
+    frozen : train the readouts alone and leave the body as [pretraining] made it.
     batch_size : configurations per step.
     lr, lr_warm : learning rate at the start from random weights and from the last round's.
     lr_end : the rate it falls to, exponentially, at the end.
@@ -467,6 +550,7 @@ class MACESection(MACESettings):
     }
     kind: Literal["mace"] = "mace"
     warm_start: bool = True
+    finishing: bool = True
 
     def __post_init__(self) -> None:
         MACESettings.__post_init__(self)
@@ -486,7 +570,7 @@ class MACESection(MACESettings):
 class SelectionSection(Section):
     """Which frames are worth a label.
 
-    rule : random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.
+    rule : random, uncertainty, diversity, hybrid, logdet, two_key, adaptive or gradient.
     batch : labels per round, at most, audit frames included.
     evidence : what the verdict rests on: "audits" alone, or "labels", all new ones, as campaigns of version 0.1.0 do.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee: 6 frames at
@@ -643,12 +727,14 @@ class QueueSection(TrainingQueueSection, LabelLimits):
     """Labels in the jobs of a queueing system, through Parsl."""
 
 
-Initial = RattleSection | FramesSection | LabelledSection
+Initial = RattleSection | FramesSection | LabelledSection | PretrainedFramesSection
+Pretraining = CheapReferenceSection | CheapLabelsSection | EarlierCommitteeSection | FoundationSection
 Validation = ReferenceMDSection | FramesSection | LabelledSection | NoValidationSection
 LabelPlaces = LocalSection | ParslSection | QueueSection
 TrainingPlaces = LocalTrainingSection | ParslTrainingSection | TrainingQueueSection
 USUAL_KINDS = {
     "initial": "rattle",
+    "pretraining": "reference",
     "explore.ensemble": "langevin",
     "executor": "local",
     "training_executor": "local",
@@ -666,6 +752,14 @@ class CampaignConfig(Section):
     reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
     charge : total charge of a structure in e, stated where the reference requires it.
     multiplicity : 2S + 1, stated where the reference requires it.
+
+    Examples
+    --------
+    >>> from tentpole import CampaignConfig
+    >>> copper = {"file": "copper.xyz", "name": "copper"}
+    >>> config = CampaignConfig(name="copper", reference="emt", structures=(copper,), stop={"labels": 200})
+    >>> config.committee.members, config.explore.temperatures_K
+    (4, (300.0,))
     """
 
     version: Literal[1] = 1
@@ -684,6 +778,7 @@ class CampaignConfig(Section):
     fingerprint: FingerprintSection = FingerprintSection()
     explore: ExploreSection = ExploreSection()
     committee: CommitteeSection = CommitteeSection()
+    pretraining: Annotated[Pretraining, Field(discriminator="kind")] | None = None
     training: MACESection = MACESection()
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
@@ -693,6 +788,8 @@ class CampaignConfig(Section):
     def _features_of_one_committee(self) -> CampaignConfig:
         if self.fingerprint.kind == "mace" and self.explore.ahead:
             raise ValueError('fingerprint.kind = "mace" changes with every training: leave explore.ahead out')
+        if self.selection.rule == "gradient" and self.explore.ahead:
+            raise ValueError('selection.rule = "gradient" looks at the newest weights: leave explore.ahead out')
         return self
 
     @field_validator("structures")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tentpole.entropy.covariance import Covariance
     from tentpole.entropy.fingerprint import Fingerprint
     from tentpole.entropy.gom.fingerprint import GOM, compile_kernels
+    from tentpole.entropy.gradient_features import GradientFeatures
     from tentpole.entropy.greedy_choice import even_quota, greedy
     from tentpole.entropy.mace_features import MaceFeatures
     from tentpole.entropy.settings import FingerprintSettings, make_covariance, make_fingerprint
@@ -25,6 +26,7 @@ _HOME = {
     "Fingerprint": "fingerprint",
     "FingerprintSettings": "settings",
     "GOM": "gom.fingerprint",
+    "GradientFeatures": "gradient_features",
     "MaceFeatures": "mace_features",
     "SpeciesBlocks": "species_blocks",
     "SpeciesCovariance": "species",
@@ -41,6 +43,7 @@ __all__ = [
     "EntropyBias",
     "Fingerprint",
     "FingerprintSettings",
+    "GradientFeatures",
     "MaceFeatures",
     "SpeciesBlocks",
     "SpeciesCovariance",

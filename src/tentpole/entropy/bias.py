@@ -39,15 +39,34 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
     and energy_unbiased, forces_unbiased, entropy, bias_strength_eV (k), bias_clipped (atoms clipped). What
     else is asked for, a committee's forces_std for one, the inner calculator answers, asked only then.
 
-    ratio : target of RMS bias force / RMS physical force, 0.3 where no strength is given. k then runs slowly
+    Parameters
+    ----------
+    calculator : ase.calculators.calculator.Calculator
+        The unbiased potential.
+    cutoff : float
+        Å, of the fingerprint where none is given.
+    ratio : float, optional
+        Target of RMS bias force / RMS physical force, 0.3 where no strength is given. k then runs slowly
         after it: an exponential mean over about `memory` evaluations of ratio · RMS(F₀)/RMS(∂S/∂r). Energy
         and forces of one evaluation share one k; as k moves between them, total energy is not conserved.
-    k_eV : a fixed strength instead.
-    entropy : "logdet", ½ ln det of this configuration's own rows; "nearest", nearest-neighbour distances;
-        "dataset", the gain over `covariance`, the dataset's weight capped (`cap`, see entropies.dataset).
-    per_species : each species' rows on their own, S = Σ_s (N_s/N) S_s; a SpeciesCovariance does so anyway.
-    clip : bias force per atom at most this, eV/Å; the rest of what is cut is shared out so that no net force
+    k_eV : float, optional
+        A fixed strength instead.
+    entropy : {"logdet", "nearest", "dataset"}
+        ½ ln det of this configuration's own rows; nearest-neighbour distances; or the gain over `covariance`, the
+        dataset's weight capped (`cap`, see entropies.dataset).
+    clip : float or None
+        Bias force per atom at most this, eV/Å; the rest of what is cut is shared out so that no net force
         remains. While atoms are clipped, forces are not the energy's gradient: `bias_clipped` tells.
+    eps : float
+        ε of the entropy of this configuration's own rows.
+    cap, memory : float
+        See entropy and ratio.
+    fingerprint : Fingerprint, optional
+        GOM(cutoff) where None.
+    covariance : Covariance or SpeciesCovariance, optional
+        The dataset of entropy "dataset".
+    per_species : bool
+        Each species' rows on their own, S = Σ_s (N_s/N) S_s; a SpeciesCovariance does so anyway.
 
     Raises
     ------

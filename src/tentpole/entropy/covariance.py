@@ -97,7 +97,17 @@ class Covariance:
         return self.scatter / max(self.n, 1)
 
     def logdet(self) -> float:
-        """H = ln det(C + εI); d ln ε for an empty dataset."""
+        """H = ln det(C + εI); d ln ε for an empty dataset.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InputError
+            For an empty covariance that does not know its size.
+        """
         if not self.size:
             raise InputError("an empty covariance has no log-det before it knows its size: give size=d.")
         factor = np.linalg.cholesky(self.covariance + self.eps * np.eye(self.size))
@@ -108,7 +118,22 @@ class Covariance:
         return int((np.linalg.eigvalsh(self.covariance) > self.eps).sum()) if self.size else 0
 
     def rows(self, block: FloatArray) -> FloatArray:
-        """What a configuration's fingerprint rows (N, d), or one row (d,), become in this covariance."""
+        """What a configuration's fingerprint rows become in this covariance: scaled, and their mean per configuration.
+
+        Parameters
+        ----------
+        block : (N, d) or (d,) array
+            Fingerprint rows.
+
+        Returns
+        -------
+        (N, d) or (1, d) array
+
+        Raises
+        ------
+        ValueError
+            For another shape, or numbers that are not finite.
+        """
         rows = np.atleast_2d(np.asarray(block, dtype=float))
         if rows.ndim != 2 or not len(rows) or (self.size and rows.shape[1] != self.size):
             width = self.size or "d"
@@ -120,7 +145,13 @@ class Covariance:
         return rows if self.scale is None else rows / self.scale
 
     def add(self, block: FloatArray) -> None:
-        """Let a configuration join, in O(d²) per row."""
+        """Let a configuration join, in O(d²) per row.
+
+        Parameters
+        ----------
+        block : (N, d) or (d,) array
+            Its fingerprint rows.
+        """
         rows = self.rows(block)
         if not self.size:
             self.mean = np.zeros(rows.shape[1])
@@ -139,14 +170,32 @@ class Covariance:
         """H(D ∪ X) − H(D) of one configuration. Often negative once D is broad; of order 1/n.
 
         One row on an empty dataset has no spread: its gain counts from the origin, ln(1 + |x|²/ε).
+
+        Parameters
+        ----------
+        block : (N, d) or (d,) array
+            Its fingerprint rows.
+
+        Returns
+        -------
+        float
         """
         return float(self.gains([block])[0])
 
     def gains(self, batch: Blocks) -> FloatArray:
-        """(n,) gains of many configurations, each on its own against the same dataset, exact.
+        """Gains of many configurations, each on its own against the same dataset, exact.
 
         Each is a rank-(N + 1) update of the rescaled scatter: with n′ = n + N, B = nC/n′ + εI and U the rows
         (q_j − μ_X)/√n′ and √(nN)/n′ (μ_X − μ), H′ = ln det B + ln det(I + U B⁻¹ Uᵀ).
+
+        Parameters
+        ----------
+        batch : sequence of (N_i, d) arrays, or (n, d) array
+            Fingerprint rows of each; one row each for an array.
+
+        Returns
+        -------
+        (n,) array
         """
         gains = np.empty(len(batch))
         for indices, blocks in self.stacks(batch):
@@ -229,13 +278,34 @@ class Covariance:
         return made
 
     def save(self, path: Path) -> None:
-        """Write an .npz of `arrays`."""
+        """Write an .npz of `arrays`.
+
+        Parameters
+        ----------
+        path : Path
+            Of the file.
+        """
         with Path(path).open("wb") as file:
             np.savez(file, **self.arrays())
 
     @classmethod
     def load(cls, path: Path) -> Covariance:
-        """Read what `save` wrote; nothing in the file is executed."""
+        """Read what `save` wrote; nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : Path
+            Of the file.
+
+        Returns
+        -------
+        Covariance
+
+        Raises
+        ------
+        StateError
+            For another format.
+        """
         with np.load(Path(path), allow_pickle=False) as arrays:
             return cls.from_arrays(arrays)
 

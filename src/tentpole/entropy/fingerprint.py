@@ -27,13 +27,48 @@ class Fingerprint(Protocol):
         ...
 
     def fingerprints(self, atoms: Atoms) -> FloatArray:
-        """(N, size) rows."""
+        """One row per atom.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+
+        Returns
+        -------
+        (N, size) array
+        """
         ...
 
     def pullback(self, atoms: Atoms, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Gradient (N, 3) and strain derivative (3, 3) of Φ with ∂Φ/∂row = weights (N, size)."""
+        """Derivatives of a Φ of the rows.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        weights : (N, size) array
+            ∂Φ/∂row.
+
+        Returns
+        -------
+        gradient : (N, 3) array
+            ∂Φ/∂r, 1/Å.
+        strain : (3, 3) array
+            ∂Φ/∂ε, symmetric.
+        """
         ...
 
     def value_and_pullback(self, atoms: Atoms) -> tuple[FloatArray, Pullback]:
-        """The rows, and a function that pulls weights back without computing the rows again."""
+        """The rows, and a function that pulls weights back without computing the rows again.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+
+        Returns
+        -------
+        rows : (N, size) array
+            As `fingerprints` gives them.
+        pullback : callable
+            weights (N, size) to what `pullback` returns.
+        """
         ...

@@ -96,7 +96,25 @@ def greedy(
 
 
 def even_quota(groups: Sequence[Hashable], k: int) -> int:
-    """The smallest cap per group that still lets k be chosen: an equal share, the rest for whom it serves."""
+    """The smallest cap per group that still lets k be chosen: an equal share, the rest for whom it serves.
+
+    Parameters
+    ----------
+    groups : sequence of hashable
+        The group of each candidate.
+    k : int
+        How many are wanted.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from tentpole.entropy import even_quota
+    >>> even_quota(["hot"] * 10 + ["cold"] * 2, 6)
+    4
+    """
     sizes = list(Counter(groups).values())
     for cap in range(1, k + 1):
         if sum(min(size, cap) for size in sizes) >= k:

@@ -20,9 +20,20 @@ from tentpole.records import FloatArray
 class MaceFeatures:
     """Invariant node features of one member of a committee of MACE models.
 
-    committee : a tentpole.committee.Committee. member : whose features, 0 to M − 1.
     Covariances of these rows want an ε, or a `scale`, of their own: features are not of order 1 as overlap
     eigenvalues are. Members of one backbone with several heads share their features.
+
+    Parameters
+    ----------
+    committee : Committee
+        Of MACE models.
+    member : int
+        Whose features, 0 to M − 1.
+
+    Raises
+    ------
+    InputError
+        For a member that is not there, or of another kind.
     """
 
     def __init__(self, committee: Any, member: int = 0) -> None:

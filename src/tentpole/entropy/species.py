@@ -33,9 +33,14 @@ def in_blocks(entropy: Entropy, rows: FloatArray, numbers: np.ndarray) -> tuple[
 
 
 class SpeciesCovariance:
-    """One `Covariance` per species; see there for mode, eps and scale.
+    """One `Covariance` per species.
 
     H = Σ_s (n_s/n) H_s, and the gain of a configuration is Σ_s (N_s/N) gain_s of its rows of species s.
+
+    Parameters
+    ----------
+    mode, eps, scale
+        As for `Covariance`.
     """
 
     def __init__(self, mode: Mode = "per-atom", eps: float = 1e-3, *, scale: FloatArray | None = None) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from tentpole.execution.ownership import lives, own_folder
+from tentpole.execution.ownership import is_in_use, own_folder
 
 T = TypeVar("T")
 SPENT = "spent"
@@ -92,7 +92,7 @@ def readings(root: Path, *, ended: bool) -> dict[str, dict[str, float]]:
     """
     found = {}
     for path in sorted((root / SPENT).glob("[dt]*-*")):
-        over = path.name.startswith("done-") or not lives(path)
+        over = path.name.startswith("done-") or not is_in_use(path)
         if over == ended:
             with suppress(OSError, ValueError, TypeError, AttributeError):
                 content = json.loads(path.read_text(encoding="utf-8"))

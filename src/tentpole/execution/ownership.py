@@ -28,7 +28,7 @@ def own_folder(place: Path, name: str, pid: int | None = None) -> Path:
     return place / f"tmp-{name}-{_host()}.{birth(pid)}-{pid}"
 
 
-def lives(folder: Path) -> bool:
+def is_in_use(folder: Path) -> bool:
     """Whether the process that made this folder (or file) is still at it: here by pid, elsewhere by its beat.
 
     False for what no worker has made.
@@ -108,5 +108,5 @@ def _host() -> str:
 def clear_stale(root: Path) -> None:
     """Remove folders in work/ whose workers are no more; what no worker has made stays."""
     for folder in (root / "work").glob("tmp-*"):
-        if _MADE.fullmatch(folder.name) and not lives(folder):
+        if _MADE.fullmatch(folder.name) and not is_in_use(folder):
             shutil.rmtree(folder, ignore_errors=True)

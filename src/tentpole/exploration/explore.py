@@ -51,7 +51,17 @@ class ExploreSettings:
 
 @dataclass(frozen=True, slots=True)
 class Mishap:
-    """A walker was sent back: at which step, the reason code, and the numbers."""
+    """A walker was sent back.
+
+    Parameters
+    ----------
+    step : int
+        At which step.
+    reason : str
+        A short code, for counting.
+    message : str
+        The numbers, in words.
+    """
 
     step: int
     reason: str
@@ -60,7 +70,23 @@ class Mishap:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """What one walker did in one round, or has done of it so far (`done` steps)."""
+    """What one walker did in one round, or has done of it so far.
+
+    Parameters
+    ----------
+    round : int
+        The round.
+    walker : Walker
+        Where it is.
+    done : int
+        Steps of this round.
+    snapshots, scores : tuple of Snapshot, tuple of Scores
+        What was stored, and how it was scored.
+    mishaps : tuple of Mishap
+        How often it was sent back, and why.
+    md_seconds, scoring_seconds : float
+        What that cost, s.
+    """
 
     round: int
     walker: Walker
@@ -72,7 +98,21 @@ class Exploration:
     scoring_seconds: float = 0.0
 
     def with_snapshot(self, walker: Walker, scores: Scores, *, before_mishap: bool = False) -> Exploration:
-        """The exploration with the walker's present frame among its snapshots."""
+        """The exploration with the walker's present frame among its snapshots.
+
+        Parameters
+        ----------
+        walker : Walker
+            Whose frame it is.
+        scores : Scores
+            Of the frame.
+        before_mishap : bool
+            Whether it is the last sound frame before the walker is sent back.
+
+        Returns
+        -------
+        Exploration
+        """
         snapshot = Snapshot(
             id=snapshot_id(self.round, walker.id, walker.step),
             atoms=bare(walker.atoms),
@@ -86,12 +126,46 @@ class Exploration:
 
 
 def begin(number: int, identifier: str, condition: Condition, start: Atoms, seed: WalkerSeed) -> Exploration:
-    """The state of round `number` before the first step of a new walker."""
+    """The state of a round before the first step of a new walker.
+
+    Parameters
+    ----------
+    number : int
+        The round.
+    identifier : str
+        The walker's.
+    condition : Condition
+        Its temperature and pressure.
+    start : ase.Atoms
+        Where it starts.
+    seed : WalkerSeed
+        Seeds its momenta.
+
+    Returns
+    -------
+    Exploration
+    """
     return Exploration(number, init_walker(identifier, condition, start, seed.begin()))
 
 
 def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed) -> Exploration:
-    """The state with its walker sent back, as in `send_back`; `seed` and the count of mishaps seed the momenta."""
+    """The state with its walker sent back, as in `send_back`.
+
+    Parameters
+    ----------
+    state : Exploration
+        It stays as it is.
+    mishap : Mishap
+        Why.
+    start : ase.Atoms
+        Where the walker goes if it has no healthy state.
+    seed : WalkerSeed
+        Seeds the momenta, with the count of mishaps.
+
+    Returns
+    -------
+    Exploration
+    """
     walker = send_back(state.walker, start, seed.sent_back(len(state.mishaps)))
     return replace(state, walker=walker, mishaps=(*state.mishaps, mishap))
 
@@ -104,7 +178,7 @@ def explore(
     start: Atoms,
     settings: ExploreSettings,
     seed: WalkerSeed,
-    on_progress: Callable[[Exploration], None] = lambda state: None,
+    on_progress: Callable[[Exploration], None] = lambda _state: None,
 ) -> Exploration:
     """Run `state` to the end of its round. Same arguments, same result, bit for bit.
 

@@ -43,7 +43,15 @@ class HealthLimits:
 
 @dataclass(frozen=True, slots=True)
 class Unhealthy:
-    """Why a frame was refused: a reason code for counting, a message with the numbers for reading."""
+    """Why a frame was refused.
+
+    Parameters
+    ----------
+    reason : str
+        A short code, for counting.
+    message : str
+        The numbers, in words.
+    """
 
     reason: str
     message: str

@@ -15,13 +15,45 @@ from tentpole.exploration.health import geometry
 from tentpole.exploration.random_numbers import generator
 from tentpole.records import Condition, bare, moments_of
 
+USUAL_STRAIN = 0.05
+"""Without strained cells among its labels a committee learns no stress (5 % of both: `scripts/bench_training.py`)."""
+
 
 def rattled(
-    starts: Mapping[str, Atoms], count: int, stdev_A: Sequence[float], rng: np.random.Generator
+    starts: Mapping[str, Atoms],
+    count: int,
+    stdev_A: Sequence[float],
+    rng: np.random.Generator,
+    strain: float | None = 0.0,
+    strains: np.random.Generator | None = None,
 ) -> list[tuple[str, Atoms]]:
-    """`count` rattled copies, structures and amplitudes in turn, each with its structure's name.
+    """Rattled and strained copies of starting structures.
 
-    A copy whose atoms come too close is drawn again; 100 times in vain is an error.
+    Parameters
+    ----------
+    starts : mapping of str to ase.Atoms
+        The structures by name, which take turns.
+    count : int
+        How many copies.
+    stdev_A : sequence of float
+        Standard deviations of the displacements in Å, which take turns too.
+    rng : numpy.random.Generator
+        Of the displacements.
+    strain : float, optional
+        Largest component of the strain, see `strained`. None: 0.05 for structures that are periodic in all directions,
+        else 0.
+    strains : numpy.random.Generator, optional
+        Of the strains; needed where there are any.
+
+    Returns
+    -------
+    list of (str, ase.Atoms)
+        Each copy with its structure's name.
+
+    Raises
+    ------
+    InputError
+        Where the atoms of a copy came too close 100 times in a row.
     """
     names, limits = list(starts), HealthLimits()
     frames = []
@@ -29,6 +61,9 @@ def rattled(
         name, stdev = names[i % len(names)], stdev_A[(i // len(names)) % len(stdev_A)]
         for _ in range(100):
             atoms = bare(starts[name])
+            size = strain if strain is not None else USUAL_STRAIN if atoms.pbc.all() else 0.0
+            if size and strains is not None:
+                atoms = strained(atoms, size, strains)
             atoms.positions += rng.normal(scale=stdev, size=atoms.positions.shape)
             if geometry(atoms, limits) is None:
                 break
@@ -41,11 +76,34 @@ def rattled(
     return frames
 
 
+def strained(atoms: Atoms, size: float, rng: np.random.Generator) -> Atoms:
+    """A copy under a random symmetric strain, its atoms moved along with the cell.
+
+    x → x (1 + P ε P) with ε_ij = ε_ji drawn evenly from [−size, size] and P the projection on the directions in which
+    it is periodic. Without any, the copy is as it was.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase.build import bulk
+    >>> from tentpole.exploration.initial import strained
+    >>> bool(strained(bulk("Cu"), 0.05, np.random.default_rng(0)).get_volume() == bulk("Cu").get_volume())
+    False
+    """
+    drawn = rng.uniform(-size, size, (3, 3))
+    epsilon = np.tril(drawn) + np.tril(drawn, -1).T
+    basis, _ = np.linalg.qr(atoms.cell.array[atoms.pbc].T)
+    projection = basis @ basis.T
+    atoms = atoms.copy()
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + projection @ epsilon @ projection), scale_atoms=True)
+    return atoms
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceMD:
     """MD driven by the reference, `frames` of it `every` steps apart, for one structure and temperature.
 
-    `seed`, `index` and `random_numbers` (the scheme) say what its random numbers come from.
+    `seed`, `purpose`, `index` and `random_numbers` (the scheme) say what its random numbers come from.
     """
 
     reference: str
@@ -61,6 +119,7 @@ class ReferenceMD:
     index: int
     random_numbers: int
     scratch: Path
+    purpose: str = "validation"
 
 
 def reference_md(job: ReferenceMD) -> list[Atoms]:
@@ -71,7 +130,7 @@ def reference_md(job: ReferenceMD) -> list[Atoms]:
     setup = reference.setup(job.start, job.charge, job.multiplicity, job.scratch)
     calc = reference.make(setup.keywords, job.scratch)
     condition = Condition(job.structure, job.temperature_K)
-    rng = generator(job.seed, "validation", job.index, scheme=job.random_numbers)
+    rng = generator(job.seed, job.purpose, job.index, scheme=job.random_numbers)
     walker = init_walker("reference", condition, setup.atoms, rng)
     ensemble = Langevin(timestep_fs=job.timestep_fs)
     walker = advance(walker, calc, max(job.every, job.frames * job.every // 10), ensemble)

@@ -21,8 +21,10 @@ SCHEMES = (1, 2)
 
 _SCHEME_1: Mapping[str, tuple[int, ...]] = {
     "initial structures": (1,),  # key ()
+    "initial strains": (5,),  # key ()
     "validation": (2,),  # key (trajectory,)
     "selection": (3,),  # key (round,)
+    "pretraining": (4,),  # key (trajectory,)
     "walker": (),  # key (round, walker)
     "walker sent back": (),  # key (round, walker, 1 + how often before)
 }

@@ -16,6 +16,7 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixCom
 from ase.md.langevin import Langevin as AseLangevin
 from ase.md.velocitydistribution import thermalize_momenta
+from typing_extensions import override
 
 from tentpole.committee.neighbourhood import UnusableGeometry
 from tentpole.records import Condition, FloatArray, Walker
@@ -41,16 +42,43 @@ class Ensemble(Protocol):
     def integrator(
         self, atoms: Atoms, condition: Condition, rng: np.random.Generator, barostat: tuple[float, ...] = ()
     ) -> Integrator:
-        """The integrator for `atoms`, going on from `barostat` as `barostat_of` gave it."""
+        """The integrator for `atoms`.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            With a calculator and momenta.
+        condition : Condition
+            Temperature and pressure.
+        rng : numpy.random.Generator
+            Of the thermostat's random numbers.
+        barostat : tuple of float
+            What to go on from, as `barostat_of` gave it; () at the beginning.
+
+        Returns
+        -------
+        Integrator
+        """
         ...
 
     def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
-        """What the barostat goes on from; () where there is none."""
+        """What the barostat goes on from.
+
+        Parameters
+        ----------
+        integrator : Integrator
+            Made by `integrator`.
+
+        Returns
+        -------
+        tuple of float
+            () where there is none.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Langevin:
+class Langevin(Ensemble):
     """Langevin dynamics at constant volume (NVT).
 
     Parameters
@@ -65,10 +93,12 @@ class Langevin:
     friction_per_fs: float = 0.01
 
     @property
+    @override
     def barostatted(self) -> bool:
         """The cell stays as it is."""
         return False
 
+    @override
     def integrator(
         self,
         atoms: Atoms,
@@ -86,13 +116,45 @@ class Langevin:
             rng=rng,
         )
 
+    @override
     def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
         """There is no barostat."""
         return ()
 
 
 def init_walker(identifier: str, condition: Condition, atoms: Atoms, rng: np.random.Generator) -> Walker:
-    """A walker at step 0 with Maxwell-Boltzmann momenta at the condition's temperature."""
+    """A walker at step 0 with Maxwell-Boltzmann momenta at the condition's temperature.
+
+    Parameters
+    ----------
+    identifier : str
+        Such as "w00".
+    condition : Condition
+        Its temperature and pressure.
+    atoms : ase.Atoms
+        Where it starts. Without constraints of its own its centre of mass is held.
+    rng : numpy.random.Generator
+        Draws the momenta and goes on with the walker.
+
+    Returns
+    -------
+    Walker
+
+    Examples
+    --------
+    50 and 50 steps are 100 steps, bit for bit:
+
+    >>> from ase.build import bulk
+    >>> from ase.calculators.lj import LennardJones
+    >>> from tentpole.exploration import advance, init_walker
+    >>> from tentpole.records import Condition
+    >>> argon = bulk("Ar", a=5.3, cubic=True).repeat(2)
+    >>> calc = LennardJones(sigma=3.4, epsilon=0.01, rc=5.0, smooth=True)
+    >>> walker = init_walker("w00", Condition("argon", 40.0), argon, np.random.default_rng(0))
+    >>> whole, split = advance(walker, calc, 4), advance(advance(walker, calc, 2), calc, 2)
+    >>> whole.step, bool((whole.atoms.positions == split.atoms.positions).all())
+    (4, True)
+    """
     start = atoms.copy()
     start.calc = None
     if not start.constraints:
@@ -177,16 +239,41 @@ def advance(
 
 
 def remember(walker: Walker, depth: int = 3) -> Walker:
-    """The walker with its present state, known to be healthy, in its ring buffer."""
+    """The walker with its present state, known to be healthy, among those it can be sent back to.
+
+    Parameters
+    ----------
+    walker : Walker
+        It stays as it is.
+    depth : int
+        How many such states are kept.
+
+    Returns
+    -------
+    Walker
+    """
     entry = (walker.step, walker.atoms, walker.rng)
     return replace(walker, ring=(*walker.ring, entry)[-depth:])
 
 
 def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
-    """The walker at its last healthy state, or at `start` where it has none, with momenta drawn anew.
+    """The walker at its last healthy state, with momenta drawn anew.
 
     That state leaves the ring, so that a walker in trouble twice in a row goes back further. The step
     count runs on: it counts work done, not a place in the trajectory.
+
+    Parameters
+    ----------
+    walker : Walker
+        It stays as it is.
+    start : ase.Atoms
+        Where it goes if it has no healthy state.
+    rng : numpy.random.Generator
+        Draws the momenta and goes on with the walker.
+
+    Returns
+    -------
+    Walker
     """
     atoms = walker.ring[-1][1].copy() if walker.ring else start.copy()
     fresh = init_walker(walker.id, walker.condition, atoms, rng)

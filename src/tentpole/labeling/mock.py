@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from ase.stress import full_3x3_to_voigt_6_stress
+from typing_extensions import override
 
 from tentpole.errors import LabelError
 from tentpole.labeling.codes.base import AnyCalculator
@@ -81,6 +82,7 @@ def morse(atoms: Atoms, depth_eV: float, steepness_per_A: float, cutoff_A: float
 
 
 class _MockCode(AnyCalculator):
+    @override
     def version(self, calculator: str) -> str:
         return "1"  # of the formula above: raise it where the formula changes
 

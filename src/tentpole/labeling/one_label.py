@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tentpole.errors import InputError, LabelError, StateError
-from tentpole.execution.ownership import lives
+from tentpole.execution.ownership import is_in_use
 from tentpole.execution.provenance import provenance
 from tentpole.execution.worker import core_seconds, cores, cpu_seconds, watched
 from tentpole.labeling.single_point import NOT_STARTED, single_point
@@ -17,14 +17,35 @@ from tentpole.labeling.work_folders import begin, clear, fail, refuse_removed
 from tentpole.records import Label
 from tentpole.storage.labels import find_label, write_label
 
-CLIMBED = ("unconverged", "crashed", "truncated")  # reasons for which the next rung of the ladder is tried
+RETRIED = ("unconverged", "crashed", "truncated")  # reasons for which the next retry is made
 
 
 def compute(task: Task) -> Outcome:
     """Compute one label under task.root, or find it there. Never raises for a label that fails.
 
-    Raises InputError for what makes every label fail (a calculator that cannot be imported), and StateError
-    where the folder cannot be written: those stop a campaign, with everything so far on disk.
+    Parameters
+    ----------
+    task : Task
+        What to label, by what, where.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    InputError
+        For what makes every label fail, such as a calculator that cannot be imported.
+    StateError
+        Where the folder cannot be written. Either stops a campaign, with everything so far on disk.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from tentpole.labeling import Task, compute, load
+    >>> task = Task(Path("labels"), load("emt"), bulk("Cu"))
+    >>> compute(task).ok, compute(task).computed
+    (True, False)
     """
     found = _found_or_left_alone(task)
     if found is not None:
@@ -59,32 +80,32 @@ def compute(task: Task) -> Outcome:
 
 
 def _label(task: Task, folder: Path) -> Label:
-    """Climb the ladder: the reference as it is, then its retries one by one, until a label is accepted."""
+    """The reference as it is, then its retries one by one, until a label is accepted."""
     reference = task.reference
     reference.accept.structure(task.atoms)
-    ladder = [("", reference), *((retry.name, reference.rung(retry)) for retry in reference.retries)]
+    attempts = [("", reference), *((retry.name, reference.with_retry(retry)) for retry in reference.retries)]
     failures: list[str] = []
-    for step, (name, rung) in enumerate(ladder):
+    for step, (name, tried) in enumerate(attempts):
         began = time.monotonic()
         try:
             energy, forces, stress, facts = single_point(
-                rung, task.atoms, task.charge, task.multiplicity, folder / str(step), task.persistent
+                tried, task.atoms, task.charge, task.multiplicity, folder / str(step), task.persistent
             )
             break
         except LabelError as error:
             failures.append(f"{name or 'as written'}: {error}")
-            if error.reason not in CLIMBED or step + 1 == len(ladder):
+            if error.reason not in RETRIED or step + 1 == len(attempts):
                 raise LabelError(error.reason, " Then ".join(failures)) from None
     reference.accept.label(energy, forces, stress, task.atoms)
     reference.accept.magnetism(facts.get("magnetization", {}), len(task.atoms))
     details = {"code": reference.name, "seconds": round(time.monotonic() - began, 6), "step": step, **facts}
     if name:
         retry = reference.retries[step - 1]
-        details |= {"retry": name, "settings": retry.parameters, "physics": rung.hash, "failures": failures}
+        details |= {"retry": name, "settings": retry.parameters, "physics": tried.hash, "failures": failures}
     joins = not name or reference.joins(reference.retries[step - 1])
     label = Label(
         structure=task.structure,
-        reference=reference.hash if joins else rung.hash,
+        reference=reference.hash if joins else tried.hash,
         atoms=reference.bare(task.atoms),
         energy=energy,
         forces=forces,
@@ -106,9 +127,9 @@ def _found(task: Task) -> Outcome | None:
         return Outcome(task.name, True, computed=False)
     for retry in task.reference.retries:
         if not task.reference.joins(retry):
-            rung = task.reference.rung(retry).hash
-            if find_label(task.root, task.structure, rung):
-                return _other_physics(task, retry.name, f"{task.structure}-{rung}", computed=False)
+            tried = task.reference.with_retry(retry).hash
+            if find_label(task.root, task.structure, tried):
+                return _other_physics(task, retry.name, f"{task.structure}-{tried}", computed=False)
     return None
 
 
@@ -118,7 +139,7 @@ def _found_or_left_alone(task: Task) -> Outcome | None:
     A job in a queue outlives its driver: what it is computing is waited for, not computed a second time.
     """
     found = _found(task)
-    while found is None and any(map(lives, (task.root / "work").glob(f"tmp-{task.name}-*"))):
+    while found is None and any(map(is_in_use, (task.root / "work").glob(f"tmp-{task.name}-*"))):
         time.sleep(0.1)
         found = _found(task)
     return found

@@ -38,7 +38,18 @@ def folder() -> Path:
 
 
 def available() -> tuple[str, ...]:
-    """Names of the shipped references."""
+    """Names of the shipped references.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> from tentpole.labeling import available
+    >>> "emt" in available()
+    True
+    """
     return tuple(sorted(path.stem for path in folder().glob("*.toml")))
 
 

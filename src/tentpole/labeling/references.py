@@ -32,8 +32,26 @@ __all__ = ["Reference", "Retry", "available", "load"]
 class Reference:
     """One method that labels, resolved: parents merged, words checked, nothing imported or run yet.
 
-    `elements` are those of the campaign: for programs with pseudopotential or basis files, the files of these
-    elements are part of the hash. `home` is the folder of the file that names the calculator.
+    Parameters
+    ----------
+    name, description, source : str
+        The file's name, what it says of itself, and where it lies.
+    import_path, home : str
+        "module:name" of the ASE calculator, and the folder in which its module is looked for first.
+    properties : tuple of str
+        "energy", "forces", "stress".
+    requires, requires_for_molecules : tuple of str
+        "charge", "multiplicity": what the campaign must state.
+    parameters : dict
+        Physics, and the way to the converged result.
+    accept : Accept
+        What a good label is.
+    retries, allow : tuple of Retry, tuple of str
+        What is tried where the SCF does not converge, and which of it counts as the same reference.
+    code_version : str
+        Of the program, where it cannot be asked.
+    elements : tuple of str
+        Of the campaign; for programs with pseudopotential or basis files, these files are part of the hash.
     """
 
     name: str
@@ -53,6 +71,7 @@ class Reference:
 
     @property
     def code(self) -> Code:
+        """How the reference's program is run and read."""
         return code_of(self.import_path, self.home)
 
     @functools.cached_property
@@ -80,7 +99,18 @@ class Reference:
         return content
 
     def physics(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """What of `parameters` changes a converged result: flat, with dotted keys."""
+        """What of `parameters` changes a converged result.
+
+        Parameters
+        ----------
+        parameters : dict
+            As in the reference file.
+
+        Returns
+        -------
+        dict
+            Flat, with dotted keys.
+        """
         algorithmic = self.code.algorithmic
         return {key: value for key, value in _flat(parameters).items() if key not in algorithmic}
 
@@ -90,18 +120,38 @@ class Reference:
         text = json.dumps(self.identity, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def rung(self, retry: Retry) -> Reference:
-        """The reference with one rung of its retry ladder merged in, and no ladder of its own."""
-        rung = replace(self, parameters=self._merged(retry), retries=(), allow=())
+    def with_retry(self, retry: Retry) -> Reference:
+        """The reference with one of its retries merged in, and none of its own.
+
+        Parameters
+        ----------
+        retry : Retry
+            One of the reference's.
+
+        Returns
+        -------
+        Reference
+        """
+        tried = replace(self, parameters=self._merged(retry), retries=(), allow=())
         same = {key: value for key, value in self.identity.items() if key != "allowed retries"}
-        rung.__dict__["identity"] = {
+        tried.__dict__["identity"] = {
             **same,
-            "parameters": self.physics(rung.parameters),
+            "parameters": self.physics(tried.parameters),
         }  # not asked for again
-        return rung
+        return tried
 
     def joins(self, retry: Retry) -> bool:
-        """Whether labels of this rung are this reference's: the same physics, or allowed by name."""
+        """Whether labels of this retry are this reference's: the same physics, or allowed by name.
+
+        Parameters
+        ----------
+        retry : Retry
+            One of the reference's.
+
+        Returns
+        -------
+        bool
+        """
         same = self.physics(self._merged(retry)) == self.physics(self.parameters)
         return same or retry.name in self.allow
 
@@ -109,7 +159,18 @@ class Reference:
         return merge(self.parameters, retry.parameters)
 
     def bare(self, atoms: Atoms) -> Atoms:
-        """What a label is of: species, positions, cell, pbc, and starting moments where the program has spin."""
+        """What a label is of.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            It stays as it is.
+
+        Returns
+        -------
+        ase.Atoms
+            Species, positions, cell, pbc, and starting moments where the program has spin.
+        """
         known = bare(atoms)
         if self.code.spin == "none":
             known.arrays.pop(MOMENTS, None)
@@ -118,9 +179,19 @@ class Reference:
     def check(self, atoms: Atoms, charge: int | None, multiplicity: int | None) -> None:
         """What must hold before anything is spent on `atoms`.
 
-        Raises InputError where a required charge or multiplicity is missing, where both together are
-        impossible (electrons − charge and multiplicity − 1 must be both even or both odd), or where starting moments
-        are no collinear ones of atoms.
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            To be labelled.
+        charge, multiplicity : int or None
+            In e, and 2S + 1.
+
+        Raises
+        ------
+        InputError
+            Where a required charge or multiplicity is missing, where both together are impossible (electrons − charge
+            and
+            multiplicity − 1 must be both even or both odd), or where starting moments are no collinear ones of atoms.
         """
         if self.code.spin != "none":
             check_moments(atoms, self.name)
@@ -150,7 +221,22 @@ class Reference:
             )
 
     def setup(self, atoms: Atoms, charge: int | None, multiplicity: int | None, directory: Path) -> Setup:
-        """The atoms as the program sees them, bare but for starting moments, and its calculator's keywords."""
+        """The single point in the program's own words.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            To be labelled.
+        charge, multiplicity : int or None
+            In e, and 2S + 1.
+        directory : Path
+            Where the program works.
+
+        Returns
+        -------
+        Setup
+            The atoms as the program sees them, bare but for starting moments, and its calculator's keywords.
+        """
         self.check(atoms, charge, multiplicity)
         wanted = tuple(p for p in self.properties if p != "stress" or atoms.pbc.all())
         request = SinglePoint(
@@ -159,7 +245,19 @@ class Reference:
         return self.code.setup(request)
 
     def make(self, keywords: dict[str, Any], directory: Path | None) -> Any:
-        """The ASE calculator, at work in `directory` where it takes one. Only here is its module imported."""
+        """The ASE calculator. Only here is its module imported.
+
+        Parameters
+        ----------
+        keywords : dict
+            Its own.
+        directory : Path or None
+            Where it works, if it takes one.
+
+        Returns
+        -------
+        ase.calculators.calculator.Calculator
+        """
         factory = _factory(self.import_path, self.home, self.source)
         if directory is not None and takes(factory, "directory"):
             keywords = {**keywords, "directory": str(directory)}
@@ -175,7 +273,18 @@ class Reference:
     ) -> Any:
         """An ASE calculator of this reference for structures like `atoms`, for scripts and MD.
 
-        k-points, spin and box follow from `atoms`. For a molecule in a box attach it to `setup(...).atoms`.
+        Parameters
+        ----------
+        charge, multiplicity : int, optional
+            In e, and 2S + 1.
+        directory : path
+            Where the program works.
+        atoms : ase.Atoms
+            k-points, spin and box follow from it. For a molecule in a box attach the calculator to `setup(...).atoms`.
+
+        Returns
+        -------
+        ase.calculators.calculator.Calculator
         """
         return self.make(self.setup(atoms, charge, multiplicity, Path(directory)).keywords, Path(directory))
 
@@ -187,9 +296,37 @@ _MEANING = {
 
 
 def load(name_or_path: str | Path, elements: Sequence[str] = ()) -> Reference:
-    """The reference called `name_or_path` among the files Tentpole ships, or the TOML file at that path.
+    """Read a reference.
 
-    Raises InputError for an unknown name or key (with the nearest right one) and for what has a wrong type.
+    Parameters
+    ----------
+    name_or_path : str or path
+        One of `available()`, or a TOML file.
+    elements : sequence of str
+        Of the campaign: their pseudopotentials or basis sets are part of the hash.
+
+    Returns
+    -------
+    Reference
+
+    Raises
+    ------
+    InputError
+        For an unknown name or key (with the nearest right one) and for what has a wrong type.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from tentpole.labeling import load
+    >>> emt = load("emt")
+    >>> copper = bulk("Cu")
+    >>> copper.calc = emt.calculator(atoms=copper)
+    >>> round(float(copper.get_potential_energy()), 3)
+    -0.006
+    >>> load("emtt")
+    Traceback (most recent call last):
+        ...
+    tentpole.errors.InputError: unknown reference "emtt"; did you mean "emt"? ...
     """
     content = read(name_or_path)
     return Reference(**content, elements=tuple(sorted(set(elements))))

@@ -121,7 +121,7 @@ def _same_version(reference: Reference, found: str) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _shared(reference: str, keywords: str) -> dict[str, Any]:
+def _shared(_reference: str, _keywords: str) -> dict[str, Any]:
     return {}  # one calculator per reference and keywords, in each worker
 
 
@@ -130,7 +130,7 @@ def _calculator(reference: Reference, keywords: dict[str, Any], directory: Path)
     with contextlib.redirect_stdout(io.StringIO()):  # some announce their device in every worker
         if not reference.code.stateless:
             return reference.make(keywords, directory)
-        shelf = _shared(reference.hash, repr(sorted(keywords.items())))
-        if "calculator" not in shelf:
-            shelf["calculator"] = reference.make(keywords, None)
-        return shelf["calculator"]
+        kept = _shared(reference.hash, repr(sorted(keywords.items())))
+        if "calculator" not in kept:
+            kept["calculator"] = reference.make(keywords, None)
+        return kept["calculator"]

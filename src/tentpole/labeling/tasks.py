@@ -18,12 +18,29 @@ AGAIN = (*CRASHES, "truncated", "timeout", "memory")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One label to compute, all that a worker anywhere needs. Limits are per label; None is no limit.
+    """One label to compute, all that a worker anywhere needs.
 
-    persistent: the program stays and serves the worker's next labels too, where ASE can talk to it (Quantum
-    ESPRESSO, FHI-aims). `last` is False where a failure of those AGAIN names may be tried again: it then
-    stays in work/ instead of quarantine/. `root_exists`: root is a folder that is there; where it is gone by the time
-    the label begins it was moved or removed, and is not made again.
+    Parameters
+    ----------
+    root : Path
+        The campaign folder.
+    reference : Reference
+        What labels.
+    atoms : ase.Atoms
+        The structure.
+    charge, multiplicity : int, optional
+        In e, and 2S + 1.
+    time_limit_s, memory_limit_GB : float, optional
+        Per label; None is no limit.
+    persistent : bool
+        The program stays and serves the worker's next labels too, where ASE can talk to it (Quantum ESPRESSO,
+        FHI-aims).
+    last : bool
+        False where a failure of those AGAIN names may be tried again: it then stays in work/ instead of quarantine/.
+    root_exists : bool
+        root is a folder that is there; where it is gone by the time the label begins it was moved or removed, and is
+        not
+        made again.
     """
 
     root: Path
@@ -50,10 +67,24 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one task ended. ok: the label is on disk under `name`. Else `reason` is a code; `message` says it.
+    """How one task ended.
 
-    computed is False where the label was there before; seconds are those of this attempt, core_seconds those of all
-    attempts times their cores.
+    Parameters
+    ----------
+    name : str
+        The label's.
+    ok : bool
+        Whether the label is on disk.
+    reason, message : str
+        A short code, and the rest in words, where it is not.
+    seconds : float
+        Of this attempt.
+    core_seconds : float
+        Of all attempts times their cores.
+    attempts : int
+        How many.
+    computed : bool
+        False where the label was there before.
     """
 
     name: str

@@ -28,8 +28,33 @@ BRIEF_S = 120.0  # below this, a second label tells the price of one from that o
 class Trial:
     """One single point as a campaign would compute it, in a worker of its own.
 
-    seconds is the price of one label once a worker runs, start_s what its first one costs on top;
-    peak_memory_GB is the worker's with the largest program it ran. Where ok is False, reason and message say why.
+    Parameters
+    ----------
+    reference : str
+        Its name.
+    configuration : Configuration
+        What this machine has of the program.
+    ok : bool
+        Whether there is a label.
+    reason, message : str
+        Why there is none.
+    seconds : float
+        The price of one label once a worker runs.
+    start_s : float
+        What a worker's first label costs on top, s.
+    peak_memory_GB : float
+        The worker's, with the largest program it ran.
+    energy_eV, max_force_eV_per_A : float
+        Of the label.
+    findings : tuple of Finding
+        What was seen of forces and stress against the energy.
+
+    Examples
+    --------
+    >>> from tentpole.labeling import Trial
+    >>> from tentpole.labeling.codes import Configuration
+    >>> Trial("pbe", Configuration(), ok=True, seconds=360.0).projected_hours(labels=100, workers=4)
+    2.5
     """
 
     reference: str
@@ -45,7 +70,20 @@ class Trial:
     findings: tuple[Finding, ...] = ()
 
     def projected_hours(self, labels: int, workers: int) -> float:
-        """Wall time in hours of `labels` labels like this one on `workers` workers."""
+        """Wall time of labels like this one.
+
+        Parameters
+        ----------
+        labels : int
+            How many.
+        workers : int
+            At a time.
+
+        Returns
+        -------
+        float
+            h.
+        """
         return (self.start_s + self.seconds * labels / workers) / 3600
 
 

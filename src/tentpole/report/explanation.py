@@ -16,11 +16,25 @@ from tentpole.storage.labels import read_label
 
 
 def explain(root: Path, snapshot_id: str) -> str:
-    """Why the frame `snapshot_id` of the campaign in `root` was labelled, or was not, in a few lines.
+    """Why a frame was labelled, or was not, in a few lines.
 
-    Any snapshot in any shard, any initial or validation structure, and any step at which a walker was sent
-    back. Raises InputError, with the nearest right id, for an id that names none of these; StateError for
-    what is no campaign folder.
+    Parameters
+    ----------
+    root : Path
+        The campaign folder.
+    snapshot_id : str
+        Any snapshot in any shard, any initial or validation structure, any step at which a walker was sent back.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        With the nearest right id, for an id that names none of these.
+    StateError
+        For what is no campaign folder.
     """
     record = CampaignRecord.read(root)
     frames = {frame.request.id: frame for frame in record.frames}
@@ -71,6 +85,7 @@ def _story(
         f"rank {_rank([s.force_std for _, s in rivals], scores.force_std)} by σ_F, "
         f"rank {_rank([s.gain for _, s in rivals], scores.gain)} by gain (1: the highest).",
     ]
+    lines += _keys(record, snapshot, scores)
     if picked:
         lines.append(
             f"The {len(picked)} picked by the rule have σ_F {milli(min(s.force_std for s in picked))} to "
@@ -88,6 +103,22 @@ def _story(
         why = "the rule thought no frame of its round worth a label" if decided else "its round is not decided yet"
         return [*lines, f"Not labelled: {why}."]
     return [*lines, *_passed_over(record, snapshot, scores, picked, of_round, frames)]
+
+
+def _keys(record: CampaignRecord, snapshot: Snapshot, scores: Scores) -> list[str]:
+    """Which keys of the rule a frame passes, where the rule has keys."""
+    funnel = record.rounds[snapshot.round].facts.funnel if snapshot.round < len(record.rounds) else None
+    if funnel is None or funnel.threshold is None:
+        return []
+    sigma = scores.sigma(record.config.selection.sigma, len(snapshot.atoms))
+    passes = sigma >= funnel.threshold
+    first = f"First key: σ {milli(sigma)} {'≥' if passes else '<'} {milli(funnel.threshold)} meV/Å: "
+    first += "passes." if passes else "fails."
+    if funnel.floor is None:
+        return [first + " Second key: none, the gain ranks what passed."]
+    above = scores.gain >= funnel.floor
+    second = f" Second key: gain {number(scores.gain)} {'≥' if above else '<'} {number(funnel.floor)}: "
+    return [first + second + ("passes." if above else "fails.")]
 
 
 def _queued(record: CampaignRecord, snapshot: Snapshot) -> list[str]:

@@ -59,6 +59,46 @@ def parity(first: Pairs, last: Pairs) -> list[Picture]:
     return pictures
 
 
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """What a parity figure shows: its file's stem, its name, the unit of the axes, and a word on the zero."""
+
+    name: str
+    what: str
+    unit: str
+    zero: str = ""
+
+
+ENERGY = Quantity(
+    "parity-energy", "energy", "meV/atom", " Energies are per atom, less the mean of the frames of the same formula."
+)
+STRESS = Quantity("parity-stress", "stress component", "GPa")
+
+
+def values_parity(quantity: Quantity, first: Pairs, last: Pairs) -> Picture:
+    """Energies or stresses of the first and of the newest committee in one figure.
+
+    The pairs of `first` and `last` are in the unit of `quantity`, and so is their rmse.
+    """
+    drawing, axes = style.figure(SIDE_IN, SIDE_IN)
+    both = np.concatenate([first.pairs, last.pairs])
+    low, high = float(both.min()), float(both.max())
+    edge = 0.06 * (high - low or 1.0)
+    axes.axline((low, low), slope=1, color=style.FAINT, lw=1)
+    shown = [(first, style.VERMILLION, "s")] if first.round != last.round else []
+    said = []
+    for one, colour, marker in [*shown, (last, style.BLUE, "o")]:
+        words = f"{one.labels} labels: RMSE {one.rmse:.2g} {quantity.unit}"
+        axes.plot(one.pairs[:, 0], one.pairs[:, 1], marker, color=colour, ms=3.4, alpha=0.5, mew=0, label=words)
+        said.append(words)
+    axes.set(xlim=(low - edge, high + edge), ylim=(low - edge, high + edge), aspect="equal")
+    style.name_axes(axes, f"reference {quantity.what} ({quantity.unit})", f"committee mean ({quantity.unit})")
+    style.legend(axes, loc="upper left")
+    caption = f"On {last.what}. {quantity.zero}".strip()
+    title = f"Parity of {'energies' if quantity.what == 'energy' else 'stresses'}"
+    return Picture(quantity.name, title, f"{title}: {'; '.join(said)}", caption, style.png(drawing))
+
+
 def force_errors(first: Pairs, last: Pairs) -> Picture:
     """Cumulative distribution of the absolute errors of force components."""
     drawing, axes = style.figure(SIDE_IN, SIDE_IN)

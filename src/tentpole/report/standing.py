@@ -52,10 +52,7 @@ def standing(record: CampaignRecord, example: str) -> Standing:
 
 def under_way(record: CampaignRecord) -> str:
     """What an unfinished campaign is at."""
-    number = record.state.current
-    where = f"round {number}" if number else "round 0, the initial labels,"
-    words = {"not begun": "has not begun", "judging": "is being judged"}
-    return f"{where} {words.get(record.phase, f'is {record.phase}')}"
+    return f"{record.under_way.words}, {'running' if record.running else 'not running'}"
 
 
 def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, str], ...]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from tentpole.campaign.record import CampaignRecord, Evidence, FrameRecord, RoundRecord, Spread
+from tentpole.report import thumbnails
 from tentpole.report.curves import PHASES
+from tentpole.units import duration
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -49,7 +52,7 @@ def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
         fails = "not yet" if at_least else "does not hold"
         words = {"holds": "holds", "fails": fails, "open": "cannot be judged yet"}[state]
         if test.bound is None and test.value is not None:
-            words = "told, no test"
+            words, state = "told, no test", "told"
         rows.append({"test": name, "note": note, "value": value, "bound": bound, "state": state, "words": words})
     return rows
 
@@ -57,11 +60,12 @@ def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
 def tiles(record: CampaignRecord) -> list[dict[str, Any]]:
     """What stands at the top: a figure, its unit, a line below, and the share of a limit that is used."""
     used, limits = record.budget.used, record.budget.limit
+    cores_s = 3600 * used["core_hours"]
     found = [
         _against("labels", record.labels, str(record.labels), limits["labels"]),
         _against("rounds of exploration", used["rounds"], str(used["rounds"]), limits["rounds"]),
-        _against("hours of work", used["hours"], number(used["hours"], 2), limits["hours"]),
-        _against("core-hours of workers", used["core_hours"], number(used["core_hours"], 2), limits["core_hours"]),
+        _against("of work", used["hours"], duration(3600 * used["hours"]), limits["hours"], 3600.0),
+        _against("of workers' cores", used["core_hours"], duration(cores_s), limits["core_hours"], 3600.0),
     ]
     errors = record.validation_errors
     target = f"target {1000 * record.config.target.force_error_eV_per_A:g} meV/Å"
@@ -80,25 +84,52 @@ def tiles(record: CampaignRecord) -> list[dict[str, Any]]:
     return found
 
 
-def _against(what: str, used: float, shown: str, limit: float | None) -> dict[str, Any]:
+def _against(what: str, used: float, shown: str, limit: float | None, seconds: float = 0.0) -> dict[str, Any]:
+    """`seconds` : in a unit of `limit`, where that is a time."""
     if limit is None:
         return {"value": shown, "unit": "", "what": what, "below": "no limit set"}
     share = min(1.0, used / limit) if limit else 1.0
-    return {"value": shown, "unit": "", "what": what, "below": f"of at most {limit:g}", "share": 100 * share}
+    at_most = duration(seconds * limit) if seconds else f"{limit:g}"
+    return {"value": shown, "unit": "", "what": what, "below": f"of at most {at_most}", "share": 100 * share}
 
 
-def rounds(record: CampaignRecord) -> list[list[str]]:
-    """One line per round: candidates, labels, σ_F and gain of selected and remaining, errors."""
-    rows, total = [], 0
+def rounds(record: CampaignRecord) -> dict[str, Any]:
+    """One row per round: labels, σ_F and gain of selected and remaining, errors. Columns without a value are left out.
+
+    Each column is its heading in parts and its unit; the cells of a row are in the columns' order.
+    """
+    all_of_it, total = list[tuple[str, str, str, list[str]]](), 0
+    counts, sums = [], []
     for r in record.rounds:
         total += r.labels
-        facts = r.facts
-        sigma = [milli(_median(spread)) for spread in (facts.force_std_chosen, facts.force_std_remaining)]
-        gain = [number(_median(spread)) for spread in (facts.gain_chosen, facts.gain_remaining)]
-        errors = [milli(e) for e in (r.new_force_rmse, r.validation_force_rmse, r.validation_energy_rmse)]
-        candidates = str(facts.candidates) if r.name else "–"
-        rows.append([str(r.name), candidates, f"{r.labels} of {r.asked}", str(total), *sigma, *gain, *errors])
-    return rows
+        counts.append(f"{r.labels} of {r.asked}")
+        sums.append(str(total))
+    each = record.rounds
+    force, energy, stress = "meV/Å", "meV/atom", "GPa"
+    all_of_it += [
+        ("Round", "", "", [str(r.name) for r in each]),
+        ("Labels", "", "", counts),
+        ("In all", "", "", sums),
+        ("σ_F", "selected", force, [milli(_median(r.facts.force_std_chosen)) for r in each]),
+        ("σ_F", "remaining", force, [milli(_median(r.facts.force_std_remaining)) for r in each]),
+        ("Gain", "selected", "", [number(_median(r.facts.gain_chosen)) for r in each]),
+        ("Gain", "remaining", "", [number(_median(r.facts.gain_remaining)) for r in each]),
+        ("New labels,", "forces", force, [milli(r.new_force_rmse) for r in each]),
+        ("New,", "energy", energy, [milli(r.new_energy_rmse) for r in each]),
+        ("New,", "stress", stress, [number(r.new_stress_rmse, 2) for r in each]),
+        ("Validation,", "forces", force, [milli(r.validation_force_rmse) for r in each]),
+        ("Validation,", "energy", energy, [milli(r.validation_energy_rmse) for r in each]),
+        ("Validation,", "stress", stress, [number(r.validation_stress_rmse, 2) for r in each]),
+    ]
+    kept = [column for column in all_of_it if set(column[3]) != {"–"} or column[0] in ("σ_F", "Gain", "New labels,")]
+    rows = [list(cells) for cells in zip(*(column[3] for column in kept), strict=True)]
+    return {"columns": [column[:3] for column in kept], "rows": rows}
+
+
+def funnels(record: CampaignRecord) -> list[dict[str, str]]:
+    """Each explored round's way from candidates to labels, in words."""
+    explored = [r for r in record.rounds if r.name and r.facts.candidates]
+    return [{"round": str(r.name), "words": r.facts.choice, "key": r.facts.first_key} for r in explored]
 
 
 def _median(spread: Spread | None) -> float | None:
@@ -109,7 +140,7 @@ def groups(frames: Sequence[FrameRecord]) -> list[dict[str, Any]]:
     """What was labelled, by round, the newest first; the initial structures and the validation set at the end."""
     names = list(dict.fromkeys(f.round for f in frames))
     order = sorted((n for n in names if isinstance(n, int)), reverse=True) + [n for n in names if isinstance(n, str)]
-    found = []
+    found, pictured = [], _pictured(frames)
     for name in order:
         of_round = [f for f in frames if f.round == name]
         counts = {o: sum(f.outcome == o for f in of_round) for o in ("accepted", "failed", "waiting")}
@@ -121,15 +152,33 @@ def groups(frames: Sequence[FrameRecord]) -> list[dict[str, Any]]:
                 "title": title if isinstance(name, int) else "The validation set",
                 "said": ", ".join(said + ([f"{audits} for audit"] if audits else [])),
                 "scored": any(f.request.scores for f in of_round),
-                "rows": [_row(f) for f in of_round],
+                "pictured": any(f.request.id in pictured for f in of_round),
+                "rows": [_row(f, drawn=f.request.id in pictured) for f in of_round],
             }
         )
     return found
 
 
-def _row(frame: FrameRecord) -> dict[str, str]:
+MOST_PICTURES = 240
+"""Frames with a small picture, the newest; and so many atoms in all of them."""
+MOST_ATOMS = 12_000
+
+
+def _pictured(frames: Sequence[FrameRecord]) -> set[str]:
+    """Ids of the frames that get a picture."""
+    found, atoms = set[str](), 0
+    explored = [f for f in frames if isinstance(f.round, int) and f.round]
+    for frame in [*reversed(explored), *(f for f in frames if f.round == 0)][:MOST_PICTURES]:
+        atoms += min(thumbnails.MOST_ATOMS, len(frame.request.atoms))
+        if atoms <= MOST_ATOMS:
+            found.add(frame.request.id)
+    return found
+
+
+def _row(frame: FrameRecord, *, drawn: bool = False) -> dict[str, str]:
     scores = frame.request.scores
     return {
+        "picture": thumbnails.svg(frame.request.atoms) if drawn else "",
         "id": frame.request.id,
         "condition": frame.condition,
         "sigma": milli(scores.get("force_std")),
@@ -139,8 +188,20 @@ def _row(frame: FrameRecord) -> dict[str, str]:
         "outcome": frame.outcome if frame.failure is None else frame.failure.reason,
         "state": frame.outcome,
         "error": milli(frame.force_rmse),
-        "reason": frame.request.reason.removeprefix("audit: "),
+        "reason": in_meV(frame.request.reason.removeprefix("audit: ")),
     }
+
+
+def in_meV(reason: str) -> str:
+    """A rule's reason with its σ, which rules know in eV/Å, in meV/Å like the columns beside it.
+
+    >>> in_meV("σ 0.08136 at least 0.0386: gain 0.5 at choice 1")
+    'σ 81.4 meV/Å, at least 38.6: gain 0.5 at choice 1'
+    """
+    found = re.match(r"σ ([0-9.e+-]+) at least ([0-9.e+-]+)", reason)
+    if found is None:
+        return reason
+    return f"σ {milli(float(found[1]))} meV/Å, at least {milli(float(found[2]))}{reason[found.end() :]}"
 
 
 def conditions(frames: Sequence[FrameRecord]) -> dict[str, Any]:
@@ -192,11 +253,3 @@ def times(seconds: dict[str, float]) -> list[dict[str, Any]]:
         percent = 100 * s / total
         rows.append({"name": name, "time": duration(s), "percent": percent, "colour": colour})
     return rows
-
-
-def duration(seconds: float) -> str:
-    """As one would say it: 42 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -19,6 +19,7 @@ from tentpole.selection.base import (
     funnel_of,
 )
 from tentpole.selection.diversity import Diversity
+from tentpole.selection.gradient import Gradient
 from tentpole.selection.hybrid import Hybrid
 from tentpole.selection.logdet import LogDet
 from tentpole.selection.random import Random
@@ -33,10 +34,11 @@ KINDS: dict[str, type[Any]] = {
     "hybrid": Hybrid,
     "logdet": LogDet,
     "two_key": TwoKey,
+    "gradient": Gradient,
 }
 """Every rule by the name a campaign file gives it."""
 
-WITHOUT_SIGMA: tuple[type[Any], ...] = (Random, Diversity, LogDet)
+WITHOUT_SIGMA: tuple[type[Any], ...] = (Random, Diversity, LogDet, Gradient)
 """Rules whose choice does not depend on the disagreement: nobody need compute it for them."""
 
 
@@ -86,6 +88,18 @@ def before_gain_ranked(rule: str, settings: Mapping[str, Any]) -> dict[str, Any]
 
     Then two_key had a floor of the gain of 0.01 where none was stated, and the `eps` of a rule was not used where a
     dataset had its own. For campaigns that were started so.
+
+    Parameters
+    ----------
+    rule : str
+        One of KINDS.
+    settings : mapping
+        As the campaign file gives them.
+
+    Returns
+    -------
+    dict
+        What `make_rule` is to be given.
     """
     meant = {name: value for name, value in settings.items() if name != "eps" or rule not in ("logdet", "two_key")}
     return {"gain": 0.01, **meant} if rule == "two_key" else meant
@@ -98,6 +112,7 @@ __all__ = [
     "Candidates",
     "Diversity",
     "Funnel",
+    "Gradient",
     "Hybrid",
     "KeyedRule",
     "Keys",

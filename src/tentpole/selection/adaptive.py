@@ -21,19 +21,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 
 @dataclass(frozen=True, slots=True)
-class Adaptive:
+class Adaptive(SelectionRule):
     """Greedy weighted variance reduction with a balance that sets itself.
 
-    length : the kernel's length in units of √d, features scaled to unit standard deviation.
-    noise : variance of a label's noise and of what the features cannot tell, in units of the prior's.
-    sample : candidates drawn at random to stand for all, where there are more; choices are made among them.
+    Parameters
+    ----------
+    length : float
+        The kernel's length in units of √d, features scaled to unit standard deviation.
+    noise : float
+        Variance of a label's noise and of what the features cannot tell, in units of the prior's.
+    sample : int
+        Candidates drawn at random to stand for all, where there are more; choices are made among them.
+
+    Raises
+    ------
+    InputError
+        For a value that is not above 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.selection import Adaptive, Candidates, Labelled
+    >>> sigma, features = np.array([0.1, 0.4, 0.2]), np.array([[0.0], [0.1], [3.0]])
+    >>> candidates = Candidates(["a", "b", "c"], sigma, features, ["300 K"] * 3)
+    >>> picks = Adaptive().select(candidates, Labelled(np.array([[0.0]])), 1, np.random.default_rng(0))
+    >>> picks[0].id
+    'c'
     """
 
     length: float = 0.7
@@ -45,8 +66,8 @@ class Adaptive:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} of the adaptive rule must be above 0, got {getattr(self, name)}.")
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:
             return []

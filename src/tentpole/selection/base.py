@@ -68,7 +68,31 @@ class Candidates:
     def of_rows(
         ids: Sequence[str], sigma: ArrayLike, rows: Sequence[FloatArray], conditions: Sequence[str]
     ) -> Candidates:
-        """The table of candidates with fingerprint rows: (N_i, d) each, whose means are the features."""
+        """The table of candidates with fingerprint rows, whose means are the features.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            n names.
+        sigma : (n,) array_like
+            Disagreement.
+        rows : sequence of (N_i, d) arrays
+            Fingerprint rows of each candidate.
+        conditions : sequence of str
+            n group names.
+
+        Returns
+        -------
+        Candidates
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tentpole.selection import Candidates
+        >>> Candidates.of_rows(["a", "b"], [0.1, 0.2], [np.ones((4, 2)), np.zeros((6, 2))], ["300 K"] * 2).features
+        array([[1., 1.],
+               [0., 0.]])
+        """
         return Candidates(ids, np.asarray(sigma, dtype=float), mean_rows(rows), conditions, rows)
 
 
@@ -102,7 +126,23 @@ class Labelled:
 
     @staticmethod
     def of_rows(rows: Sequence[FloatArray], conditions: Sequence[str], covariance: Covariance, d: int = 0) -> Labelled:
-        """The set of configurations with fingerprint rows: (N_i, d) each, `covariance` of all of them."""
+        """The set of configurations with fingerprint rows, whose means are the features.
+
+        Parameters
+        ----------
+        rows : sequence of (N_i, d) arrays
+            Fingerprint rows of each configuration.
+        conditions : sequence of str
+            Their group names, or ().
+        covariance : Covariance
+            Of all of the rows.
+        d : int
+            Length of a row, where there is no configuration.
+
+        Returns
+        -------
+        Labelled
+        """
         return Labelled(mean_rows(rows) if len(rows) else np.zeros((0, d)), conditions, covariance)
 
     def joined(
@@ -159,7 +199,19 @@ class Keys:
     gains: FloatArray
 
     def words(self, i: int, sigma: float) -> str:
-        """What candidate i of disagreement `sigma` passes and what it fails, in words."""
+        """What candidate i passes and what it fails, in words.
+
+        Parameters
+        ----------
+        i : int
+            Its place.
+        sigma : float
+            Its disagreement.
+
+        Returns
+        -------
+        str
+        """
         first = "passes" if self.uncertain[i] else "fails"
         said = f"{first} the first key (σ {sigma:.4g}, lowest of the shortlist {self.threshold:.4g})"
         if self.floor == -math.inf:
@@ -182,6 +234,9 @@ class Funnel:
         Of those, how many pass the second key as well.
     picked : int
         Of those, how many were chosen.
+    threshold, floor : float, optional
+        Lowest σ (eV/Å in a campaign) and lowest gain that pass; None for a rule without keys, or where the gain only
+        ranks.
 
     Examples
     --------
@@ -194,16 +249,30 @@ class Funnel:
     uncertain: int
     new: int
     picked: int
+    threshold: float | None = None
+    floor: float | None = None
 
     def __str__(self) -> str:
         first = "" if self.uncertain == self.candidates else f" → {self.uncertain} uncertain"
-        second = "" if self.new == self.uncertain else f" → {self.new} new"
+        second = "" if self.new == self.uncertain else f" → {self.new} also new"
         return f"{self.candidates} candidates{first}{second} → {self.picked} picked"
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One chosen candidate: its index and id, the scores it was chosen by, and the reason in words."""
+    """One chosen candidate.
+
+    Parameters
+    ----------
+    index : int
+        Its place among the candidates.
+    id : str
+        Its name.
+    scores : dict of str to float
+        What it was chosen by.
+    reason : str
+        Why, in words.
+    """
 
     index: int
     id: str
@@ -250,13 +319,52 @@ class KeyedRule(SelectionRule, Protocol):
         ...
 
     def keys(self, candidates: Candidates, labelled: Labelled, k: int) -> Keys:
-        """Which candidates pass which key, were k of them wanted."""
+        """Which candidates pass which key, were k of them wanted.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            What may be chosen.
+        labelled : Labelled
+            What is known.
+        k : int
+            How many are wanted.
+
+        Returns
+        -------
+        Keys
+        """
         ...
 
 
 def funnel_of(rule: SelectionRule, candidates: Candidates, labelled: Labelled, k: int, picked: int) -> Funnel:
-    """How many of the candidates passed each key of `rule`, and how many were `picked` of the k wanted."""
+    """How many of the candidates passed each key of a rule.
+
+    Parameters
+    ----------
+    rule : SelectionRule
+        One without keys lets all pass.
+    candidates : Candidates
+        What it chose among.
+    labelled : Labelled
+        What was known.
+    k : int
+        How many were wanted.
+    picked : int
+        How many it chose.
+
+    Returns
+    -------
+    Funnel
+    """
     if not isinstance(rule, KeyedRule) or not len(candidates):
         return Funnel(len(candidates), len(candidates), len(candidates), picked)
     keys = rule.keys(candidates, labelled, k)
-    return Funnel(len(candidates), int(keys.uncertain.sum()), int((keys.uncertain & keys.new).sum()), picked)
+    return Funnel(
+        len(candidates),
+        int(keys.uncertain.sum()),
+        int((keys.uncertain & keys.new).sum()),
+        picked,
+        threshold=float(keys.threshold),
+        floor=float(keys.floor) if math.isfinite(keys.floor) else None,
+    )

@@ -5,25 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.records import FloatArray
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 _MANY = 20_000
 """Candidates beyond which k-means goes by mini-batches (scikit-learn): minutes become seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Diversity:
+class Diversity(SelectionRule):
     """One candidate per cluster of k clusters. Looks at features alone, neither at σ nor at what is labelled.
 
-    starts : k-means runs, the best of which counts.
+    Parameters
+    ----------
+    starts : int
+        k-means runs, the best of which counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.selection import Candidates, Diversity, Labelled
+    >>> sigma, features = np.array([0.1, 0.4, 0.2]), np.array([[0.0], [0.1], [3.0]])
+    >>> candidates = Candidates(["a", "b", "c"], sigma, features, ["300 K"] * 3)
+    >>> picks = Diversity().select(candidates, Labelled(np.array([[0.0]])), 1, np.random.default_rng(0))
+    >>> picks[0].id
+    'b'
     """
 
     starts: int = 1
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:
             return []

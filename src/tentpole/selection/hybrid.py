@@ -5,18 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 
 @dataclass(frozen=True, slots=True)
-class Hybrid:
+class Hybrid(SelectionRule):
     """weight · σ + (1 − weight) · distance, both scaled to 0..1 over the candidates.
 
     The distance is Euclidean, in features, to the nearest labelled or already chosen configuration; where
     there is none yet, to the candidates' mean. Both scales are set once, before the first choice.
+
+    Parameters
+    ----------
+    weight : float
+        0 to 1.
+
+    Raises
+    ------
+    InputError
+        For a weight outside 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tentpole.selection import Candidates, Hybrid, Labelled
+    >>> sigma, features = np.array([0.1, 0.4, 0.2]), np.array([[0.0], [0.1], [3.0]])
+    >>> candidates = Candidates(["a", "b", "c"], sigma, features, ["300 K"] * 3)
+    >>> picks = Hybrid(weight=0.6).select(candidates, Labelled(np.array([[0.0]])), 1, np.random.default_rng(0))
+    >>> picks[0].id
+    'b'
     """
 
     weight: float = 0.6
@@ -25,8 +46,8 @@ class Hybrid:
         if not 0 <= self.weight <= 1:
             raise InputError(f"weight must lie in 0..1 (1: σ alone, 0: distance alone), got {self.weight}.")
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         k = min(max(k, 0), len(candidates))
         if k == 0:
             return []

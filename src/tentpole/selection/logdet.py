@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.entropy.covariance import Blocks, Covariance, Method
 from tentpole.errors import InputError, unknown
-from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule
 
 Quota = int | Literal["even", "none"]
 
@@ -22,14 +23,14 @@ EPS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class LogDet:
+class LogDet(SelectionRule):
     """Greedy gain with quotas.
 
     Parameters
     ----------
     method : {"exact", "information", "cholesky"}
         Normalised H, every candidate at every choice; its submodular form, lazily; or that form for one row per
-        candidate. See tentpole.entropy.greedy.
+        candidate. See tentpole.entropy.greedy_choice.
     quota : int, "even" or "none"
         At most this many per condition; "even": an equal share each, what some cannot fill going to the others.
     floor : float, optional
@@ -47,8 +48,8 @@ class LogDet:
     def __post_init__(self) -> None:
         check_quota(self.quota)
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         covariance, batch = fingerprints(candidates, labelled, self.eps)
         floor = -np.inf if self.floor is None else self.floor
         return greedy_picks(candidates, covariance, batch, k, self.method, self.quota, floor)

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from tentpole.entropy.covariance import Method
 from tentpole.errors import InputError
-from tentpole.selection.base import Candidates, Keys, Labelled, Pick
+from tentpole.selection.base import Candidates, KeyedRule, Keys, Labelled, Pick
 from tentpole.selection.logdet import Quota, check_quota, fingerprints, greedy_picks
 
 SHORTLIST = 5.0
@@ -17,7 +18,7 @@ SHORTLIST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class TwoKey:
+class TwoKey(KeyedRule):
     """A shortlist by σ, then greedy choice by log-det gain with quotas as in LogDet.
 
     The first key admits a frame to the shortlist. The gain ranks the frames of the shortlist and vetoes none: a
@@ -78,6 +79,7 @@ class TwoKey:
                 raise InputError(f"{name} of the rule two_key must be a number, got {value}.")
 
     @property
+    @override
     def warning(self) -> str:
         """What a user of these settings should know; "" where there is nothing."""
         if self.gain is None or self.gain == -math.inf:
@@ -88,6 +90,7 @@ class TwoKey:
             "then ranks the frames of highest σ."
         )
 
+    @override
     def keys(self, candidates: Candidates, labelled: Labelled, k: int) -> Keys:
         """Which candidates pass which key, were k of them wanted. See SelectionRule and Keys."""
         covariance, batch = fingerprints(candidates, labelled, self.eps)
@@ -104,8 +107,8 @@ class TwoKey:
             floor = max(floor, self.gain_of_median * float(np.median(gains)))
         return Keys(threshold, floor, sigma >= threshold, gains >= floor, gains)
 
+    @override
     def select(self, candidates: Candidates, labelled: Labelled, k: int, rng: np.random.Generator) -> list[Pick]:
-        """See SelectionRule."""
         if not len(candidates):
             return []
         keys = self.keys(candidates, labelled, k)

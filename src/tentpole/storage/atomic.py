@@ -20,7 +20,7 @@ from tentpole.errors import StateError, reading
 
 T = TypeVar("T")
 _CHECKSUM = re.compile(r'(?:, )?"checksum": "([0-9a-f]{64})"')
-MEND = "Restore it from a copy, or delete it: what is missing is made anew."
+REMEDY = "Restore it from a copy, or delete it: what is missing is made anew."
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -73,12 +73,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The content written by `write_json`. Raises StateError, naming the file, where it is not that."""
-    with reading(path, "JSON", error=StateError, mend=MEND):
+    with reading(path, "JSON", error=StateError, remedy=REMEDY):
         text = path.read_text(encoding="utf-8")
         content = json.loads(text)
     stored = content.pop("checksum", None) if isinstance(content, dict) else None
     if not _as_written(text, stored) and stored != _checksum(json.dumps(content, sort_keys=True)):
-        raise StateError(f"{path}: damaged, its checksum does not match. {MEND}")
+        raise StateError(f"{path}: damaged, its checksum does not match. {REMEDY}")
     return dict(content)
 
 
@@ -106,5 +106,5 @@ def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
         Where the file is not that, or `build` misses something in it: with the file, and the key that it lacks.
     """
     content = read_json(path)
-    with reading(path, error=StateError, mend=MEND):
+    with reading(path, error=StateError, remedy=REMEDY):
         return build(content)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 
-def twins(frames: Sequence[Atoms], tolerance_A: float = 1e-3) -> NDArray[np.int64]:
+def duplicate_of(frames: Sequence[Atoms], tolerance_A: float = 1e-3) -> NDArray[np.int64]:
     """(n,) the index of the first frame that each frame is a rotated, shifted or reflected copy of; else its own.
 
     Two frames are twins when their sorted interatomic distances, species pair by species pair, differ nowhere

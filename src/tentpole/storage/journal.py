@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from tentpole.errors import StateError
 
 VERSION = 1
-MEND = "Restore the journal from a copy: labels, snapshots and models are files of their own and are not lost."
+REMEDY = "Restore the journal from a copy: labels, snapshots and models are files of their own and are not lost."
 ECHO_S = 0.1
 """How long a line may stay unsynced whose fact is in a file of its own as well, while more are written."""
 

@@ -67,6 +67,8 @@ def read_labelled(
         known.info["REF_energy"], known.arrays["REF_forces"] = e, f
         if alone:
             known.info["config_type"] = "IsolatedAtom"
+        if "charge" in atoms.info:
+            known.info["charge"] = atoms.info["charge"]
         stress, key = _stress(atoms, stress_keys)
         if stress is not None:
             known.info["REF_stress"] = stress

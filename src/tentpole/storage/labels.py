@@ -16,11 +16,11 @@ from ase import Atoms
 
 from tentpole.errors import InputError, StateError, reading
 from tentpole.records import FloatArray, Label, bare
-from tentpole.storage.atomic import MEND, atomic_write, read_json, sync_folder, write_json
+from tentpole.storage.atomic import REMEDY, atomic_write, read_json, sync_folder, write_json
 from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
 
 LABEL_VERSION = 1
-_SHELF = re.compile(r"[0-9a-f]{2}")
+_PREFIX = re.compile(r"[0-9a-f]{2}")
 _NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]+")
 _FILE = re.compile(_NAME.pattern + r"\.json")
 
@@ -90,12 +90,12 @@ def read_label(path: Path) -> Label:
             f"{path}: label format {content.get('version')}, this Tentpole reads {LABEL_VERSION}. "
             "Use the version of Tentpole that wrote it."
         )
-    with reading(path, error=StateError, mend=MEND):
+    with reading(path, error=StateError, remedy=REMEDY):
         label = _label(content)
         label.check()
         if label.name != path.stem:
             raise StateError(
-                f"{path}: holds the label {label.name}: files have been swapped or copied over each other. {MEND}"
+                f"{path}: holds the label {label.name}: files have been swapped or copied over each other. {REMEDY}"
             )
     return label
 
@@ -125,9 +125,9 @@ def label_names(root: Path) -> set[str]:
     place = root / "labels"
     return {
         name.removesuffix(".json")
-        for shelf in _names(place, _SHELF)
-        for name in _names(place / shelf, _FILE)
-        if name.startswith(shelf)
+        for prefix in _names(place, _PREFIX)
+        for name in _names(place / prefix, _FILE)
+        if name.startswith(prefix)
     }
 
 

@@ -164,6 +164,13 @@ def owner(folder: Path) -> dict[str, object] | None:
     return _read(folder / LOCK_FILE) or None
 
 
+def at_work(folder: Path) -> bool:
+    """Whether the driver that holds `folder` is at work, as far as can be told from this host."""
+    path = folder / LOCK_FILE
+    found = _read(path)
+    return bool(found) and _works(path, found, _age(path)) and _age(path) < 4 * BEAT_S
+
+
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -9,10 +9,34 @@ from pathlib import Path
 def tiny_committee(
     folder: Path, numbers: Sequence[int] = (1, 8), members: int = 4, seed: int = 0, *, dtype: str = "float32"
 ) -> Path:
-    """Write `members` untrained MACE models that know the species `numbers` into `folder`, and return it.
+    """Write untrained MACE models that disagree.
 
-    Their weights are drawn from `seed`, so they disagree; a screened nuclear repulsion keeps atoms apart in
-    MD. `Committee.load(folder)` reads them.
+    A screened nuclear repulsion keeps atoms apart in MD.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they go.
+    numbers : sequence of int
+        The atomic numbers that they know.
+    members : int
+        How many.
+    seed : int
+        Of their weights.
+    dtype : {"float32", "float64"}
+        Of their weights.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Examples
+    --------
+    >>> from tentpole.committee import Committee
+    >>> from tentpole.testing import tiny_committee
+    >>> Committee.load(tiny_committee(Path("models"), (1, 8), members=2)).size
+    2
     """
     import numpy as np
     import torch

@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.training.committee import prepare, train_committee, train_member
+    from tentpole.training.client import prepare
+    from tentpole.training.committee import train_committee
     from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
     from tentpole.training.settings import MACESettings
 
@@ -15,9 +16,8 @@ _HOME = {
     "TrainingError": "jobs",
     "TrainingJob": "jobs",
     "TrainingReport": "jobs",
-    "prepare": "committee",
+    "prepare": "client",
     "train_committee": "committee",
-    "train_member": "committee",
 }
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "TrainingReport",
     "prepare",
     "train_committee",
-    "train_member",
 ]
 
 

@@ -41,9 +41,11 @@ class Server:
 
     @property
     def alive(self) -> bool:
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def send(self, order: dict[str, Any]) -> None:
+        """Hand over an order. Raises ServerLost where the process has ended."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order, default=str).encode() + b"\n")
@@ -90,3 +92,8 @@ def the_server() -> Server:
         _server = Server()
         atexit.register(_server.close)
     return _server
+
+
+def prepare() -> None:
+    """Start the training process in the background, so that its seconds of imports pass unnoticed."""
+    the_server()

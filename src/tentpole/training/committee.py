@@ -30,16 +30,6 @@ FULL_B = 1_000_000  # a training writes more than that: with less free, the disk
 Progress = Callable[[int, int, int], None]
 
 
-def prepare() -> None:
-    """Start the training process in the background, so that its seven seconds of imports pass unnoticed."""
-    the_server()
-
-
-def train_member(job: TrainingJob, settings: MACESettings) -> TrainingReport:
-    """Train one member, or read its report where it is there already. Raises TrainingError, InputError."""
-    return train_committee([job], settings, workers=1)[0]
-
-
 def train_committee(
     jobs: Sequence[TrainingJob],
     settings: MACESettings,
@@ -50,16 +40,41 @@ def train_committee(
     *,
     finishing: bool = False,
 ) -> list[TrainingReport]:
-    """Train all `jobs` and report in their order: here, `workers` processes at a time (None: one per core), or all at
-    once by `executor`, whose workers see the same files. energies : eV, of the isolated atoms in all members; None: as
-    `common_energies` finds them. finishing : train until the errors no longer fall instead of for the usual number of
-    updates; for what is judged or handed out.
+    """Train all `jobs` and report in their order.
 
     Small members train as one, a few in a process; which ones does not depend on `workers`. A job whose member is
-    there is not run again, and a training that was stopped goes on from its last checkpoint. on_progress(member,
-    update, updates) is called from this thread as the logs grow. When all members are there and share a folder, its
-    committee.json says so. Raises InputError before anything starts where files or settings are wrong, TrainingError
-    when a training fails; the others are stopped then, and members that were finished stay.
+    there is not run again, and a training that was stopped goes on from its last checkpoint. When all members are
+    there and share a folder, its committee.json says so.
+
+    Parameters
+    ----------
+    jobs : sequence of TrainingJob
+        One per member.
+    settings : MACESettings
+        The same for all.
+    workers : int, optional
+        Processes at a time on this machine; None: one per core.
+    on_progress : callable, optional
+        on_progress(member, update, updates) is called from this thread as the logs grow.
+    executor : concurrent.futures.Executor, optional
+        Trains all at once; its workers see the same files.
+    energies : dict of int to float, optional
+        eV, of the isolated atoms in all members by atomic number; None: as `common_energies` finds them.
+    finishing : bool
+        Train until the errors no longer fall instead of for the usual number of updates; for what is judged or handed
+        out.
+
+    Returns
+    -------
+    list of TrainingReport
+        One per job.
+
+    Raises
+    ------
+    InputError
+        Before anything starts, where files or settings are wrong.
+    TrainingError
+        When a training fails; the others are stopped then, and members that were finished stay.
     """
     if not jobs:
         raise InputError("no training jobs given")
@@ -83,8 +98,9 @@ def train_committee(
 
 
 def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[TrainingJob]]:
-    """The jobs that are trained as one, by the files and the settings alone: small members together, large ones by
-    themselves, and those that only mace's own command can train too.
+    """The jobs that are trained as one, by the files and the settings alone.
+
+    Small members train together, large ones by themselves, and so do those that only mace's own command can train.
     """
     if not is_stackable(jobs, settings):
         return [[job] for job in jobs]
@@ -102,6 +118,11 @@ def is_stackable(jobs: Sequence[TrainingJob], settings: MACESettings) -> bool:
 
 
 def _is_ours(hyperparameters: Mapping[str, Any]) -> bool:
+    return not not_stackable(hyperparameters)
+
+
+def not_stackable(hyperparameters: Mapping[str, Any]) -> str:
+    """What keeps a model from being trained by our own loop, as "key = value"; "" where nothing does."""
     plain = {
         "pair_repulsion": False,
         "apply_cutoff": True,
@@ -114,11 +135,12 @@ def _is_ours(hyperparameters: Mapping[str, Any]) -> bool:
         "readout_cls": "NonLinearReadoutBlock",
     }
     first = ("RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock")
-    return (
-        all(hyperparameters.get(name) == value for name, value in plain.items())
-        and hyperparameters["interaction_cls_first"] in first
-        and len(hyperparameters["heads"]) == 1
-    )
+    other = [name for name, value in plain.items() if hyperparameters.get(name) != value]
+    if hyperparameters["interaction_cls_first"] not in first:
+        other.append("interaction_cls_first")
+    if len(hyperparameters["heads"]) != 1:
+        other.append("heads")
+    return ", ".join(f"{name} = {hyperparameters.get(name)}" for name in other)
 
 
 def _pairs_in_batch(job: TrainingJob, settings: MACESettings) -> float:
@@ -145,8 +167,8 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
     if any(table != tables[0] for table in tables):
         raise InputError("these members were trained with different E0s: train them from scratch, together")
     species = {int(z) for atoms in frames for z in atoms.numbers}
-    if strangers := sorted(species - set(tables[0])):
-        names = ", ".join(chemical_symbols[z] for z in strangers)
+    if unknown_species := sorted(species - set(tables[0])):
+        names = ", ".join(chemical_symbols[z] for z in unknown_species)
         raise InputError(f"the last round's models do not know {names}: train from scratch this time")
     return tables[0]
 
@@ -199,8 +221,10 @@ def _run(
     workers: int,
     tell: Callable[[], None],
 ) -> None:
-    """Train all orders in the training process. One that is killed is trained again, and so are all where the process
-    itself is; what is written stays, and what is trained again comes out the same.
+    """Train all orders in the training process.
+
+    One that is killed is trained again, and so are all where the process itself is; what is written stays, and what is
+    trained again comes out the same.
     """
     killed: Counter[int] = Counter()
     waiting = list(orders)

@@ -55,10 +55,12 @@ class GraphBatch:
 
     @property
     def members(self) -> int:
+        """How many members, M."""
         return len(self.energies)
 
     @property
     def atoms(self) -> int:
+        """How many atoms in all frames of all members."""
         return len(self.species)
 
 
@@ -74,8 +76,8 @@ class Graphs:
         self.frames = list(frames)
         table = np.array(network.numbers)
         numbers = np.concatenate([atoms.numbers for atoms in frames])
-        if strangers := sorted(set(numbers.tolist()) - set(table.tolist())):
-            raise InputError(f"atomic numbers {strangers} are unknown to a model of {table.tolist()}")
+        if unknown_species := sorted(set(numbers.tolist()) - set(table.tolist())):
+            raise InputError(f"atomic numbers {unknown_species} are unknown to a model of {table.tolist()}")
         self.species: IntArray = np.searchsorted(table, numbers)
         self.sizes: IntArray = np.array([len(atoms) for atoms in frames])
         self.first_atom: IntArray = np.concatenate(([0], np.cumsum(self.sizes)))
@@ -99,6 +101,7 @@ class Graphs:
 
     @property
     def has_stress(self) -> bool:
+        """Whether any frame has a labelled stress."""
         return bool(self.stressed.any())
 
     def batch(self, rows: IntArray, scale: Tensor, shift: Tensor) -> GraphBatch:

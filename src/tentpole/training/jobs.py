@@ -16,13 +16,33 @@ class TrainingError(TentpoleError):
 class TrainingJob:
     """One member to train.
 
-    member : its number, for names and progress. seed : of initial weights and of the order of batches.
-    train, valid : extended XYZ with REF_energy (eV), REF_forces (eV/Å) and, where known, REF_stress (eV/Å³). valid
-    None: every tenth label of `train` is held out, other ones for each member, so that each label trains the others.
-    folder : where the log stays and, while the training runs, its scratch. out : the finished member's stem;
-    out.safetensors and then out.json appear whole or not at all. warm_start : stem of the member whose weights
-    the training goes on from; None starts from random ones. heads : above 1, a shallow committee: one backbone with
-    that many readout heads, each trained on its own bootstrap resample of the training set, all in one file.
+    Parameters
+    ----------
+    member : int
+        Its number, for names and progress.
+    seed : int
+        Of initial weights and of the order of batches.
+    train, valid : Path, Path or None
+        Extended XYZ with REF_energy (eV), REF_forces (eV/Å) and, where known, REF_stress (eV/Å³). valid None: every
+        tenth
+        label of `train` is held out, other ones for each member, so that each label trains the others.
+    folder : Path
+        Where the log stays and, while the training runs, its scratch.
+    out : Path
+        The finished member's path without its ending; out.safetensors and then out.json appear whole or not at all.
+    warm_start : Path, optional
+        The member whose weights the training goes on from; None starts from random ones.
+    heads : int
+        Above 1, a shallow committee: one backbone with that many readout heads, each trained on its own bootstrap
+        resample
+        of the training set, all in one file.
+
+    Examples
+    --------
+    >>> from tentpole.training import TrainingJob
+    >>> job = TrainingJob(0, 1, Path("train.xyz"), None, Path("logs"), Path("models/member-0"))
+    >>> job.log.name
+    'member-0.log'
     """
 
     member: int
@@ -36,19 +56,43 @@ class TrainingJob:
 
     @property
     def log(self) -> Path:
+        """The training's log file."""
         return self.folder / f"member-{self.member}.log"
+
+    @property
+    def progress(self) -> Path:
+        """A small text file, how far it has come: for the screen only, never read back as state."""
+        return self.log.with_suffix(".progress")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
     """How a training went. Errors are those of the weights that were kept, on frames that it was not trained on.
 
-    energy_rmse in eV/atom, force_rmse (of held-out frames) and train_force_rmse (of at most 100 trained ones; None
-    where mace's own command trained) in eV/Å; seconds of wall time, a share of them where members trained as one;
-    curve: (update, or epoch by mace's command; energy_rmse, force_rmse) at each evaluation. under_trained: the errors
-    on trained and on held-out frames are nearly alike, so that more updates would help. stopped: "limit", "plateau"
-    or "validation", what ended the training. `skipped`: the member was there already and the figures are those of its
-    own training.
+    Parameters
+    ----------
+    member : int
+        Its number.
+    out : Path
+        The member's path without its ending.
+    seconds : float
+        Wall time, a share of it where members trained as one.
+    updates : int
+        Gradient steps.
+    energy_rmse, force_rmse : float
+        Of held-out frames, eV/atom and eV/Å.
+    curve : tuple of (int, float, float)
+        Update (or epoch by mace's command), energy_rmse and force_rmse at each evaluation.
+    skipped : bool
+        The member was there already, and the figures are those of its own training.
+    warm_start : bool
+        Whether it went on from a member's weights.
+    train_force_rmse : float or None
+        Of at most 100 trained frames, eV/Å; None where mace's own command trained.
+    under_trained : bool
+        The errors on trained and on held-out frames are nearly alike: more updates would help.
+    stopped : str
+        "limit", "plateau" or "validation", what ended the training.
     """
 
     member: int

@@ -178,17 +178,19 @@ def _give_back(model: Any, energies: Mapping[int, float]) -> None:
 
 
 def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mapping[int, float]) -> None:
-    """Write the member `stem` as the model file that mace's command goes on from, its energies of isolated atoms those
-    that are still in the labels: the command keeps the file's own, whatever it is told.
+    """Write the member `stem` as the model file that mace's command goes on from.
+
+    Its energies of isolated atoms are those that are still in the labels: the command keeps the file's own, whatever it
+    is told.
     """
     import torch
 
     model, content = read_member(stem, dtype=settings.model.dtype)
-    strangers = set(energies) - set(content["atomic_numbers"])
-    if strangers:
+    unknown_species = set(energies) - set(content["atomic_numbers"])
+    if unknown_species:
         raise InputError(
             f"{stem.name} knows the atomic numbers {content['atomic_numbers']}, the training set also holds "
-            f"{sorted(strangers)}: train from scratch this time (warm_start = None)"
+            f"{sorted(unknown_species)}: train from scratch this time (warm_start = None)"
         )
     table = model.atomic_energies_fn.atomic_energies
     for place, z in enumerate(content["atomic_numbers"]):

@@ -58,7 +58,9 @@ class _Contraction:
 
 @dataclass(frozen=True)
 class _Layer:
-    """orders_in, orders_sum, orders_kept, orders_out : l of the features before, of the summed messages, of the part of
+    """One layer of messages.
+
+    orders_in, orders_sum, orders_kept, orders_out : l of the features before, of the summed messages, of the part of
     the features that is kept, and of the features after. paths : of the messages, per order. radial : names and gates
     of the layers of the radial network.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 from tentpole.committee.member_files import description_file
 from tentpole.errors import TentpoleError
-from tentpole.execution.ownership import lives, own_folder
+from tentpole.execution.ownership import is_in_use, own_folder
 from tentpole.execution.worker import watched
 from tentpole.training.client import Server
 from tentpole.training.jobs import TrainingError
@@ -28,7 +28,7 @@ def train_on_node(order: dict[str, Any]) -> int:
     """
     outs, place = [Path(job["out"]) for job in order["jobs"]], Path(order["jobs"][0]["folder"])
     name = outs[0].name
-    while not _all_there(outs) and any(map(lives, place.glob(f"tmp-{name}-*"))):
+    while not _all_there(outs) and any(map(is_in_use, place.glob(f"tmp-{name}-*"))):
         time.sleep(POLL_S)
     if _all_there(outs):
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tentpole.committee.member_files import read_description
@@ -27,7 +28,10 @@ def update_line(row: Row, of: int, lr: float) -> str:
 
 
 def read_progress(log: Path) -> tuple[int, int] | None:
-    """Updates done, or epochs by mace's command, and how many there will be; None before the first evaluation."""
+    """Updates done, or epochs by mace's command, and how many there will be; None before the first of them."""
+    with suppress(OSError, ValueError):
+        done, in_all = log.with_suffix(".progress").read_text(encoding="utf-8").split()
+        return int(done), int(in_all)
     text = _text(log)
     if told := _UPDATE.findall(text):
         return int(told[-1][0]), int(told[-1][1])

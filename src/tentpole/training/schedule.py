@@ -20,7 +20,7 @@ EPOCHS = 100  # of every frame, that a training is given where nobody says how m
 FEWEST = 2000
 FALL = 0.03  # of the force error over one cycle: less is no progress
 UNDER_TRAINED = 0.8  # training error over held-out error: above, it is updates that are missing, not labels
-LONGER = 16  # times as many updates as usual, at most, for a training that is to reach the plateau
+LONGER = 4  # times as many updates as usual, at most, for a training that is to reach the plateau
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,10 @@ def learning_rate(plan: TrainingPlan, update: int) -> float:
 
 
 def on_plateau(training: Sequence[float], validation: Sequence[float]) -> bool:
-    """Whether going on is of no use, from the force errors before and after each cycle so far: those of trained
-    frames or those of held-out ones fell by less than 3 % over the last, or are not finite.
+    """Whether going on is of no use, from the force errors before and after each cycle so far.
+
+    So it is where those of trained frames or those of held-out ones fell by less than 3 % over the last, or are not
+    finite.
     """
     return any(len(errors) >= 2 and not errors[-1] < (1 - FALL) * errors[-2] for errors in (training, validation))
 

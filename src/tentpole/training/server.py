@@ -3,7 +3,7 @@
 `python -m tentpole.training.server` reads one JSON object per line from its standard input:
 
     {"id": 3, "jobs": [{...}, ...], "settings": {...}, "energies": {...}, "finishing": false, "command": null}    train
-    {"kill": 3}                                                                                     stop that training
+    {"kill": 3}                               stop that training: it writes a checkpoint, if it can do so in a moment
 
 and answers {"ready": true} once, then {"id": 3, "status": 0} when a child has ended: 0 when the member is
 written, else its exit status (negative: the signal). When its input ends, it kills what still runs and leaves:
@@ -26,6 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.training.jobs import TrainingJob
+
+PATIENCE_S = 1.2
+"""What a training that is to stop is given for its checkpoint."""
 
 
 def serve() -> None:
@@ -78,12 +81,19 @@ def _obey(order: dict[str, Any], running: dict[int, int]) -> None:
     if "kill" in order:
         for pid, job in running.items():
             if job == order["kill"]:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGTERM)
+                threading.Timer(PATIENCE_S, _kill, (pid, running)).start()
         return
     pid = os.fork()
     if pid == 0:
         _child(order)
     running[pid] = order["id"]
+
+
+def _kill(pid: int, running: dict[int, int]) -> None:
+    if pid in running:  # not waited for yet: no other process can have its number
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _child(order: dict[str, Any]) -> None:
@@ -114,6 +124,7 @@ def _train(order: dict[str, Any]) -> None:
     for job in jobs:
         job.folder.mkdir(parents=True, exist_ok=True)
         job.log.write_text("", encoding="utf-8")
+        job.progress.unlink(missing_ok=True)
     log = os.open(jobs[0].log, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)

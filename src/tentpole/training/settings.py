@@ -60,6 +60,7 @@ class MACESettings:
     are labelled, not less those of isolated atoms: how campaigns of earlier versions go on. together : how many small
     members train as one in a process; more cost less of the processor, fewer keep more cores busy. Large ones train by
     themselves.
+    frozen : train the readouts alone; the body stays as it was in the members that the training goes on from.
     dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
     """
 
@@ -89,6 +90,7 @@ class MACESettings:
     folds: int = 10
     loop: str = "stacked"
     together: int = 2
+    frozen: bool = False
     dtype: str | None = None
     device: str = "auto"
     threads: int = 1
@@ -103,6 +105,8 @@ class MACESettings:
             raise unknown("E0s", self.E0s, ("average", "a table of energies by element"))
         if isinstance(self.updates, str) and self.updates != "auto":
             raise unknown("updates", self.updates, ("auto", "a number of gradient steps"))
+        if self.frozen and self.loop != "stacked":
+            raise InputError(f'frozen needs loop = "stacked", not "{self.loop}"')
         for name in ("channels", "interactions", "updates", "updates_warm", "max_updates", "batch_size", "threads"):
             self._at_least(name, 1)
         for name, least in (("correlation", 1), ("folds", 2), ("patience", 1), ("together", 1)):

@@ -35,11 +35,17 @@ class Part:
 class Stack:
     """M sets of weights. Each group is one tensor (M, all weights of the group), and so are its moments.
 
-    parts : how each weight falls into parts, by name.
+    parts : how each weight falls into parts, by name. trained : prefixes of the names of weights that change; () means
+    all do.
     """
 
     def __init__(
-        self, models: Sequence[Any], parts: Mapping[str, Sequence[Part]], ema_decay: float, device: str = "cpu"
+        self,
+        models: Sequence[Any],
+        parts: Mapping[str, Sequence[Part]],
+        ema_decay: float,
+        device: str = "cpu",
+        trained: tuple[str, ...] = (),
     ) -> None:
         named = [dict(model.named_parameters()) for model in models]
         shapes = [{name: tuple(weight.shape) for name, weight in found.items()} for found in named]
@@ -54,6 +60,7 @@ class Stack:
             self.flat[group] = torch.stack(rows).to(device).requires_grad_()
             factors = [np.full(math.prod(p.shape), p.factor) for name in names for p in self.parts[name]]
             self._factors[group] = torch.tensor(np.concatenate(factors)).to(self.flat[group])
+        self._moving = {group: self._mask(group, trained) for group in GROUPS} if trained else None
         self.mean = {group: flat.detach().clone() for group, flat in self.flat.items()}
         self.ema_decay = ema_decay
         self.updates = 0
@@ -68,6 +75,11 @@ class Stack:
             fused=True,
         )
 
+    def _mask(self, group: str, trained: tuple[str, ...]) -> Tensor:
+        """Which weights of a group change."""
+        told = [np.full(math.prod(self.shapes[name]), name.startswith(trained)) for name in self.names[group]]
+        return torch.tensor(np.concatenate(told), device=self.flat[group].device)
+
     def weights(self) -> Weights:
         """The weights as they are trained."""
         return self.parted(self.flat)
@@ -80,12 +92,20 @@ class Stack:
         """One update of all members, each by its own loss (M,)."""
         flats = [self.flat[group] for group in GROUPS]
         gradients = torch.autograd.grad(losses.sum(), flats)
+        before = None
+        if self._moving is not None:
+            gradients = tuple(g * self._moving[group] for g, group in zip(gradients, GROUPS, strict=True))
+            before = [flat.detach().clone() for flat in flats]
         norms = torch.sqrt(sum((g.square().sum(1) for g in gradients), torch.zeros_like(losses)))
         factors = torch.clamp(CLIP / (norms + 1e-6), max=1.0)[:, None]
         for flat, gradient, options in zip(flats, gradients, self._adam.param_groups, strict=True):
             flat.grad = gradient * factors
             options["lr"] = lr
         self._adam.step()
+        if self._moving is not None and before is not None:  # weight decay moves what has no gradient too
+            with torch.no_grad():
+                for flat, old, group in zip(flats, before, GROUPS, strict=True):
+                    flat.copy_(torch.where(self._moving[group], flat, old))
         self.updates += 1
         keep = min(self.ema_decay, (1 + self.updates) / (10 + self.updates))
         with torch.no_grad():

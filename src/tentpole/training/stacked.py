@@ -13,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,8 @@ LOOKED_AT = 100  # most frames that the training error is taken from
 AT_ONCE = 20  # frames per evaluation batch
 ENOUGH = 20  # held-out frames: with fewer, those that did best on them midway did so by chance, and ends alone count
 CHECKPOINT_S = 30.0
+TOLD_S = 0.5
+"""Between two signs of progress."""
 _ORDER = 0x0F8A  # purpose of the random numbers that batches are drawn with
 
 
@@ -138,7 +142,8 @@ class Training:
         values = [_buffers(model) for model in self.models]
         like = {"dtype": self.network.dtype, "device": self.device}
         self.scale, self.shift = (torch.tensor(column, **like) for column in zip(*values, strict=True))
-        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device)
+        trained = ("readouts.",) if settings.frozen else ()
+        self.stack = Stack(self.models, self.network.parts, settings.ema_decay, self.device, trained)
         self.plan = _plan(self.jobs, settings, min(map(len, self.train)), finishing)
         self.course = Course(curves=[[] for _ in jobs], best=[math.inf] * len(jobs))
         self.kept = {group: mean.clone() for group, mean in self.stack.mean.items()}
@@ -146,14 +151,19 @@ class Training:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def run(self, say: Callable[[int, str], None] = lambda member, line: None) -> None:
+    def run(self, say: Callable[[int, str], None] = lambda _member, _line: None) -> None:
         """Train to the end and write the members. say(place of the job, line) is told of every evaluation.
 
         Raises TrainingError where weights or losses cease to be finite.
         """
         self._resume()
         self._compare_with_mace()
+        for m, curve in enumerate(self.course.curves):
+            for row in curve:  # of the training that this one goes on with
+                say(m, update_line(row, self._end(), learning_rate(self.plan, row[0] - 1)))
+        stop = _asked_to_stop()
         began = saved = time.monotonic()
+        told = 0.0
         before = self.course.seconds
         every = max(1, self.plan.cycle // EVALUATIONS)
         if self.finishing and self.stack.updates == 0 and self.jobs[0].warm_start is not None:
@@ -166,8 +176,22 @@ class Training:
             if not self.course.stopped and time.monotonic() - saved > self.checkpoint_s:
                 self._save()
                 saved = time.monotonic()
+            if stop.is_set() and not self.course.stopped:
+                self._save()
+                raise SystemExit(128 + signal.SIGTERM)
+            if time.monotonic() - told > TOLD_S:
+                self._tell_screen()
+                told = time.monotonic()
         self._write()
         self.checkpoint.unlink(missing_ok=True)
+        for job in self.jobs:
+            job.progress.unlink(missing_ok=True)
+
+    def _tell_screen(self) -> None:
+        """Write down how far it is, for whoever watches."""
+        with suppress(OSError):
+            for job in self.jobs:
+                job.progress.write_text(f"{self.stack.updates} {self._end()}", encoding="utf-8")
 
     def _end(self) -> int:
         """The last update of the cycle that the last update was part of."""
@@ -312,6 +336,7 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
+        """The file that a stopped training goes on from."""
         first, last = self.jobs[0].member, self.jobs[-1].member
         return self.jobs[0].folder / f"training-{first}-{last}.safetensors"
 
@@ -381,6 +406,29 @@ class Training:
                 "made_by": provenance(),
             }
             write_member(job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training)
+
+
+def seconds_per_update(
+    jobs: Sequence[TrainingJob], settings: MACESettings, energies: Mapping[int, float], seconds: float = 2.0
+) -> float:
+    """Wall time of one update of all `jobs` together, by some updates that are thrown away; about `seconds` long."""
+    torch.set_num_threads(settings.threads)
+    training = Training(jobs, settings, energies)
+    for _ in range(2):  # compiles and caches
+        training._update()
+    began, done = time.monotonic(), 0
+    while time.monotonic() - began < seconds or done < 3:
+        training._update()
+        done += 1
+    return (time.monotonic() - began) / done
+
+
+def _asked_to_stop() -> threading.Event:
+    """Is set once this process is asked to stop (SIGTERM), where it has a say in that: in its main thread."""
+    asked = threading.Event()
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    return asked
 
 
 def _plan(jobs: Sequence[TrainingJob], settings: MACESettings, frames: int, finishing: bool) -> TrainingPlan:

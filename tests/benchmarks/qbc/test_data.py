@@ -10,7 +10,7 @@ from ase.io import write
 from support.paths import SHARED
 from tentpole.benchmarks.qbc import split
 from tentpole.errors import InputError
-from tentpole.storage.duplicates import twins
+from tentpole.storage.duplicates import duplicate_of
 from tentpole.storage.labelled import read_labelled
 
 ZUNDEL = SHARED / "data" / "zundel" / "zundel_dft_1000.extxyz"
@@ -65,10 +65,10 @@ def test_rotated_shifted_mirrored_and_reordered_copies_are_twins():
     swapped = frames[0][[0, 2, 1]]
     near = frames[2].copy()
     near.positions[0] += 0.05
-    assert twins([*frames, turned, swapped, near]).tolist() == [0, 1, 2, 1, 0, 5]
+    assert duplicate_of([*frames, turned, swapped, near]).tolist() == [0, 1, 2, 1, 0, 5]
     other = frames[0].copy()
     other.numbers[1] = 47
-    assert twins([frames[0], other]).tolist() == [0, 1]
+    assert duplicate_of([frames[0], other]).tolist() == [0, 1]
 
 
 def test_a_split_has_no_twins_across_its_parts():

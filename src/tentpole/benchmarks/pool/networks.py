@@ -101,11 +101,11 @@ class _Slopes:
         np.matmul(h2, w3, out=out)
         out -= self.y
         out *= np.float32(2 / len(self.y))
-        np.matmul(h2.mT, out, out=g3)
-        np.multiply(out, w3[:, :-1].mT, out=d2)
+        np.matmul(h2.swapaxes(1, 2), out, out=g3)
+        np.multiply(out, w3[:, :-1].swapaxes(1, 2), out=d2)
         d2 *= h2[:, :, :-1] > 0
-        np.matmul(h1.mT, d2, out=g2)
-        np.matmul(d2, w2[:, :-1].mT, out=d1)
+        np.matmul(h1.swapaxes(1, 2), d2, out=g2)
+        np.matmul(d2, w2[:, :-1].swapaxes(1, 2), out=d1)
         d1 *= h1[:, :, :-1] > 0
         np.matmul(self.x.T, d1, out=g1)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
 from scipy.stats import t as student
 
 from tentpole.benchmarks.qbc.study import rounds
@@ -41,7 +42,7 @@ class Curve:
     def areas(self) -> FloatArray:
         """Per seed, the area under the curve over n, divided by its width: a mean error, in the measure's unit."""
         width = float(self.n[-1] - self.n[0])
-        return np.asarray(np.trapezoid(self.values, self.n, axis=1) / width if width else self.values[:, 0])
+        return np.asarray(trapezoid(self.values, self.n, axis=1) / width if width else self.values[:, 0])
 
 
 @dataclass(frozen=True, slots=True)

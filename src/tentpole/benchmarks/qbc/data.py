@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from tentpole.errors import InputError
-from tentpole.storage.duplicates import twins
+from tentpole.storage.duplicates import duplicate_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def split(frames: Sequence[Atoms], *, initial: int, valid: int, test: int, seed:
 
     Raises InputError where there are too few frames.
     """
-    first = twins(frames)
+    first = duplicate_of(frames)
     unique = np.flatnonzero(first == np.arange(len(frames)))
     needed = initial + valid + test
     if len(unique) <= needed:

@@ -103,14 +103,45 @@ class GOM:
         return self._spectra(atoms, vectors=False)[0][:, : self.n_max].copy()
 
     def pullback(self, atoms: Atoms, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """∂Φ/∂r (N, 3) in 1/Å and ∂Φ/∂ε (3, 3) of Φ with ∂Φ/∂q = weights (N, n_max)."""
+        """Derivatives of a Φ of the rows.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+        weights : (N, n_max) array
+            ∂Φ/∂q.
+
+        Returns
+        -------
+        gradient : (N, 3) array
+            ∂Φ/∂r, 1/Å.
+        strain : (3, 3) array
+            ∂Φ/∂ε, symmetric; over the volume it is ASE's stress of an energy Φ.
+        """
         return self.value_and_pullback(atoms)[1](weights)
 
     def value_and_pullback(self, atoms: Atoms) -> tuple[FloatArray, Pullback]:
         """The rows and their pullback, from one eigenproblem.
 
-        A degenerate cluster's weights are averaged: the sum over a multiplet is differentiable, its single
-        eigenvalues are not.
+        A degenerate cluster's weights are averaged: the sum over a multiplet is differentiable, its single eigenvalues
+        are
+        not.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+
+        Returns
+        -------
+        rows : (N, n_max) array
+            As `fingerprints` gives them.
+        pullback : callable
+            weights (N, n_max) to what `pullback` returns.
+
+        Raises
+        ------
+        InputError
+            As `fingerprints`.
         """
         values, around, width, amplitude, offset, vectors = self._spectra(atoms, vectors=True)
         rows = values[:, : self.n_max].copy()
@@ -173,10 +204,15 @@ class GOM:
 
 
 def compile_kernels() -> float:
-    """Seconds it took to have the compiled kernels at hand, from disk or made now.
+    """Have the compiled kernels at hand, from disk or made now.
 
     Made once per machine, in a few seconds; the first fingerprint does it anyway. Call this where a user is
     to be told why the first one takes its time.
+
+    Returns
+    -------
+    float
+        s that it took.
     """
     began = perf_counter()
     gom = GOM(2.0, n_max=2)

@@ -30,8 +30,8 @@ def available() -> int:
 
 
 @lru_cache(maxsize=8)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """One pool per process: `process` keeps a forked child from waiting for its parent's threads."""
+def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
+    """One pool per process: `_process` keeps a forked child from waiting for its parent's threads."""
     return ThreadPoolExecutor(threads, thread_name_prefix="tentpole-entropy")
 
 

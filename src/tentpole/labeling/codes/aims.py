@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ase.data import atomic_numbers
+from typing_extensions import override
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Setup, SinglePoint, Spin
+from tentpole.labeling.codes.base import Code, Configuration, Setup, SinglePoint, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
@@ -22,7 +23,7 @@ command = mpirun -n 16 aims.x
 default_species_directory = /where/FHIaims/species_defaults/defaults_2020/light"""
 
 
-class Aims:
+class Aims(Code):
     """Parameters are words of control.in, and two of ours: k_spacing_per_A and species_defaults.
 
     species_defaults names the level, as in "defaults_2020/intermediate"; where that folder lies is ASE's
@@ -41,6 +42,7 @@ class Aims:
         ]
     )
 
+    @override
     def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(request.parameters)
         spacing, level = keywords.pop("k_spacing_per_A", None), keywords.pop("species_defaults", None)
@@ -56,11 +58,13 @@ class Aims:
             keywords["charge"] = float(request.charge)
         return Setup(request.atoms, keywords | _spin(request))
 
+    @override
     def version(self, calculator: str) -> str:
         from ase.calculators.aims import AimsTemplate
 
         return asked_version(AimsTemplate(), "FHI-aims", CONFIG)
 
+    @override
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         folder = species_folder(parameters.get("species_defaults"))
         found = {}
@@ -71,6 +75,7 @@ class Aims:
             found[element] = checksum(path)
         return found
 
+    @override
     def verify(self, folder: Path) -> dict[str, Any]:
         path = folder / "aims.out"
         text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
@@ -79,6 +84,7 @@ class Aims:
             raise LabelError("truncated", f"FHI-aims: aims.out ends early, after {steps} SCF steps.")
         return self.judge(text)
 
+    @override
     def judge(self, text: str) -> dict[str, Any]:
         steps = len(re.findall(r"Begin self-consistency iteration #", text))
         if any(words in text for words in FAILED):
@@ -90,9 +96,11 @@ class Aims:
         total = final(float(moments[-1]) if moments else None)
         return {"version": version[1] if version else "", "scf_steps": steps, **total}
 
+    @override
     def concluded(self, text: str) -> bool:
         return "Self-consistency cycle converged." in text or any(words in text for words in FAILED)
 
+    @override
     def configuration(self, calculator: str) -> Configuration:
         return section("aims", ("command", "default_species_directory"), CONFIG)
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ase import Atoms
+from typing_extensions import override
 
 from tentpole.labeling.codes import modules
 
 
 @dataclass(frozen=True)
 class SinglePoint:
-    """One single point as the campaign states it: bare atoms with their starting moments, physics, properties, charge
-    (e) and spin.
+    """One single point as the campaign states it.
+
+    Bare atoms with their starting moments, physics, properties, charge (e) and spin.
     """
 
     reference: str
@@ -91,11 +93,13 @@ class Code(Protocol):
     def concluded(self, text: str) -> bool:
         """Whether a running program has said how its SCF ended."""
 
-    def configuration(self, calculator: str) -> Configuration: ...
+    def configuration(self, calculator: str) -> Configuration:
+        """What this machine has of the program, and what must be added."""
+        ...
 
 
 @dataclass(frozen=True)
-class AnyCalculator:
+class AnyCalculator(Code):
     """Any ASE calculator: parameters are its keywords; charge and multiplicity too where they are stated.
 
     Such a calculator must raise where it has not converged: nothing else is known of its output. Its module is looked
@@ -109,6 +113,7 @@ class AnyCalculator:
     home: str = ""
     socket_output: str = ""
 
+    @override
     def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(self.fixed) | request.parameters
         for name, value in (("charge", request.charge), ("multiplicity", request.multiplicity)):
@@ -116,21 +121,27 @@ class AnyCalculator:
                 keywords[name] = value
         return Setup(request.atoms, keywords)
 
+    @override
     def version(self, calculator: str) -> str:
         return modules.source_version(calculator, self.home)
 
+    @override
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         return None
 
+    @override
     def verify(self, folder: Path) -> dict[str, Any]:
         return {}
 
+    @override
     def judge(self, text: str) -> dict[str, Any]:
         return {}
 
+    @override
     def concluded(self, text: str) -> bool:
         return True
 
+    @override
     def configuration(self, calculator: str) -> Configuration:
         module = calculator.partition(":")[0]
         name = f"Python module {module}"

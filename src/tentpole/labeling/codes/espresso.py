@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from typing_extensions import override
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Setup, SinglePoint, Spin
+from tentpole.labeling.codes.base import Code, Configuration, Setup, SinglePoint, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
@@ -25,7 +26,7 @@ pseudo_dir = /where/the/UPF/files/are"""
 MOST_SPECIES = 10  # of one pw.x input (ntypx)
 
 
-class Espresso:
+class Espresso(Code):
     """Parameters are ASE's Espresso keywords (input_data, pseudopotentials), k_spacing_per_A and box_A.
 
     charge → tot_charge. multiplicity m → nspin 1, or nspin 2 with tot_magnetization = m − 1. Starting moments →
@@ -46,6 +47,7 @@ class Espresso:
         )
     )
 
+    @override
     def setup(self, request: SinglePoint) -> Setup:
         keywords = copy.deepcopy(request.parameters)
         spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
@@ -79,16 +81,19 @@ class Espresso:
                 f'under [parameters.pseudopotentials]: {lacking[0]} = "its file in pseudo_dir".'
             )
 
+    @override
     def version(self, calculator: str) -> str:
         from ase.calculators.espresso import EspressoTemplate
 
         return asked_version(EspressoTemplate(), "Quantum ESPRESSO", CONFIG)
 
+    @override
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         table = parameters.get("pseudopotentials", {})
         self._known(table, elements)
         return {element: checksum(path) for element, path in _pseudopotentials(table, elements).items()}
 
+    @override
     def verify(self, folder: Path) -> dict[str, Any]:
         path = folder / "espresso.pwo"
         text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
@@ -97,6 +102,7 @@ class Espresso:
             raise LabelError("truncated", f"pw.x: its output ends early, after {len(steps)} SCF steps.")
         return self.judge(text)
 
+    @override
     def judge(self, text: str) -> dict[str, Any]:
         steps = re.findall(r"^\s+iteration #\s*(\d+)", text, re.MULTILINE)
         count = int(steps[-1]) if steps else 0
@@ -107,9 +113,11 @@ class Espresso:
         version = re.search(r"Program PWSCF\s*v\.(\S+)", text)
         return {"version": version[1] if version else "", "scf_steps": count, **_final(text)}
 
+    @override
     def concluded(self, text: str) -> bool:
         return "convergence has been achieved" in text or "convergence NOT achieved" in text
 
+    @override
     def configuration(self, calculator: str) -> Configuration:
         return section("espresso", ("command", "pseudo_dir"), CONFIG)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from typing_extensions import override
 
 from tentpole.errors import InputError, LabelError
 from tentpole.labeling.codes.base import AnyCalculator, Configuration, Setup, SinglePoint
@@ -27,6 +28,7 @@ class Gpaw(AnyCalculator):
     moments → spin-polarised, and on the atoms.
     """
 
+    @override
     def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(request.parameters) | {"txt": str(request.folder / OUTPUT)}
         spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
@@ -44,12 +46,14 @@ class Gpaw(AnyCalculator):
             keywords["charge"] = float(request.charge)
         return Setup(atoms, keywords | _spin(request, atoms))
 
+    @override
     def version(self, calculator: str) -> str:
         try:
             return importlib.metadata.version("gpaw")
         except importlib.metadata.PackageNotFoundError:
             raise InputError("GPAW is not installed here: pip install gpaw (it needs libxc and a BLAS).") from None
 
+    @override
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         """PAW setups of the elements for the functional, from the folders of GPAW_SETUP_PATH and GPAW's own."""
         functional = str(parameters.get("xc", "LDA"))
@@ -64,6 +68,7 @@ class Gpaw(AnyCalculator):
             found[element] = checksum(sorted(files)[0])
         return found
 
+    @override
     def verify(self, folder: Path) -> dict[str, Any]:
         path = folder / OUTPUT
         text = path.read_text(errors="replace", encoding="utf-8") if path.exists() else ""
@@ -74,6 +79,7 @@ class Gpaw(AnyCalculator):
             raise LabelError(reason, f"GPAW: {OUTPUT} has {len(steps)} SCF steps and no convergence.")
         return {"version": self.version(""), "scf_steps": int(converged[1])}
 
+    @override
     def configuration(self, calculator: str) -> Configuration:
         known = super().configuration(calculator)
         if known.missing:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from typing_extensions import override
 
 from tentpole.errors import InputError, LabelError
-from tentpole.labeling.codes.base import Configuration, Setup, SinglePoint, Spin
+from tentpole.labeling.codes.base import Code, Configuration, Setup, SinglePoint, Spin
 from tentpole.labeling.codes.cells import NO_K_POINTS, check_cell, in_box, is_molecule, k_grid
 from tentpole.labeling.codes.modules import checksum
 from tentpole.labeling.codes.moments import check_spin, final, unpaired
@@ -20,7 +21,7 @@ EXAMPLE = {"VASP_COMMAND": "mpirun -n 16 vasp_std", "VASP_PP_PATH": "/where/potp
 END = "General timing and accounting"  # the last block of a run that ended by itself
 
 
-class Vasp:
+class Vasp(Code):
     """Parameters are ASE's Vasp keywords, and two of ours: k_spacing_per_A (Γ-centred grid) and box_A.
 
     charge → NELECT = Σ ZVAL − charge, written by ASE from the POTCARs. multiplicity m → ISPIN and NUPDOWN =
@@ -40,6 +41,7 @@ class Vasp:
         ]
     )
 
+    @override
     def setup(self, request: SinglePoint) -> Setup:
         keywords = dict(request.parameters)
         spacing, edge = keywords.pop("k_spacing_per_A", None), keywords.pop("box_A", None)
@@ -59,12 +61,14 @@ class Vasp:
         keywords |= _spin(request)
         return Setup(atoms, keywords)
 
+    @override
     def version(self, calculator: str) -> str:
         raise InputError(
             "VASP cannot be asked for its version without a calculation. State it in the reference file: "
             'code_version = "6.4.2" (or "6"); every OUTCAR is then held against it.'
         )
 
+    @override
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         from ase.calculators.vasp import Vasp as AseVasp
 
@@ -80,9 +84,12 @@ class Vasp:
             found[element] = f"{path.parent.parent.name}/{path.parent.name} {checksum(path)}"
         return found
 
+    @override
     def verify(self, folder: Path) -> dict[str, Any]:
-        """Converged is what OUTCAR calls so and what took fewer than NELM steps: VASP 5 says EDIFF is reached
-        also where it ran out of them.
+        """Read OUTCAR and vasprun.xml, as `Code.verify` has it.
+
+        Converged is what OUTCAR calls so and what took fewer than NELM steps: VASP 5 says EDIFF is reached also where
+        it ran out of them.
         """
         outcar, xml = _text(folder / "OUTCAR"), _text(folder / "vasprun.xml")
         steps = re.findall(r"Iteration\s+\d+\(\s*(\d+)\)", outcar)
@@ -98,12 +105,15 @@ class Vasp:
         count = int(steps[-1]) if steps else None
         return {"version": version[1] if version else "", "scf_steps": count, **_final(outcar, folder)}
 
+    @override
     def judge(self, text: str) -> dict[str, Any]:
         raise InputError("VASP has no socket interface in ASE: leave persistent out.")
 
+    @override
     def concluded(self, text: str) -> bool:
         return True
 
+    @override
     def configuration(self, calculator: str) -> Configuration:
         from ase.config import cfg
 

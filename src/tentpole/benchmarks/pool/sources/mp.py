@@ -12,7 +12,7 @@ import numpy as np
 
 from tentpole.benchmarks.pool.files import structure_from_dict
 from tentpole.benchmarks.pool.sources.cache import PageCache
-from tentpole.benchmarks.pool.sources.patience import PATIENT, Patience, ServiceError, insist, need, session, within
+from tentpole.benchmarks.pool.sources.patience import PATIENT, Patience, ServiceError, need, retried, session, within
 from tentpole.benchmarks.pool.sources.query import Progress, Query, silent
 from tentpole.benchmarks.pool.table import Pool, build
 from tentpole.errors import InputError
@@ -166,7 +166,7 @@ class _Client:
                     raise InputError(f"Materials Project refused the request: {said[:300]}") from None
                 raise ValueError(said) from None
 
-        return insist(once, SERVICE, self._patience, self._key)
+        return retried(once, SERVICE, self._patience, self._key)
 
 
 def _canonical(identifier: Any) -> str:

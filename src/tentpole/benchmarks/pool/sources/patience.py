@@ -66,7 +66,7 @@ def session(patience: Patience, secret: Mapping[str, str] | None = None) -> Any:
     return made
 
 
-def insist(call: Callable[[], Any], service: str, patience: Patience, secret: str = "") -> Any:
+def retried(call: Callable[[], Any], service: str, patience: Patience, secret: str = "") -> Any:
     """`call()`, again after a pause when its answer is broken.
 
     Up to `patience.tries` times for content that cannot be used (truncated JSON), twice for a connection, which the
@@ -146,4 +146,4 @@ def get_page(
             raise ValueError("an earlier page came again")
         return content
 
-    return insist(once, service, patience)
+    return retried(once, service, patience)

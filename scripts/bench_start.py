@@ -1,0 +1,343 @@
+"""What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
+
+    python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts pretrained scratch foundation
+        frozen] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
+
+The labels are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are in no two
+sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and 900 K, which
+share nothing with the pool but the molecule.
+
+A chain is one seed of one arm: members are trained on the first 10 labels, from random weights or from members
+pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
+on from the last one's weights, as in a campaign. Scratch and pretrained chains have the same first labels and the same
+number of updates on the labels; the pretraining's own (4000) come on top. The start "foundation" is a toy foundation
+model: the first pretrained member's body in all members, random readouts in each; "frozen" trains these alone. An arm
+"spread_RULE" takes its first labels by the rule diversity instead of at random. Everything is done by the functions
+that a campaign calls.
+
+Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
+last line is JSON: for each target error the labels that it took, by log-log interpolation, per seed and as ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from scipy.stats import t as student
+
+from tentpole.benchmarks.qbc.data import split
+from tentpole.benchmarks.qbc.measures import measure
+from tentpole.campaign.evaluation import refitted_energies
+from tentpole.committee import Committee
+from tentpole.entropy import GOM, Covariance, GradientFeatures
+from tentpole.exploration.initial import ReferenceMD, reference_md
+from tentpole.labeling import references
+from tentpole.selection import Candidates, Gradient, Labelled, make_rule
+from tentpole.storage.atomic import read_json, write_json
+from tentpole.storage.labelled import read_labelled
+from tentpole.storage.structures import write_frames
+from tentpole.training import MACESettings, TrainingJob, train_committee
+from tentpole.training.readouts import write_fresh_members
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+START = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
+TEST, VALID = 100, 20
+PRE_FRAMES, PRE_UPDATES, PRE_TEMPERATURES = 1200, 4000, (300.0, 600.0, 900.0)
+STARTS = ("scratch", "pretrained", "foundation", "frozen")
+TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
+
+
+@dataclass(frozen=True)
+class Data:
+    """Labelled frames, and which of them test, calibrate and may be chosen."""
+
+    frames: list[Atoms]
+    test: list[int]
+    valid: list[int]
+    pool: list[int]
+
+
+def zundel() -> Data:
+    found = read_labelled(SHARED / "zundel" / "zundel_dft_1000.extxyz").frames
+    frames = [atoms for atoms in found if len(atoms) == 7]
+    parts = split(frames, initial=1, valid=VALID, test=TEST, seed=0)
+    return Data(frames, parts.test, parts.valid, sorted(parts.initial + parts.pool))
+
+
+def cheap_frames(out: Path) -> Path:
+    """The cheap reference's own MD, labelled by it: each temperature a file, then all in one."""
+    whole = out / "cheap.extxyz"
+    if whole.is_file():
+        return whole
+    frames: list[Atoms] = []
+    for index, temperature in enumerate(PRE_TEMPERATURES):
+        part = out / f"cheap-{index}.extxyz"
+        if not part.is_file():
+            share = PRE_FRAMES // len(PRE_TEMPERATURES)
+            job = ReferenceMD(
+                "xtb", 1, 1, "zundel", read(START), temperature, share, 20, 0.5, 0, index, 2, out / "scratch"
+            )
+            write_frames(part, [labelled(atoms, out) for atoms in reference_md(job)])
+        frames += read(part, ":")
+    write_frames(whole, frames)
+    return whole
+
+
+def labelled(atoms: Atoms, out: Path) -> Atoms:
+    reference = references.load("xtb", atoms.get_chemical_symbols())
+    setup = reference.setup(atoms, 1, 1, out / "scratch")
+    copy = setup.atoms.copy()
+    copy.calc = reference.make(setup.keywords, out / "scratch")
+    found = atoms.copy()
+    found.info["REF_energy"] = copy.get_potential_energy()
+    found.arrays["REF_forces"] = copy.get_forces()
+    return found
+
+
+def trained(
+    folder: Path, train: Path, seeds: Sequence[int], settings: MACESettings, starts: Path | None, judged: Path | None
+) -> float:
+    """A committee in folder/models; seconds per member. judged : what energies of isolated atoms are fitted around."""
+    names = [f"member-{m}" for m in range(len(seeds))]
+    energies = None
+    if judged is not None:
+        energies = refitted_energies(judged, train)
+    jobs = [
+        TrainingJob(m, seed, train, None, folder, folder / "models" / name, None if starts is None else starts / name)
+        for m, (name, seed) in enumerate(zip(names, seeds, strict=True))
+    ]
+    reports = train_committee(jobs, settings, 1, energies=energies)
+    return statistics.mean(report.seconds for report in reports)
+
+
+class Chain:
+    """One seed of one arm."""
+
+    def __init__(self, out: Path, data: Data, start: str, arm: str, seed: int, labels: Sequence[int], members: int):
+        self.out, self.data, self.start, self.arm, self.seed = out, data, start, arm, seed
+        self.labels, self.members = list(labels), members
+        self.settings = MACESettings(together=4)
+
+    @property
+    def place(self) -> Path:
+        return self.out / f"{self.start}-{self.arm}-{self.seed}"
+
+    def pretrained(self) -> Path | None:
+        """The committee that the first training goes on from."""
+        if self.start == "scratch":
+            return None
+        if self.start in ("foundation", "frozen"):
+            folder = self.out / f"foundation-{self.seed}" / "models"
+            if not (folder / "committee.json").is_file():
+                seeds = [700_000 + 1000 * self.seed + m for m in range(self.members)]
+                write_fresh_members(self.model_of_others() / "member-0", folder, seeds)
+            return folder
+        return self.model_of_others()
+
+    def model_of_others(self) -> Path:
+        """The members that have learned the cheap reference; the first is the toy foundation model too."""
+        folder = self.out / f"pretraining-{self.seed}"
+        train = cheap_frames(self.out)
+        settings = replace(self.settings, updates=PRE_UPDATES)
+        seeds = [500_000 + 1000 * self.seed + m for m in range(self.members)]
+        seconds = trained(folder, train, seeds, settings, None, None)
+        if not (folder / "done.json").is_file():
+            test = [self.data.frames[k] for k in self.data.test]
+            valid = [self.data.frames[k] for k in self.data.valid]
+            found = measure(Committee.load(folder / "models"), test, valid, test[:2]).summary
+            write_json(folder / "done.json", {"seconds_per_member": seconds, **_short(found)})
+        return folder / "models"
+
+    def run(self, until: float) -> bool:
+        """Do what is not done; False where time was up before the end."""
+        chosen: list[int] = []
+        before: Path | None = None
+        for number, n in enumerate(self.labels):
+            folder = self.place / f"{n:03d}"
+            done = folder / "done.json"
+            if not done.is_file():
+                if time.monotonic() > until:
+                    return False
+                chosen += self.picks(chosen, n - len(chosen), before, number)
+                self.piece(folder, chosen, before, number)
+            chosen = read_json(done)["chosen"]
+            before = self.home(folder, number) / "models"
+        return True
+
+    def home(self, folder: Path, number: int) -> Path:
+        """Where the committee lies: the first one is the same for all rules that begin with the same labels."""
+        return folder if number or self.arm.startswith("spread") else self.out / f"{self.start}-first-{self.seed}"
+
+    def piece(self, folder: Path, chosen: list[int], before: Path | None, number: int) -> None:
+        home = self.home(folder, number)
+        train = home / "train.extxyz"
+        write_frames(train, [self.data.frames[k] for k in chosen])
+        settings, starts = replace(self.settings, frozen=self.start == "frozen"), before
+        if number == 0:
+            starts = self.pretrained()
+            settings = replace(settings, updates_warm=settings.updates_of(len(chosen), warm=False))
+        seeds = [10_000 * self.seed + 100 * number + m for m in range(self.members)]
+        judged = self.out / f"foundation-{self.seed}" / "one"
+        if self.start in ("foundation", "frozen") and number == 0 and not judged.is_dir():
+            judged.mkdir()
+            for file in ("member-0.json", "member-0.safetensors"):
+                (judged / file).write_bytes((self.model_of_others() / file).read_bytes())
+        judged = judged if self.start in ("foundation", "frozen") else starts
+        seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None)
+        parts = ([self.data.frames[k] for k in part] for part in (self.data.test, self.data.valid, self.data.test[:2]))
+        found = measure(Committee.load(home / "models"), *parts).summary
+        write_json(
+            folder / "done.json",
+            {
+                "start": self.start,
+                "arm": self.arm,
+                "seed": self.seed,
+                "n": len(chosen),
+                "updates": settings.updates_of(len(chosen), warm=starts is not None),
+                "seconds_per_member": seconds,
+                "chosen": chosen,
+                **_short(found),
+            },
+        )
+        print(self.place.name, len(chosen), json.dumps(_short(found)), f"{seconds:.0f} s a member", flush=True)
+
+    def picks(self, chosen: list[int], k: int, before: Path | None, number: int) -> list[int]:
+        pool = [i for i in self.data.pool if i not in set(chosen)]
+        rng = np.random.default_rng([self.seed, number, 14])
+        name = ("diversity" if self.arm.startswith("spread") else "random") if before is None else self.arm
+        rule = make_rule(name.removeprefix("spread_"))
+        if isinstance(rule, Gradient) and before is not None:
+            both = [self.data.frames[i] for i in [*pool, *chosen]]
+            rows_of = GradientFeatures(Committee.load(before)).rows(both)
+            shown = Candidates([str(i) for i in pool], np.zeros(len(pool)), rows_of[: len(pool)], ["pool"] * len(pool))
+            return [pool[pick.index] for pick in rule.select(shown, Labelled(rows_of[len(pool) :]), k, rng)]
+        gom = GOM(5.0)
+        rows = {i: gom.fingerprints(self.data.frames[i]) for i in [*pool, *chosen]}
+        sigma = np.zeros(len(pool))
+        if before is not None and name != "random":
+            found = Committee.load(before).evaluate([self.data.frames[i] for i in pool])
+            sigma = np.array([d.force_std for d in found.disagreements()])
+        covariance = Covariance()
+        for i in chosen:
+            covariance.add(rows[i])
+        candidates = Candidates.of_rows([str(i) for i in pool], sigma, [rows[i] for i in pool], ["pool"] * len(pool))
+        known = Labelled.of_rows([rows[i] for i in chosen], ["pool"] * len(chosen), covariance, 50)
+        return [pool[pick.index] for pick in rule.select(candidates, known, k, rng)]
+
+
+def _short(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "rmse_meV_per_A": 1e3 * found["force_rmse"],
+        "members_meV_per_A": 1e3 * statistics.mean(found["force_rmse_members"]),
+        "p95_meV_per_A": 1e3 * found["force_p95"],
+        "energy_meV_per_atom": 1e3 * found["energy_rmse_per_atom"],
+        "sigma_meV_per_A": 1e3 * found["force_std"],
+        "spearman": found["spearman_structures"],
+        "spearman_atoms": found["spearman_atoms"],
+        "coverage": found["coverage"],
+    }
+
+
+def labels_to(target: float, curve: dict[int, float]) -> float:
+    """Labels at which the curve first crosses the target, log-log between its points; inf: not within them.
+
+    Where the first point lies below the target already, its number is returned: an upper bound.
+    """
+    points = sorted(curve.items())
+    if points and points[0][1] <= target:
+        return float(points[0][0])
+    for (n, e), (m, f) in itertools.pairwise(points):
+        if f <= target:
+            share = (math.log(e) - math.log(target)) / (math.log(e) - math.log(f))
+            return math.exp(math.log(n) + share * (math.log(m) - math.log(n)))
+    return math.inf
+
+
+def table(out: Path) -> dict[str, Any]:
+    """All that has been measured: figures by arm and number of labels, labels to the targets, ratios."""
+    found = [read_json(path) for path in sorted(out.glob("*/[0-9]*/done.json"))]
+    answer: dict[str, Any] = {"figures": {}, "labels_to": {}, "ratios": {}}
+    curves: dict[str, dict[int, dict[int, float]]] = {}
+    for row in found:
+        curves.setdefault(f"{row['start']} {row['arm']}", {}).setdefault(row["seed"], {})[row["n"]] = row[
+            "rmse_meV_per_A"
+        ]
+    for arm in sorted(curves):
+        rows = [row for row in found if f"{row['start']} {row['arm']}" == arm]
+        for n in sorted({row["n"] for row in rows}):
+            here = [row for row in rows if row["n"] == n]
+            mean = {key: statistics.mean(row[key] for row in here) for key in _KEYS}
+            each = [round(row["rmse_meV_per_A"], 1) for row in here]
+            answer["figures"][f"{arm} {n}"] = {key: round(value, 3) for key, value in mean.items()} | {"each": each}
+    for target in TARGETS:
+        reached = {arm: [labels_to(target, curve) for curve in seeds.values()] for arm, seeds in curves.items()}
+        answer["labels_to"][str(target)] = {
+            arm: [round(n, 1) if math.isfinite(n) else None for n in each] for arm, each in reached.items()
+        }
+    answer["ratios"] = _ratios(curves)
+    return answer
+
+
+_KEYS = ("rmse_meV_per_A", "members_meV_per_A", "p95_meV_per_A", "energy_meV_per_atom", "spearman", "sigma_meV_per_A")
+
+
+def _ratios(curves: dict[str, dict[int, dict[int, float]]]) -> dict[str, Any]:
+    """Labels that the pretrained start needs for the error of scratch at its last points, over scratch's own."""
+    answer: dict[str, Any] = {}
+    for arm in sorted({name.split(" ", 1)[1] for name in curves}):
+        scratch, start = curves.get(f"scratch {arm}", {}), curves.get(f"pretrained {arm}", {})
+        for n in sorted({n for curve in scratch.values() for n in curve}):
+            logs = [
+                math.log(labels_to(scratch[seed][n], start[seed]) / n)
+                for seed in sorted(set(scratch) & set(start))
+                if n in scratch[seed] and math.isfinite(labels_to(scratch[seed][n], start[seed]))
+            ]
+            if logs:
+                answer[f"{arm}, scratch's error at {n}"] = _interval(logs)
+    return answer
+
+
+def _interval(logs: Sequence[float]) -> dict[str, Any]:
+    """Geometric mean of ratios with Student's 95 % interval over the seeds."""
+    mean, found = statistics.mean(logs), {"seeds": len(logs)}
+    if len(logs) < 2:
+        return {"ratio": round(math.exp(mean), 3), **found}
+    half = student.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
+    return {"ratio": round(math.exp(mean), 3), "from": round(math.exp(mean - half), 3),
+            "to": round(math.exp(mean + half), 3), **found}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=["random", "two_key"])
+    parser.add_argument("--starts", nargs="+", default=["pretrained", "scratch"], choices=STARTS)
+    parser.add_argument("--labels", type=int, nargs="+", default=[10, 20, 30, 60, 120])
+    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--table", action="store_true", help="compute nothing")
+    given = parser.parse_args()
+    until = time.monotonic() + 60 * given.minutes
+    given.out.mkdir(parents=True, exist_ok=True)
+    chains = [(seed, arm, start) for seed in given.seeds for arm in given.arms for start in given.starts]
+    for seed, arm, start in chains if not given.table else []:
+        if not Chain(given.out, zundel(), start, arm, seed, given.labels, given.members).run(until):
+            break
+    print(json.dumps(table(given.out)))
+
+
+if __name__ == "__main__":
+    main()

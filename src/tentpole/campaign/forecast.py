@@ -1,0 +1,97 @@
+"""How long the next round and the campaign will take, from what the last rounds took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tentpole.campaign.state import RoundState
+from tentpole.campaign.usage import Usage
+from tentpole.config.schema import CampaignConfig
+from tentpole.units import duration
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Seconds of wall time.
+
+    Parameters
+    ----------
+    round : int
+        The round that is next, or under way.
+    round_s : float
+        That the whole of it takes.
+    rounds : int, optional
+        Rounds until the first limit; None without a limit on rounds or labels.
+    rest_s : float, optional
+        From the beginning of that round to the last limit; a verdict may come earlier.
+    """
+
+    round: int
+    round_s: float
+    rounds: int | None = None
+    rest_s: float | None = None
+
+    @property
+    def words(self) -> str:
+        """Both in words."""
+        said = f"round {self.round}: about {duration(self.round_s)}"
+        if self.rest_s is None:
+            return said
+        left = "the last one" if self.rounds == 1 else f"{self.rounds} rounds until a limit"
+        return f"{said}; {left}, about {duration(self.rest_s)} in all unless a verdict comes earlier"
+
+    def to_json(self) -> dict[str, Any]:
+        """For `tentpole status --json`."""
+        return asdict(self)
+
+
+def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecast | None:
+    """For the round that is under way, by the last one that was explored; None before one is done."""
+    number = state.current
+    last = number - 1
+    if last < 1 or len(usage.waits_per_round) <= last:
+        return None
+    took, asked = usage.waits_per_round[last], max(1, len(state.record(last).frames))
+    overhead = _overhead(usage, last)
+    labels, batch = state.count(last), config.selection.batch
+    cost = [
+        _seconds(took, overhead, batch / asked, _more_training(config, state, last, labels + (n + 1) * batch))
+        for n in range(_rounds_left(config, last, labels) or 1)
+    ]
+    limited = _rounds_left(config, last, labels)
+    if limited is None:
+        return Forecast(number, cost[0])
+    return Forecast(number, cost[0], len(cost), sum(cost))
+
+
+def _seconds(took: Mapping[str, float], overhead: float, labels: float, training: float) -> float:
+    """A round like the last one, with so many times its labels and its training."""
+    factor = {"labelling": labels, "training": training}
+    return overhead + sum(factor.get(phase, 1.0) * seconds for phase, seconds in took.items())
+
+
+def _overhead(usage: Usage, last: int) -> float:
+    """What the last round took beside its phases: fingerprints, files, starts."""
+    ends = usage.round_ends
+    if last not in ends or last - 1 not in ends:
+        return 0.0
+    whole = 3600 * (ends[last][0] - ends[last - 1][0])
+    return max(0.0, whole - sum(usage.waits_per_round[last].values()))
+
+
+def _more_training(config: CampaignConfig, state: RoundState, last: int, labels: int) -> float:
+    """Updates for so many labels, over those of the last round."""
+    settings, warm = config.training.build(), config.training.warm_start
+    before, now = (settings.updates_of(n, warm=warm) for n in (max(1, state.count(last)), labels))
+    return now / before
+
+
+def _rounds_left(config: CampaignConfig, last: int, labels: int) -> int | None:
+    limits: Sequence[float] = [
+        *([config.stop.rounds - last] if config.stop.rounds is not None else []),
+        *([(config.stop.labels - labels) / config.selection.batch] if config.stop.labels is not None else []),
+    ]
+    return max(1, math.ceil(min(limits))) if limits else None

@@ -1,0 +1,40 @@
+"""The first line of `tentpole run`, there before anything heavy is imported: what will happen."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+
+def first_line(campaign: Path, place: Path | None) -> str:
+    """What will happen, from the campaign file as it is; what is wrong with it is said by who checks it."""
+    file = campaign / "campaign.toml" if campaign.is_dir() else campaign
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{campaign}: reading it"
+    folder = campaign if campaign.is_dir() else place or Path("runs") / str(content.get("name", file.stem))
+    if (folder / "rounds").is_dir():
+        return f"{folder}: going on"
+    return f"{folder}: {_initial(content)}{_rounds(content)}, until there is a verdict"
+
+
+def _initial(content: dict[str, Any]) -> str:
+    initial = _table(content, "initial")
+    if initial.get("kind") == "labelled":
+        return "labels of your own to begin with"
+    count = initial.get("count", initial.get("frames"))
+    number = f"{count} initial labels" if isinstance(count, int) else "initial labels"
+    return f"{number} by {content.get('reference', '?')}"
+
+
+def _rounds(content: dict[str, Any]) -> str:
+    rounds, batch = _table(content, "stop").get("rounds"), _table(content, "selection").get("batch")
+    each = f" of at most {batch} labels" if isinstance(batch, int) else ""
+    return f", then up to {rounds} rounds{each}" if isinstance(rounds, int) else f", then rounds{each}"
+
+
+def _table(content: dict[str, Any], key: str) -> dict[str, Any]:
+    found = content.get(key)
+    return found if isinstance(found, dict) else {}
