@@ -34,25 +34,30 @@ def chromium() -> str:
     return found
 
 
+def pictures(page: Path, out: Path, height: int = 6000) -> list[Path]:
+    """All pictures of a report's page, and of its map where there is one, into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    made = [
+        picture(page, out / "wide.png", 1280, height),
+        picture(page, out / "narrow.png", 400, 2 * height),
+        picture(page, out / "dark.png", 1280, height, "--blink-settings=preferredColorScheme=0"),
+        paper(page, out / "paper.pdf"),
+    ]
+    there = page.with_name("map.html")
+    if there.is_file():
+        time = "--virtual-time-budget=15000"
+        made.append(picture(there, out / "map.png", 1280, 760, time, *SOFTWARE_GL))
+        made.append(picture(there, out / "map-narrow.png", 400, 1000, time, *SOFTWARE_GL))
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path, help="index.html of a report")
     parser.add_argument("out", type=Path, help="folder for the pictures")
     parser.add_argument("--height", type=int, default=6000)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    made = [
-        picture(given.page, given.out / "wide.png", 1280, given.height),
-        picture(given.page, given.out / "narrow.png", 400, 2 * given.height),
-        picture(given.page, given.out / "dark.png", 1280, given.height, "--blink-settings=preferredColorScheme=0"),
-        paper(given.page, given.out / "paper.pdf"),
-    ]
-    there = given.page.with_name("map.html")
-    if there.is_file():
-        time = "--virtual-time-budget=15000"
-        made.append(picture(there, given.out / "map.png", 1280, 760, time, *SOFTWARE_GL))
-        made.append(picture(there, given.out / "map-narrow.png", 400, 1000, time, *SOFTWARE_GL))
-    for path in made:
+    for path in pictures(given.page, given.out, given.height):
         print(path)
 
 

@@ -16,7 +16,7 @@ from ase.io import read, write
 
 from tentpole import Campaign, CampaignRecord, Committee
 from tentpole.campaign.batches import Method, outcome_names, read_batch, read_outcome
-from tentpole.campaign.export import export_campaign
+from tentpole.campaign.export import export, export_campaign
 from tentpole.campaign.facts import RoundOutcome
 from tentpole.campaign.paths import VALIDATION, CampaignPaths
 from tentpole.errors import InputError
@@ -134,8 +134,23 @@ def test_export_gives_data_and_models_that_others_read(done: Path, tmp_path: Pat
     frames = read(tmp_path / "dataset.extxyz", index=":")
     assert len(frames) == 14
     assert all("REF_energy" in atoms.info and "REF_forces" in atoms.arrays for atoms in frames)
+    assert all(atoms.get_potential_energy() == atoms.info["REF_energy"] for atoms in frames)  # plain ASE reads it
+    assert all(np.allclose(atoms.get_forces(), atoms.arrays["REF_forces"]) for atoms in frames)
+    said = (tmp_path / "README.txt").read_text()
+    assert said.count("labels that it held back") == 2
+    assert "MACECalculator(" in said
+    assert not list(tmp_path.glob("*lammps*"))
     models = [path for path in made if path.suffix == ".json"]
     assert Committee.load(models).size == 2
+
+
+def test_export_for_lammps_says_how_each_file_is_used(done: Path, tmp_path: Path) -> None:
+    found = export(done, tmp_path, lammps=True)
+    assert {p.name for p in found.files} >= {"member-0-lammps.pt", "member-1-mliap_lammps.pt", "README.txt"}
+    words = "\n".join(found.words)
+    assert "pair_style mace no_domain_decomposition" in words
+    assert "pair_style mliap unified" in words
+    assert words.count("forces of 14 frames differ from the member's by") == 2
 
 
 def test_a_pickled_model_is_refused_without_trust_and_the_same_with_it(done: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from support.made_campaign import Made
 from support.small_campaign import small_campaign
 from tentpole.campaign.record import CampaignRecord
 from tentpole.cli.opening import first_line
-from tentpole.cli.progress_bars import Course, Screen
+from tentpole.cli.progress_bars import Pace, Screen
 from tentpole.cli.status import print_status, standing_now
 from tentpole.storage.lock import Lock
 from tentpole.training.jobs import TrainingJob
@@ -24,17 +24,17 @@ from tentpole.units import duration
 
 
 def test_time_left_counts_from_the_first_unit_and_down_between_two() -> None:
-    course = Course("labels", 0.0)
-    course.tell(0, 10, 1.0)
-    assert course.share is None
-    assert course.left(5.0) is None
-    course.tell(2, 10, 20.0)  # workers took 20 s to start
-    assert course.left(21.0) is None
-    course.tell(4, 10, 24.0)
-    assert course.left(24.0) == pytest.approx(12.0)
-    assert course.left(30.0) == pytest.approx(6.0)
-    course.tell(10, 10, 36.0)
-    assert course.share is None  # over: what comes next is about to begin
+    pace = Pace("labels", 0.0)
+    pace.tell(0, 10, 1.0)
+    assert pace.share is None
+    assert pace.left(5.0) is None
+    pace.tell(2, 10, 20.0)  # workers took 20 s to start
+    assert pace.left(21.0) is None
+    pace.tell(4, 10, 24.0)
+    assert pace.left(24.0) == pytest.approx(12.0)
+    assert pace.left(30.0) == pytest.approx(6.0)
+    pace.tell(10, 10, 36.0)
+    assert pace.share is None  # over: what comes next is about to begin
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,23 @@ class Campaign:
         """The round that is under way: 0 labels the initial structures."""
         return self._context.state.current
 
+    def show(self) -> Any:
+        """Write the report page as it is now and return it for a notebook to display; needs the extra "report"."""
+        return self._record().show()
+
+    def __repr__(self) -> str:
+        verdict = "no verdict yet" if self.verdict is None else self.verdict.kind
+        return f"<Campaign {str(self.folder)!r}, round {self.round}, {verdict}>"
+
+    def _repr_html_(self) -> str:
+        found: str = self._record()._repr_html_()
+        return found
+
+    def _record(self) -> Any:
+        from tentpole.campaign.record import CampaignRecord
+
+        return CampaignRecord.read(self.folder)
+
     def ask(self) -> list[Request]:
         """The structures that want a label now.
 

@@ -13,7 +13,7 @@ from ase import Atoms
 
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.paths import CAMPAIGN_FILE
-from tentpole.campaign.plan import Line, plan_lines
+from tentpole.campaign.plan import Line, Plan, plan_lines, planned
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
@@ -76,6 +76,22 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
     seconds = found.seconds if isinstance(found, Trial) and found.ok else None
     yield from plan_lines(config, starts, frames, seconds, _places(config))
+    told.progress("training for a moment", 0, 0)
+    yield from _timed(config, starts, planned(config, starts, frames), seconds)
+
+
+def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, label_s: float | None) -> Iterator[Line]:
+    from tentpole.campaign.timing import cost_lines, measured
+    from tentpole.execution.local import local
+
+    try:
+        with local(1) as executor:
+            cost = executor.submit(measured, config, dict(starts)).result()
+    except Exception as error:  # whatever the models' packages raise: the same would end a campaign
+        yield Line("training", False, f"{type(error).__name__}: {error}")
+        return
+    if cost is not None:
+        yield from cost_lines(config, plan, cost, label_s, _places(config))
 
 
 def _disk(source: Path) -> Line:
@@ -249,17 +265,26 @@ def _queue(name: str, section: LabelPlaces | TrainingPlaces, source: Path) -> Li
 
 
 def _models() -> Line:
-    began = time.perf_counter()
-    try:
-        import torch
+    """The models' packages, imported in another process: theirs takes seconds in which this one could show nothing."""
+    from tentpole.execution.local import local
 
-        mace("modules")
+    try:
+        with local(1) as executor:
+            return Line("models", True, executor.submit(import_models).result())
     except ImportError as error:
         return Line("models", False, f'{error}. Install it: pip install "tentpole"')
+
+
+def import_models() -> str:
+    """Import the models' packages; their versions, and the time it took, in words."""
+    began = time.perf_counter()
+    import torch
+
+    mace("modules")
     device = "GPU" if torch.cuda.is_available() else "CPU"
     seconds = time.perf_counter() - began
     versions = f"mace {metadata.version('mace-torch')}, torch {torch.__version__} on {device}"
-    return Line("models", True, f"{versions}, imported in {seconds:.1f} s")
+    return f"{versions}, imported in {seconds:.1f} s"
 
 
 def _foundation(name: str, numbers: Sequence[int]) -> Line:

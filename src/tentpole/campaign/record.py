@@ -42,6 +42,7 @@ from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
+from tentpole.errors import import_object
 from tentpole.exploration import Exploration
 from tentpole.exploration.files import read_exploration
 from tentpole.records import FloatArray, Label
@@ -295,6 +296,15 @@ class CampaignRecord:
         fingerprint, _ = fingerprint_rows(self.config, [], [*known, atoms], models)
         covariance = covariance_of(self.config, [fingerprint.fingerprints(one) for one in known])
         return float(covariance.gain(fingerprint.fingerprints(atoms)))
+
+    def show(self) -> Any:
+        """Write the report page and return it for a notebook to display; needs the extra "report"."""
+        return import_object("tentpole.report:show")(self.folder)
+
+    def _repr_html_(self) -> str:
+        from tentpole.campaign.notebook import record_html
+
+        return record_html(self)
 
     def features(self, frames: Sequence[Atoms]) -> FloatArray:
         """(n, d) mean fingerprint of each frame, by the campaign's fingerprint and its newest committee."""

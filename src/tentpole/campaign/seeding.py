@@ -97,6 +97,7 @@ def validation_requests(context: Context) -> list[Request]:
                     context.paths.work / f"validation-{i}",
                 )
             )
+        context.progress.progress("round 0: MD by the reference, for the validation set", 0, 0)
         began = time.monotonic()
         counted = partial(measured, context.root, "labelling", reference_md)
         for future in context.workers.submit(counted, jobs, context.root):

@@ -27,6 +27,7 @@ from tentpole.errors import InputError, MachineError, StateError, TentpoleError,
 from tentpole.execution.worker import end_workers
 
 if TYPE_CHECKING:
+    from tentpole.campaign import CampaignRecord
     from tentpole.cli.files import Counts
     from tentpole.cli.progress_bars import Screen
 
@@ -161,13 +162,18 @@ def init(
     out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
 ) -> None:
     """Write a commented campaign file to start from, its sizes proposed from the structures."""
-    from tentpole.config.proposal import missing_physics, propose
-    from tentpole.storage.atomic import atomic_write
+    from tentpole.cli.progress_bars import Screen
 
     if out_file.exists():
         raise InputError(f"{out_file}: is there already: name another file with --out")
+    with Screen(out) as screen:
+        screen.progress("reading the structures", 0, 0)
+        from tentpole.config.proposal import missing_physics, propose
+        from tentpole.storage.atomic import atomic_write
+
+        missing = missing_physics(structures, reference)
     stated = {"charge": charge, "multiplicity": multiplicity}
-    for word in missing_physics(structures, reference):
+    for word in missing:
         if stated[word] is None and not sys.stdin.isatty():
             raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
         if stated[word] is None:
@@ -221,10 +227,10 @@ def run(
     with _on_interrupt(again), Screen(out) as screen:
         screen.progress("reading the campaign", 0, 0)
         folder = _to_a_verdict(campaign, place, labels_from, screen)
-    from tentpole.campaign import CampaignRecord
+    record = _record(folder)
     from tentpole.cli.status import print_status
 
-    print_status(out, CampaignRecord.read(folder))
+    print_status(out, record)
     out.print(f"A page to look at: tentpole report {folder}", soft_wrap=True)
 
 
@@ -254,18 +260,28 @@ def status(
     every: Annotated[float, typer.Option(min=0.5, max=3600, help="Seconds between two looks with --watch.")] = 5.0,
 ) -> None:
     """Where a campaign stands: what it is at, rounds, errors, labels, time, verdict."""
-    from tentpole.campaign import CampaignRecord
+    record = _record(folder, silent=as_json)
     from tentpole.cli.status import print_status, watch
 
-    if watched and not as_json:
-        with suppress(KeyboardInterrupt):
-            watch(out, folder, every)
-        return
-    record = CampaignRecord.read(folder)
     if as_json:
         typer.echo(json.dumps(record.to_json(), indent=1))
+    elif watched:
+        with suppress(KeyboardInterrupt):
+            watch(out, folder, every)
     else:
         print_status(out, record)
+
+
+def _record(folder: Path, *, silent: bool = False) -> CampaignRecord:
+    """What the folder holds; something moves on the screen while it is read."""
+    from tentpole.cli.progress_bars import Screen
+
+    with Screen(PlainConsole(stderr=True) if silent else out) as screen:
+        if not silent:
+            screen.progress("reading the campaign", 0, 0)
+        from tentpole.campaign import CampaignRecord
+
+        return CampaignRecord.read(folder)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -475,12 +491,25 @@ def references(name: Annotated[str | None, typer.Argument(help="Print the file o
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def export(folder: Folder, out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")]) -> None:
+def export(
+    folder: Folder,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    lammps: Annotated[
+        bool, typer.Option("--lammps", help="Each member for LAMMPS's pair_style mace and mliap too.")
+    ] = False,
+) -> None:
     """The dataset as extended XYZ, and the newest models for ASE and LAMMPS."""
-    from tentpole.campaign.export import export_campaign
+    from tentpole.cli.progress_bars import Screen
 
-    for path in export_campaign(folder, out_dir):
+    with Screen(out) as screen, _on_interrupt(f"tentpole export {folder} --out {out_dir}"):
+        screen.progress("reading labels and models", 0, 0)
+        from tentpole.campaign.export import export as export_all
+
+        found = export_all(folder, out_dir, lammps=lammps, progress=screen)
+    for path in found.files:
         out.print(str(path), soft_wrap=True)
+    for line in found.words:
+        out.print(line, soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)

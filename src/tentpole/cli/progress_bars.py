@@ -15,7 +15,7 @@ QUIET_SECONDS = 15.0
 """Between two lines about one phase where output goes to a file."""
 
 
-class Course:
+class Pace:
     """How far one phase has come, and from that how long it will take.
 
     The rate is that since the first unit was done: what came before it, such as the start of workers, comes once.
@@ -60,10 +60,10 @@ class _Times(ProgressColumn):
 
     def render(self, task: Task) -> Text:  # noqa: ARG002
         """See rich.progress.ProgressColumn."""
-        course, now = self._screen.course, time.monotonic()
-        share, left = course.share, course.left(now)
+        pace, now = self._screen.pace, time.monotonic()
+        share, left = pace.share, pace.left(now)
         words = [] if share is None else [f"{share:3.0%}"]
-        words += [duration(now - course.began)]
+        words += [duration(now - pace.began)]
         words += [] if left is None else [f"{duration(left)} left"]
         return Text(", ".join(words))
 
@@ -76,7 +76,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self.course = Course("", time.monotonic())
+        self.pace = Pace("", time.monotonic())
         self._bars = Progress(
             SpinnerColumn(finished_text="⠿"),
             TextColumn("{task.description}", markup=False),
@@ -91,18 +91,18 @@ class Screen:
     def progress(self, phase: str, done: float, total: float) -> None:
         """See ProgressListener."""
         now = time.monotonic()
-        if phase != self.course.phase:
-            self.course, self._said = Course(phase, now), now
+        if phase != self.pace.phase:
+            self.pace, self._said = Pace(phase, now), now
             self._bars.reset(self._task, description=printable(phase), total=None, visible=True)
-        self.course.tell(done, total, now)
-        whole = None if self.course.share is None else total
+        self.pace.tell(done, total, now)
+        whole = None if self.pace.share is None else total
         if whole is None and self._bars.tasks[0].total is not None:
             self._bars.reset(self._task, total=None)  # done: what comes next is about to begin
         self._bars.update(self._task, completed=done, total=whole)
-        if not self._console.is_terminal and now - self._said > QUIET_SECONDS and self.course.share is not None:
-            left = self.course.left(now)
+        if not self._console.is_terminal and now - self._said > QUIET_SECONDS and self.pace.share is not None:
+            left = self.pace.left(now)
             words = "" if left is None else f", about {duration(left)} left"
-            self._console.print(Text(printable(f"  {phase}: {self.course.share:.0%}{words}")))
+            self._console.print(Text(printable(f"  {phase}: {self.pace.share:.0%}{words}")))
             self._said = now
 
     def note(self, text: str) -> None:

@@ -158,9 +158,10 @@ def _progress(record: CampaignRecord) -> list[str]:
     if len(record.rounds) < 2 or not errors or not errors[-1] > 0:
         return []
     first, last = errors[0], errors[-1]
+    change = f", {first / last:.2f} times lower" if last < first else ""
     return [
         f"Force RMSE on {record.validation_labels} held-out frames: {1000 * first:.1f} -> {1000 * last:.1f} "
-        f"meV/Å, {first / last:.2f} times lower"
+        f"meV/Å{change}"
     ]
 
 

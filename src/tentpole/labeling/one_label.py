@@ -13,7 +13,7 @@ from tentpole.execution.provenance import provenance
 from tentpole.execution.worker import core_seconds, cores, cpu_seconds, watched
 from tentpole.labeling.single_point import NOT_STARTED, single_point
 from tentpole.labeling.tasks import AGAIN, Outcome, Task
-from tentpole.labeling.work_folders import clear, fail, work_folder
+from tentpole.labeling.work_folders import begin, clear, fail, refuse_removed
 from tentpole.records import Label
 from tentpole.storage.labels import find_label, write_label
 
@@ -51,18 +51,17 @@ def compute(task: Task) -> Outcome:
     if found is not None:
         return found
     began, cpu = time.monotonic(), cpu_seconds()
-    folder = work_folder(task)
     try:
-        if task.root_exists:
-            folder.parent.mkdir(exist_ok=True)
-        folder.mkdir(parents=not task.root_exists)
+        folder = begin(task)
         try:
             with watched(folder, task.time_limit_s, task.memory_limit_GB, beat=True):
                 label = _label(task, folder)
+            refuse_removed(task, folder)
             used = core_seconds(began, cpu)
             label = replace(label, details=label.details | {"cores": cores(), "core_s": used, "made_by": provenance()})
             write_label(task.root, label)
         except LabelError as error:
+            refuse_removed(task, folder)
             seconds = time.monotonic() - began
             if error.reason != NOT_STARTED:
                 fail(replace(task, last=task.last or error.reason not in AGAIN), error.reason, str(error))

@@ -39,7 +39,7 @@ def single_point(
     Raises LabelError with a reason code; convergence is read from the program's own output, and NOT_STARTED says
     that there was no program to run.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True)  # not its parents: a folder that was removed meanwhile does not come back
     setup = reference.setup(atoms, charge, multiplicity, directory)
     wanted = ["energy", "forces"] + (["stress"] if "stress" in reference.properties and atoms.pbc.all() else [])
     try:

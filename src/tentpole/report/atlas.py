@@ -24,7 +24,7 @@ KINDS = ("candidate", "chosen by the rule", "audit", "initial", "validation")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MappedFrame:
     """One frame on the map. sigma in eV/Å, error : force RMSE in eV/Å; NaN where there is none."""
 
     id: str
@@ -40,7 +40,7 @@ class Place:
 class Atlas:
     """The frames and where they lie: (n, 2) principal components, and the share of the variance that those hold."""
 
-    places: tuple[Place, ...]
+    places: tuple[MappedFrame, ...]
     xy: FloatArray
     share: float
 
@@ -60,7 +60,7 @@ def atlas(record: CampaignRecord) -> Atlas | None:
     return Atlas(tuple(found), xy, float((singular[:2] ** 2).sum()) / whole if whole else 1.0)
 
 
-def _places(record: CampaignRecord) -> list[Place]:
+def _places(record: CampaignRecord) -> list[MappedFrame]:
     asked = []
     for frame in record.frames:
         request, first = frame.request, frame.round == 0
@@ -69,10 +69,10 @@ def _places(record: CampaignRecord) -> list[Place]:
         number = 0 if isinstance(frame.round, str) else frame.round
         scores = request.scores
         sigma, gain = scores.get("force_std", math.nan), scores.get("gain", math.nan)
-        asked.append(Place(request.id, request.atoms, kind, number, sigma, gain, frame.force_rmse))
+        asked.append(MappedFrame(request.id, request.atoms, kind, number, sigma, gain, frame.force_rmse))
     known = {place.id for place in asked}
     others = [
-        Place(snapshot.id, snapshot.atoms, "candidate", int(one.name), scores.force_std, scores.gain, math.nan)
+        MappedFrame(snapshot.id, snapshot.atoms, "candidate", int(one.name), scores.force_std, scores.gain, math.nan)
         for one in record.rounds
         if one.name
         for shard in record.explorations(int(one.name)).values()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -77,8 +79,8 @@ def write_report(root: Path, out: Path | None = None, progress: ProgressListener
     environment.filters["sigma"] = _subscripts
     home = resources.files("tentpole.report")
     template = environment.from_string(home.joinpath("page.html").read_text(encoding="utf-8"))
-    html = template.render(**page, css=home.joinpath("page.css").read_text(encoding="utf-8"))
-    atomic_write(out / "index.html", html.lstrip().encode())
+    text = template.render(**page, css=home.joinpath("page.css").read_text(encoding="utf-8"))
+    atomic_write(out / "index.html", text.lstrip().encode())
     return out / "index.html"
 
 
@@ -86,6 +88,29 @@ def _subscripts(text: str) -> Any:
     """σ_F and σ_E of plain text with real subscripts, everything else escaped."""
     markupsafe = style.need("markupsafe")
     return markupsafe.Markup(re.sub("σ_([A-Z])", r"σ<sub>\1</sub>", str(markupsafe.escape(text))))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A report page that is written: a notebook shows it.
+
+    Parameters
+    ----------
+    path : Path
+        Of index.html.
+    """
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        inside = html.escape(self.path.read_text(encoding="utf-8"), quote=True)
+        style = "width: 100%; height: 48rem; border: 1px solid #ccc"
+        return f'<iframe sandbox="allow-popups" style="{style}" srcdoc="{inside}"></iframe>'
+
+
+def show(root: Path | str) -> Page:
+    """Write the report of the campaign in `root` into its folder, for a notebook to show."""
+    return Page(write_report(Path(root)))
 
 
 def _beside(record: CampaignRecord, found: Atlas | None, out: Path) -> tuple[str, int]:
@@ -99,8 +124,8 @@ def _beside(record: CampaignRecord, found: Atlas | None, out: Path) -> tuple[str
     script = atlas_viewer()
     if found is None or script is None:
         return "", len(chosen)
-    html = atlas_page(found, record.config.name, script.read_text(encoding="utf-8"))
-    atomic_write(out / "map.html", html.encode())
+    walked = atlas_page(found, record.config.name, script.read_text(encoding="utf-8"))
+    atomic_write(out / "map.html", walked.encode())
     return "map.html", len(chosen)
 
 

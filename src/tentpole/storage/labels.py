@@ -16,7 +16,7 @@ from ase import Atoms
 
 from tentpole.errors import InputError, StateError, reading
 from tentpole.records import FloatArray, Label, bare
-from tentpole.storage.atomic import REMEDY, atomic_write, read_json, write_json
+from tentpole.storage.atomic import REMEDY, atomic_write, read_json, sync_folder, write_json
 from tentpole.storage.structures import atoms_from_json, atoms_to_json, write_frames
 
 LABEL_VERSION = 1
@@ -56,6 +56,8 @@ def write_label(root: Path, label: Label) -> Path:
     label.check_details()
     _must_exist(root)
     path = label_path(root, label.structure, label.reference)
+    for folder in (path.parent.parent, path.parent):
+        _make_inside(folder)
     write_json(
         path,
         {
@@ -185,6 +187,8 @@ def quarantine(
     """Keep what failed in `root`/quarantine/`name`: reason.json, the structure, and the code's own output."""
     _must_exist(root)
     folder = root / "quarantine" / name
+    for place in (folder.parent, folder):
+        _make_inside(place)
     for file, data in (output or {}).items():
         atomic_write(folder / Path(file).name, data)
     write_frames(folder / "structure.xyz", bare(atoms))
@@ -203,6 +207,13 @@ def release(root: Path, name: str) -> None:
     folder = root / "quarantine" / name
     (folder / "reason.json").unlink(missing_ok=True)  # first: without it the rest says nothing
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_inside(folder: Path) -> None:
+    """Make `folder`, and not the one above it: a campaign folder that is removed at this moment does not come back."""
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _must_exist(root: Path) -> None:

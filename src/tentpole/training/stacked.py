@@ -408,6 +408,21 @@ class Training:
             write_member(job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training)
 
 
+def seconds_per_update(
+    jobs: Sequence[TrainingJob], settings: MACESettings, energies: Mapping[int, float], seconds: float = 2.0
+) -> float:
+    """Wall time of one update of all `jobs` together, by some updates that are thrown away; about `seconds` long."""
+    torch.set_num_threads(settings.threads)
+    training = Training(jobs, settings, energies)
+    for _ in range(2):  # compiles and caches
+        training._update()
+    began, done = time.monotonic(), 0
+    while time.monotonic() - began < seconds or done < 3:
+        training._update()
+        done += 1
+    return (time.monotonic() - began) / done
+
+
 def _asked_to_stop() -> threading.Event:
     """Is set once this process is asked to stop (SIGTERM), where it has a say in that: in its main thread."""
     asked = threading.Event()

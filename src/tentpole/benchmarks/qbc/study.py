@@ -42,11 +42,14 @@ class QBCSettings:
     initial, test, valid : frames to start from, to test on, and to validate trainings on. batch : labels per
     round. maximum : training frames to end at. rules : selection rules with their settings; a variant under a name
     of its own says which by `rule`. seeds : one run each per rule; the initial frames depend on the seed and on
-    nothing else, so that rules start alike, and the test and validation frames on `test_seed`, so that all runs are
-    judged alike. A rule with `sees = "error"` is shown the true force error of each frame instead of σ: it says how far
-    the best of all disagreements could get.
+    nothing else, so that rules start alike. test_seed : of the test and validation frames; None: the run's own seed, so
+    that rules are judged alike under each seed and intervals over seeds count the choice of test frames too. A rule
+    with `sees = "error"` is shown the true force error of each frame instead of σ: what taking the largest errors first
+    brings. That bounds no other rule.
     members, committee : deep (that many networks) or shallow (that many heads). warm_start : go on from the last
-    round's weights (deep only). cutoff : Å, of the fingerprint that gains are computed with. training : of members.
+    round's weights (deep only). plateau : each training goes on until its errors no longer fall, so that rules are
+    compared at equal convergence; false: for the updates of `training` (shallow committees always). cutoff : Å, of the
+    fingerprint that gains are computed with. training : of members.
     """
 
     data: Path
@@ -62,10 +65,11 @@ class QBCSettings:
         default_factory=lambda: {"random": {}, "uncertainty": {}, "two_key": {}, "logdet": {}}
     )
     seeds: Sequence[int] = (0, 1, 2)
-    test_seed: int = 0
+    test_seed: int | None = None
     members: int = 4
     committee: Literal["deep", "shallow"] = "deep"
     warm_start: bool = True
+    plateau: bool = True
     cutoff: float = 5.0
     training: MACESettings = field(default_factory=MACESettings)
 
@@ -255,13 +259,12 @@ def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:
 
 
 def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Split]:
-    """The frames and their split: test and validation by `test_seed`, the initial frames by `seed`."""
+    """The frames and their split: test and validation frames by `test_seed`, or by `seed` where that is None."""
     found = read_labelled(
         settings.data, energy_key=settings.energy_key, forces_key=settings.forces_key, missing=settings.missing
     )
-    base = split(
-        found.frames, initial=settings.initial, valid=settings.valid, test=settings.test, seed=settings.test_seed
-    )
+    judged = seed if settings.test_seed is None else settings.test_seed
+    base = split(found.frames, initial=settings.initial, valid=settings.valid, test=settings.test, seed=judged)
     rest = np.random.default_rng([seed, 1]).permutation(sorted(base.initial + base.pool)).tolist()
     if len(rest) < settings.maximum:
         raise InputError(f"maximum = {settings.maximum} is more than the {len(rest)} frames that can be trained on")
@@ -287,7 +290,8 @@ def settings_to_json(settings: QBCSettings) -> dict[str, Any]:
 
 def settings_from_json(content: Mapping[str, Any]) -> QBCSettings:
     """The settings that `settings_to_json` was given."""
-    fields = {key: value for key, value in content.items() if key != "version"}
+    before = {"plateau": False}  # what studies of earlier versions leave unsaid
+    fields = before | {key: value for key, value in content.items() if key != "version"}
     return QBCSettings(**{**fields, "data": Path(fields["data"]), "training": MACESettings(**fields["training"])})
 
 
@@ -295,7 +299,7 @@ def _differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     """What keeps a study from being the one in its folder: seeds and rules may join, no rule may change."""
     both = set(new["rules"]) & set(old["rules"])
     changed = [f"rules.{name}" for name in both if new["rules"][name] != old["rules"][name]]
-    others = [key for key in new if key not in ("rules", "seeds") and new[key] != old.get(key)]
+    others = [key for key in new if key not in ("rules", "seeds") and new[key] != {"plateau": False, **old}.get(key)]
     return sorted(changed + others)
 
 
@@ -332,7 +336,8 @@ def _train(
         )
         for k, stem in enumerate(stems)
     ]
-    return train_committee(jobs, settings.training, workers)
+    finishing = settings.plateau and settings.committee == "deep" and settings.training.loop == "stacked"
+    return train_committee(jobs, settings.training, workers, finishing=finishing)
 
 
 def _mean(values: Any) -> float | None:

@@ -1,0 +1,39 @@
+"""What a round will take, by a moment of training and of MD."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tentpole.campaign import timing
+from tentpole.campaign.plan import planned
+from tentpole.campaign.timing import Cost, cost_lines, measured
+from tentpole.config.loading import given_frames, load, starting_structures
+
+Make = Callable[..., Path]
+
+
+def test_a_moment_of_training_and_of_md_is_measured(campaign_file: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SHORT_S", 0.01)
+    path = campaign_file()
+    config = load(path)
+    found = measured(config, starting_structures(config, path))
+    assert found is not None
+    assert found.update_s > 0
+    assert found.step_s > 0
+    assert (found.together, found.groups) == (2, 1)
+
+
+def test_the_price_of_a_round_adds_labels_training_and_md(campaign_file: Make) -> None:
+    path = campaign_file()  # 6 initial labels, 2 rounds of 4, 12 updates, 2 walkers of 30 steps, 2 workers
+    config = load(path)
+    starts = starting_structures(config, path)
+    plan = planned(config, starts, given_frames(config, path))
+    cost = Cost(update_s=1.0, together=2, groups=1, step_s=0.5)
+    (line,) = cost_lines(config, plan, cost, 2.0, 2)
+    updates = config.training.build().updates_of(10, warm=config.training.warm_start)
+    first = 6 * 2.0 / 2 + 12
+    assert f"first committee after {first:g} s" in line.found
+    md = -(-2 // timing._cores(config)) * 30 * 0.5
+    assert f"then {md + 4 + updates:g} s a round" in line.found
+    assert "1e+03 ms an update of 2 members" in line.found
