@@ -103,12 +103,12 @@ def real(folder: Path, seed: int, target: float, temperatures: list[float], fram
         "seed": seed,
         "reference": "emt",
         "structures": [{"file": "copper.xyz"}],
-        "stop": {"labels": 160, "rounds": 12},
+        "stop": {"labels": 200, "rounds": 16},
         "target": {"force_error_eV_per_A": target},
-        "initial": {"kind": "rattle", "count": 10, "stdev_A": [0.05, 0.1]},
+        "initial": {"kind": "rattle", "count": 8, "stdev_A": [0.05, 0.1]},
         "explore": {"temperatures_K": temperatures, "steps": 120, "snapshot_every": 5},
         "committee": {"members": 2},
-        "training": {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 60, "batch_size": 5},
+        "training": {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 300, "batch_size": 5},
         "selection": {"rule": "two_key", "batch": 12},
         "executor": {"workers": 1},
     }
@@ -253,7 +253,7 @@ def main() -> None:
         folder = options.out / f"c{k:03d}"
         path = folder / "result.json"
         if not path.exists():
-            target, temperatures = (0.03, 0.06)[k % 2], ([600.0], [300.0, 600.0])[k // 2 % 2]
+            target, temperatures = (0.008, 0.016)[k % 2], ([600.0], [300.0, 600.0])[k // 2 % 2]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(real(folder, k, target, temperatures, options.frames)))
         done.append(json.loads(path.read_text()))

@@ -7,7 +7,7 @@ import pytest
 
 from tentpole.campaign.audit_tests import converged, final_look_size, passes, projected
 from tentpole.campaign.confidence import Look
-from tentpole.campaign.verdict import Audits, Criteria, Round, judge
+from tentpole.campaign.verdict import Audits, Criteria, Round, judge, stalls_for_lack_of_updates
 
 CRITERIA = Criteria(
     0.05, 2, 20, 0.05, 5, None, None, None, evidence="audits", conditions=("x, 300 K",), batch=20, frames=100
@@ -170,3 +170,16 @@ def test_labels_still_to_come_are_projected_from_the_third_round_on() -> None:
     assert found.more is not None
     assert found.more > 20
     assert projected(history[:3], CRITERIA) is None
+
+
+def test_a_stall_of_members_that_lack_updates_is_no_verdict_until_they_were_trained_to_their_end() -> None:
+    stuck = [explored(0.2, seed=k % 5) for k in range(10)]
+    short = [FIRST, *stuck[:-1], replace(stuck[-1], under_trained=2)]
+    assert judge(short, 0.0, CRITERIA) is None
+    assert stalls_for_lack_of_updates(short, CRITERIA)
+    finished = [FIRST, *stuck[:-1], replace(stuck[-1], under_trained=2, finished=True)]
+    verdict = judge(finished, 0.0, CRITERIA)
+    assert verdict is not None
+    assert verdict.kind == "STALLED"
+    assert [(t.test, t.value) for t in verdict.evidence][-1] == ("under-trained members of the committee in force", 2.0)
+    assert not stalls_for_lack_of_updates(finished, CRITERIA)

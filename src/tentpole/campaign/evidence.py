@@ -56,8 +56,8 @@ class Round:
     mishaps of unbiased walkers. asked, failed : structures that a label was asked for, and those without one.
     candidates : frames that the rule could choose from. audits : the audit frames. final_look : 1, 2, ... where the
     round is audit frames alone; passed : whether all tests held there, so that no training followed.
-    finished : whether the committee that is judged was trained until its errors no longer fall. under_trained : whether
-    members of the committee made after this round err nearly as much on frames they were trained on as on others.
+    finished : whether the committee that is judged was trained until its errors no longer fall. under_trained : how
+    many members of the committee made after this round err nearly as much on frames they were trained on as on others.
     """
 
     labels: int
@@ -76,7 +76,7 @@ class Round:
     final_look: int = 0
     passed: bool = False
     finished: bool = False
-    under_trained: bool = False
+    under_trained: int = 0
 
 
 @dataclass(frozen=True, slots=True)

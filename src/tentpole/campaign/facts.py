@@ -378,14 +378,14 @@ class RoundEnd:
     """The committee made after a round.
 
     validation, calibration : its errors on the validation set, and what they make of σ; None where there is no such
-    set. limit : what σ is worth by the audit frames; None where there are none. under_trained : members err nearly as
-    much on frames that they were trained on as on others: more updates would help more than more labels.
+    set. limit : what σ is worth by the audit frames; None where there are none. under_trained : how many members err
+    nearly as much on frames that they were trained on as on others: more updates would help more than more labels.
     """
 
     validation: ErrorFacts | None = None
     calibration: CalibrationFacts | None = None
     limit: LimitFacts | None = None
-    under_trained: bool = False
+    under_trained: int = 0
 
     @property
     def force_rmse(self) -> float:
@@ -400,7 +400,7 @@ class RoundEnd:
             if (part := getattr(self, name)) is not None:
                 content[name] = part.to_json()
         if self.under_trained:
-            content["under_trained"] = True
+            content["under_trained"] = self.under_trained
         return content
 
     @staticmethod
@@ -410,7 +410,7 @@ class RoundEnd:
             ErrorFacts.from_json(content.get("validation", {})),
             CalibrationFacts.from_json(content.get("calibration", {})),
             LimitFacts.from_json(content.get("limit", {})),
-            bool(content.get("under_trained", False)),
+            int(content.get("under_trained", 0)),
         )
 
 

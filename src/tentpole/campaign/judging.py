@@ -119,9 +119,7 @@ def _round(state: RoundState, number: int) -> Round:
     return round_of(state.record(number), state.outcome(number), state.validation_error(number), trained)
 
 
-def round_of(
-    record: BatchRecord, outcome: RoundOutcome, validation: float = math.nan, under_trained: bool = False
-) -> Round:
+def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = math.nan, under_trained: int = 0) -> Round:
     """A closed round as the tests take it. `validation` : force RMSE in eV/Å on the fixed set."""
     asked, accepted = {frame.name: frame for frame in record.frames}, set(outcome.accepted)
     errors = {} if outcome.errors is None else outcome.errors.frames

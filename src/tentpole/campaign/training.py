@@ -46,12 +46,12 @@ def can_finish(config: CampaignConfig) -> bool:
     return training.finishing and training.loop == "stacked" and config.committee.kind == "deep"
 
 
-def under_trained(models: Path) -> bool:
-    """Whether a member of this committee errs nearly as much on frames that it was trained on as on others."""
+def under_trained(models: Path) -> int:
+    """How many members of this committee err nearly as much on frames that they were trained on as on others."""
     from tentpole.committee.committee_files import member_stems
     from tentpole.committee.member_files import read_description
 
-    return any(read_description(stem).get("training", {}).get("under_trained", False) for stem in member_stems(models))
+    return sum(bool(read_description(stem).get("training", {}).get("under_trained")) for stem in member_stems(models))
 
 
 def train(context: Context, number: int, labels: Sequence[Label], *, finishing: bool = False) -> None:

@@ -32,7 +32,7 @@ __all__ = [
     "time_limit",
 ]
 
-UNDER_TRAINED = "the committee in force is under-trained"
+UNDER_TRAINED = "under-trained members of the committee in force"
 
 MEANING = {
     "CONVERGED": (
@@ -137,8 +137,8 @@ def evidence(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ..
     tests = audit_tests.audit_tests(history, criteria)
     if not (history and history[-1].under_trained):
         return tests
-    words = "members err nearly as much on trained frames as on others: more updates would help more than more labels"
-    return (*tests, Evidence(UNDER_TRAINED, 1.0, None, None, words))
+    words = "they err nearly as much on trained frames as on others: more updates would help more than more labels"
+    return (*tests, Evidence(UNDER_TRAINED, float(history[-1].under_trained), None, None, words))
 
 
 Found = tuple[str, str] | None
@@ -196,7 +196,7 @@ def stalls_for_lack_of_updates(history: Sequence[Round], criteria: Criteria) -> 
 
 def _lacks_updates(history: Sequence[Round], criteria: Criteria) -> bool:
     """Whether the committee in force is under-trained, and none of the last rounds' was trained to its end."""
-    return history[-1].under_trained and not any(r.finished for r in history[-criteria.stalled_rounds :])
+    return history[-1].under_trained > 0 and not any(r.finished for r in history[-criteria.stalled_rounds :])
 
 
 def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:

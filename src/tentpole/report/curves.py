@@ -21,13 +21,15 @@ PHASES = {
 def learning_curve(rounds: Sequence[RoundRecord], target: float, validation_labels: int) -> Picture | None:
     """Force RMSE on the validation set, and on new labels before training on them, against labels.
 
-    Both points above one number of labels belong to the same committee. None where there is neither.
+    The labels of a final look that was passed are in no training. Both points above one number of labels belong to the
+    same committee. None where there is neither.
     """
     total, held_out, new = 0, [], []
     for r in rounds:
         if r.new_force_rmse is not None and total:
             new.append((total, 1000 * r.new_force_rmse))
-        total += r.labels
+        if r.outcome is None or not r.outcome.passed:
+            total += r.labels
         if r.validation_force_rmse is not None:
             held_out.append((total, 1000 * r.validation_force_rmse))
     if not held_out and not new:
