@@ -65,6 +65,10 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
             (f"Go on with a larger budget: raise [stop] in {file}, then", go_on),
         ],
         "CONVERGED": [
+            (
+                "Use it: the models and the dataset for ASE and LAMMPS",
+                f"tentpole export {folder} --out exported --lammps",
+            ),
             (f"Aim lower: reduce [target] force_error_eV_per_A in {file}, then", go_on),
         ],
     }

@@ -38,6 +38,8 @@ def tests(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
     """The evidence of a verdict: forces in meV/Å, shares in per cent, the bound with its direction."""
     rows = []
     for test in evidence:
+        if test.value is None and test.bound is None:  # nothing is known of it and nothing is asked
+            continue
         name, factor, unit = test.test, 1.0, ""
         for end, times, shown in UNITS:
             if name.endswith(end):
