@@ -48,11 +48,13 @@ def test_a_number_of_updates_is_kept_and_a_warm_training_is_short():
 
 
 def test_cycles_double_what_was_done():
-    plan = TrainingPlan(5, 100, most_updates(100, 500), 0.04, 0.01, 0.001)
+    plan = TrainingPlan(5, 100, 500, 0.04, 0.01, 0.001)
     assert [learning_rate(plan, update) for update in (0, 100, 200, 400)] == [0.04, 0.01, 0.01, 0.01]
     assert [learning_rate(plan, update) for update in (50, 150, 300)] == pytest.approx([0.0205, 0.0055, 0.0055])
     assert learning_rate(plan, 450) == pytest.approx(0.0055)  # the last cycle ends at the limit
+    assert learning_rate(TrainingPlan(5, 12, 12, 0.04, 0.01, 0.001), 12) == 0.001  # past the end the rate stays
     assert most_updates(100, 10**6) == 400
+    assert most_updates(100, 300) == 300
     assert most_updates(100, 50) == 100
 
 

@@ -61,7 +61,8 @@ def learning_rate(plan: TrainingPlan, update: int) -> float:
     """The rate of the given update (counted from 0)."""
     start, end = cycle_at(plan, update)
     first = plan.lr if start == 0 else plan.lr_again
-    return first + (min(first, plan.lr_end) - first) * (update - start) / (end - start)
+    share = (update - start) / (end - start) if update < end else 1.0
+    return first + (min(first, plan.lr_end) - first) * share
 
 
 def on_plateau(training: Sequence[float], validation: Sequence[float]) -> bool:
