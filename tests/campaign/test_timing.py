@@ -15,7 +15,7 @@ Make = Callable[..., Path]
 
 def test_a_moment_of_training_and_of_md_is_measured(campaign_file: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SHORT_S", 0.01)
-    path = campaign_file()
+    path = campaign_file(training={"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 2})
     config = load(path)
     found = measured(config, starting_structures(config, path))
     assert found is not None

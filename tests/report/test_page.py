@@ -93,7 +93,7 @@ def test_the_verdict_stands_first_in_words_with_every_test(finished):
     assert "3 rounds of 3 are done" in parsed.text
     assert "BUDGET" in parsed.text
     rows = re.findall(r'<td class="state (\w+)">', page.read_text())
-    assert len(rows) == 9
+    assert len(rows) == 8  # the labels have no stress, and no target is stated for it: no row
     assert "✗ does not hold" in parsed.text
     assert re.search(r"audit frames judged, last 3 rounds ?3 ?≥ 20 ?✗ not yet", parsed.text)
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ LOOKED_AT = 100  # most frames that the training error is taken from
 AT_ONCE = 20  # frames per evaluation batch
 ENOUGH = 20  # held-out frames: with fewer, those that did best on them midway did so by chance, and ends alone count
 CHECKPOINT_S = 30.0
+MANY = 1_000_000
 TOLD_S = 0.5
 """Between two signs of progress."""
 _ORDER = 0x0F8A  # purpose of the random numbers that batches are drawn with
@@ -413,7 +414,7 @@ def seconds_per_update(
 ) -> float:
     """Wall time of one update of all `jobs` together, by some updates that are thrown away; about `seconds` long."""
     torch.set_num_threads(settings.threads)
-    training = Training(jobs, settings, energies)
+    training = Training(jobs, replace(settings, updates=MANY, epochs=None), energies)  # the rate has no end here
     for _ in range(2):  # compiles and caches
         training._update()
     began, done = time.monotonic(), 0
