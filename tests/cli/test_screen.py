@@ -125,3 +125,11 @@ def test_ctrl_c_twice_ends_at_once_and_without_a_traceback(tmp_path: Path) -> No
     said, _ = driver.communicate(timeout=60)
     assert driver.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 5000 + "]" * 5000, "no TOML", 'name = "a\\u0000b"'])
+def test_the_first_line_leaves_what_is_wrong_to_who_checks_it(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    assert first_line(file, None)
+    assert first_line(tmp_path / "none.toml", None).endswith("reading it")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
+
+from tentpole.storage.toml_text import parse_toml
+
+LARGEST_B = 1_000_000
+"""A file beyond that is no campaign file, and is not read for its first line."""
 
 
 def first_line(campaign: Path, place: Path | None) -> str:
     """What will happen, from the campaign file as it is; what is wrong with it is said by who checks it."""
-    file = campaign / "campaign.toml" if campaign.is_dir() else campaign
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        file = campaign / "campaign.toml" if campaign.is_dir() else campaign
+        if not file.is_file() or file.stat().st_size > LARGEST_B:
+            return f"{campaign}: reading it"
+        content = parse_toml(file.read_text(encoding="utf-8"))
+        folder = campaign if campaign.is_dir() else place or Path("runs") / str(content.get("name", file.stem))
+        going_on = (folder / "rounds").is_dir()
     except (OSError, ValueError):
         return f"{campaign}: reading it"
-    folder = campaign if campaign.is_dir() else place or Path("runs") / str(content.get("name", file.stem))
-    if (folder / "rounds").is_dir():
+    if going_on:
         return f"{folder}: going on"
     return f"{folder}: {_initial(content)}{_rounds(content)}, until there is a verdict"
 
