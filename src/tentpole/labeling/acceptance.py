@@ -103,7 +103,7 @@ class Accept:
         """After the calculation, of its final moments (µB).
 
         Raises LabelError for a label outside a band, or with a band and no moment to hold against it; TypeError for a
-        moment that is no finite number.
+        moment that is no number.
         """
         for key, (found, says) in _BANDS.items():
             band, value = getattr(self, key), final.get(found)
@@ -113,8 +113,10 @@ class Accept:
                 raise LabelError(
                     "magnetization", f"[accept] {key} is stated, but the program gave no {says} magnetisation."
                 )
-            if not _is_number(value):
+            if not isinstance(value, int | float) or isinstance(value, bool):
                 raise TypeError(f"{found} = {value!r}")
+            if not np.isfinite(value):
+                raise LabelError("magnetization", f"the {says} magnetisation is {value}, not a finite number.")
             per_atom = abs(value) / atoms
             if not band[0] <= per_atom <= band[1]:
                 raise LabelError(
