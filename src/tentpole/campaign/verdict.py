@@ -196,7 +196,8 @@ def stalls_for_lack_of_updates(history: Sequence[Round], criteria: Criteria) -> 
 
 def _lacks_updates(history: Sequence[Round], criteria: Criteria) -> bool:
     """Whether the committee in force is under-trained, and none of the last rounds' was trained to its end."""
-    return history[-1].under_trained > 0 and not any(r.finished for r in history[-criteria.stalled_rounds :])
+    recent = history[-criteria.stalled_rounds :]
+    return bool(recent) and recent[-1].under_trained > 0 and not any(r.finished for r in recent)
 
 
 def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:
