@@ -39,7 +39,7 @@ def _round(one: dict[str, Any]) -> Round:
 
 @pytest.fixture
 def zundel() -> tuple[Criteria, list[Round]]:
-    """`examples/01_zundel` from 12 initial labels: a target of 50 meV/Å, five rounds of 30 labels, a look at 32 frames."""
+    """`examples/01_zundel` from 12 initial labels: target 50 meV/Å, five rounds of 30 labels, a look at 32 frames."""
     return told("zundel_history.json")
 
 
