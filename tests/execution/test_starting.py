@@ -25,11 +25,10 @@ starting.import_ahead("support.imported_ahead")
 starting.import_ahead("os")  # there is one already
 with local(1) as executor:
     fresh = executor.submit(imported, "support.imported_ahead").result()
-server = forkserver._forkserver._forkserver_pid
-(folder / "go").touch()
-while not starting._may_fork():
-    time.sleep(0.01)
-with local(1) as executor:
+    server = forkserver._forkserver._forkserver_pid
+    (folder / "go").touch()
+    while not starting._may_fork():
+        time.sleep(0.01)
     parent, there = executor.submit(imported, "support.imported_ahead").result()
     assert fresh == (os.getpid(), False) and (parent, there) == (server, True), (fresh, parent, there)
     assert executor.submit(os.getsid, 0).result() == executor.submit(os.getpid).result()

