@@ -89,8 +89,12 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
 def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
     """Number and audit frames of the final look that the next round is to be; None for a round as any other."""
     limits, rounds = criteria(config), history(state)
-    size = audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
+    size = _final_look_size(rounds, limits)
     return None if size is None else (1 + sum(r.final_look > 0 for r in rounds), size)
+
+
+def _final_look_size(rounds: list[Round], limits: Criteria) -> int | None:
+    return audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
 
 
 def finishing_wanted(state: RoundState, config: CampaignConfig) -> bool:
@@ -98,9 +102,8 @@ def finishing_wanted(state: RoundState, config: CampaignConfig) -> bool:
 
     That is before a final look, and where the error no longer falls although updates are what is missing.
     """
-    if final_look(state, config) is not None:
-        return True
-    return stalls_for_lack_of_updates(history(state), criteria(config))
+    limits, rounds = criteria(config), history(state)
+    return _final_look_size(rounds, limits) is not None or stalls_for_lack_of_updates(rounds, limits)
 
 
 def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:

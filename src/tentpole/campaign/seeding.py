@@ -13,6 +13,7 @@ from ase import Atoms
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
 from tentpole.campaign.pretraining import pretraining_frames
+from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.config.loading import given_frames, label_of
 from tentpole.config.schema import (
     FramesSection,
@@ -22,7 +23,7 @@ from tentpole.config.schema import (
     ReferenceMDSection,
 )
 from tentpole.execution.metering import measured
-from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
+from tentpole.exploration.initial import rattled, reference_md
 from tentpole.exploration.random_numbers import generator
 from tentpole.records import Label, bare
 from tentpole.storage.labels import find_label, write_label
@@ -76,27 +77,7 @@ def validation_requests(context: Context) -> list[Request]:
     else:
         assert isinstance(section, ReferenceMDSection)
         found = []
-        conditions = [(name, t) for name in context.starts for t in section.temperatures_K]
-        jobs = []
-        for i, (name, temperature) in enumerate(conditions):
-            share = section.frames // len(conditions) + (i < section.frames % len(conditions))
-            jobs.append(
-                ReferenceMD(
-                    config.reference,
-                    config.charge,
-                    config.multiplicity,
-                    name,
-                    context.starts[name],
-                    temperature,
-                    share,
-                    section.every,
-                    section.timestep_fs,
-                    config.seed,
-                    i,
-                    config.random_numbers,
-                    context.paths.work / f"validation-{i}",
-                )
-            )
+        jobs = trajectories(context, config.reference, section, section.temperatures_K, "validation")
         context.progress.progress("round 0: MD by the reference, for the validation set", 0, 0)
         began = time.monotonic()
         counted = partial(measured, context.root, "labelling", reference_md)

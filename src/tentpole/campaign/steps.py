@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tentpole.campaign.ahead import Ahead, known_to
+from tentpole.campaign.answers import label_tasks
 from tentpole.campaign.batches import Request
 from tentpole.campaign.closing import close, finish, finish_training, train_round
 from tentpole.campaign.context import Context
@@ -122,26 +123,13 @@ def time_is_up(context: Context) -> Verdict | None:
 
 def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[Outcome]:
     """Have the campaign's own workers label these; each outcome as it comes, until a limit of time passes."""
-    from tentpole.labeling import Task, label_all
+    from tentpole.labeling import label_all
     from tentpole.training.client import prepare
 
     limits = context.config.executor
     if context.workers.training is None:
         prepare()
-    tasks = [
-        Task(
-            context.root.resolve(),  # a worker elsewhere has another current folder
-            context.reference,
-            request.atoms,
-            request.charge,
-            request.multiplicity,
-            limits.label_time_limit_s,
-            limits.label_memory_limit_GB,
-            limits.persistent,
-            root_exists=True,
-        )
-        for request in requests
-    ]
+    tasks = label_tasks(context, context.reference, requests, persistent=limits.persistent)
     return label_all(
         tasks,
         context.workers.labels,
