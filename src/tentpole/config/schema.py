@@ -795,8 +795,15 @@ class CampaignConfig(Section):
     @field_validator("structures")
     @classmethod
     def _names_differ(cls, given: tuple[StructureSection, ...]) -> tuple[StructureSection, ...]:
-        names = [structure.name for structure in given]
-        for name in names:
-            if names.count(name) > 1:
+        named: dict[str, str] = {}
+        for structure in given:
+            name, key = structure.name, structure.name.casefold()
+            if named.get(key) == name:
                 raise ValueError(f'two structures are called "{name}": give each a name of its own')
+            if key in named:
+                raise ValueError(
+                    f'two structures are called "{named[key]}" and "{name}", which is one name for files on disks that do '
+                    "not tell capitals: give each a name of its own"
+                )
+            named[key] = name
         return given
