@@ -802,8 +802,8 @@ class CampaignConfig(Section):
                 raise ValueError(f'two structures are called "{name}": give each a name of its own')
             if key in named:
                 raise ValueError(
-                    f'two structures are called "{named[key]}" and "{name}", which is one name for files on disks that do '
-                    "not tell capitals: give each a name of its own"
+                    f'two structures are called "{named[key]}" and "{name}", which some disks take for one file: '
+                    "give each a name of its own"
                 )
             named[key] = name
         return given
