@@ -291,7 +291,7 @@ class Campaign:
     def _reconsider(self) -> None:
         """Judge again what the last driver may have left in the wrong.
 
-        That is where [stop] or [target] changed since the verdict (a larger budget goes on), and where it was stopped
+        That is where what it rests on changed since the verdict (a larger budget goes on), and where it was stopped
         between the end of a round and its verdict.
         """
         context = self._context
@@ -307,7 +307,7 @@ class Campaign:
             self._conclude(verdict)
         elif path.exists():
             path.unlink()
-            context.journal.append("verdict withdrawn", reason="[stop] or [target] changed")
+            context.journal.append("verdict withdrawn", reason="settings changed")
 
     def _conclude(self, verdict: Verdict) -> None:
         self._context.write(self._context.paths.verdict, {**verdict.to_json(), "criteria": self._criteria()})
