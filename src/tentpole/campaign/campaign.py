@@ -171,6 +171,23 @@ class Campaign:
             self._ahead.start()
         return requests
 
+    def waiting(self, *, answered: bool = False) -> list[Request]:
+        """The structures that were asked for and have no answer; trains and explores nothing.
+
+        Parameters
+        ----------
+        answered : bool
+            With those of the round that have one.
+
+        Returns
+        -------
+        list of Request
+            [] where nothing is asked for now: `ask` finds out what comes next.
+        """
+        self._check_open()
+        state = self._context.state
+        return list(state.asked().values()) if answered else state.waiting()
+
     def tell(self, answers: Label | Failure | Iterable[Label | Failure]) -> None:
         """Take one answer or several, in any order and portions. A label is durable when this returns.
 
