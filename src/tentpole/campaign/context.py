@@ -75,6 +75,7 @@ def workers_of(config: CampaignConfig, paths: CampaignPaths) -> Workers:
         labels.workers if isinstance(labels, LocalSection) else 0,
         None if isinstance(labels, LocalSection) else partial(_elsewhere, labels, paths, "labels"),
         None if isinstance(training, LocalTrainingSection) else partial(_elsewhere, training, paths, "training"),
+        imports="tentpole.campaign.imported_ahead",
     )
 
 
