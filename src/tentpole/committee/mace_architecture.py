@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tentpole.committee.electronic_state import check_specs, described
 from tentpole.committee.hyperparameter_limits import check_sizes
 from tentpole.errors import InputError, unknown
 
@@ -86,9 +87,10 @@ def hyperparameters(model: Any) -> dict[str, Any]:
     if name not in MODELS:
         raise unknown("model class", name, MODELS)
     found = mace("tools.scripts_utils").extract_config_mace_model(model)
-    for part in ("cueq_config", "embedding_specs"):
-        if found.get(part) is not None:
+    for part in ("cueq_config", "use_embedding_readout"):
+        if found.get(part):
             raise InputError(f"this model uses {part}, which a Tentpole member file cannot describe")
+    specs = found.get("embedding_specs")
     gates = _gates()
     gate = next((word for word, function in gates.items() if function is found["gate"]), None)
     if gate is None and found["gate"] is not None:
@@ -107,6 +109,7 @@ def hyperparameters(model: Any) -> dict[str, Any]:
         "distance_transform": found["distance_transform"] or "None",
         "atomic_numbers": [int(z) for z in found["atomic_numbers"]],
         "heads": list(found["heads"]),
+        **({} if specs is None else {"embedding_specs": described(specs)}),
     }
 
 
@@ -208,7 +211,7 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
     known |= {"interaction_cls_first", "readout_cls", "gate", "radial_MLP", "distance_transform"}
     known |= {"atomic_numbers", "heads"}
     for key in hyper:
-        if key not in known:
+        if key not in known and key != "embedding_specs":
             raise unknown("hyperparameter", key, known)
     if absent := known - set(hyper):
         raise InputError(f"hyperparameters are missing: {', '.join(sorted(absent))}")
@@ -223,6 +226,12 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown(key, str(hyper[key]), [str(word) for word in legal])
     check_sizes(hyper)
     arguments = dict(hyper)
+    if "embedding_specs" in hyper:
+        check_specs(hyper["embedding_specs"])
+        arguments["embedding_specs"] = {
+            spec["name"]: {key: value for key, value in spec.items() if key != "name"}
+            for spec in hyper["embedding_specs"]
+        }
     for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
         arguments[key] = getattr(blocks, hyper[key])
     for key in _IRREPS:
