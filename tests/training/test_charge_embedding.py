@@ -23,7 +23,7 @@ APART_eV = 3.0
 def trained(folder: Path, embed: tuple[str, ...], frames: list[Atoms], start: Path | None = None) -> Path:
     folder.mkdir()
     write(folder / "train.xyz", frames, format="extxyz")
-    settings = MACESettings(channels=4, max_L=0, r_max=3.0, updates=60, batch_size=4, embed=embed)
+    settings = MACESettings(channels=4, max_L=0, r_max=3.0, updates=60, batch_size=4, energy_weight=1000.0, embed=embed)
     train = folder / "train.xyz"
     job = TrainingJob(0, 1, train, train, folder, folder / "member-0", warm_start=start)
     Training([job], settings, ENERGIES).run()
