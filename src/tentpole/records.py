@@ -187,6 +187,15 @@ def snapshot_id(number: int, walker: str, step: int) -> str:
     return f"r{number:03d}-{walker}-{step:06d}"
 
 
+def first_label_id(number: int, place: int) -> str:
+    """The id of a structure that is labelled for no walker's sake, in round 0 or where a structure joins.
+
+    >>> first_label_id(0, 12)
+    'r000-0012'
+    """
+    return f"r{number:03d}-{place:04d}"
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A stored frame. `id` reads round-walker-step, as in r003-w02-000150.

@@ -28,7 +28,7 @@ from tentpole.campaign.facts import (
     RoundOutcome,
     Spread,
 )
-from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.folder import stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
@@ -51,7 +51,6 @@ from tentpole.storage.labels import label_names
 from tentpole.storage.lock import at_work, owner
 
 __all__ = [
-    "MAY_CHANGE",
     "Batch",
     "BatchFacts",
     "Budget",

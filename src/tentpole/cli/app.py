@@ -1,7 +1,7 @@
 """The command `tentpole`.
 
 Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict or with structures that failed, 130
-Ctrl-C, with everything saved.
+Ctrl-C, with everything saved; of `ask` alone 4: there is nothing to label, the campaign has its verdict.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
-from tentpole.cli.printing import PlainConsole, in_any_locale, marked
+from tentpole.cli.printing import PlainConsole, in_any_locale, marked, plural
 from tentpole.cli.status import in_meV
 from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system
 from tentpole.execution.worker import end_workers
@@ -254,6 +254,53 @@ def _to_a_verdict(campaign: Path, place: Path | None, labels_from: Path | None, 
             out.print(words + '[initial] kind = "labelled"', soft_wrap=True)
         live.run()
     return folder
+
+
+@app.command(rich_help_panel=CAMPAIGN)
+def ask(
+    campaign: CampaignFile,
+    asked: Annotated[Path, typer.Option("--out", help="Folder for the structures, a file of extended XYZ for each.")],
+    place: Dir = None,
+) -> None:
+    """Write the structures that want a label, for programs of your own; trains and explores first where that is next.
+
+    Exit status 0: there are structures to label; 4: there is a verdict, and nothing to label.
+    """
+    from tentpole.cli.ask_tell import write_asked
+    from tentpole.cli.progress_bars import Screen
+
+    with _on_interrupt("the same command"), Screen(out) as screen:
+        from tentpole.campaign import Campaign
+
+        with Campaign(campaign, place, progress=screen) as live:
+            requests, verdict, number = live.ask(), live.verdict, live.round
+            write_asked(requests, asked)
+    if verdict is not None and not requests:
+        out.print(f"{verdict.kind}: {verdict.reason}", soft_wrap=True)
+        raise typer.Exit(4)
+    out.print(f"round {number}: {plural(len(requests), 'structure')} to label in {asked}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
+def tell(
+    folder: Folder,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Labelled structures, in any format of ASE with energy and forces.")
+    ] = None,
+    failed: Annotated[
+        list[str] | None, typer.Option(help="A structure that gets no label: NAME=REASON. May be given many times.")
+    ] = None,
+) -> None:
+    """Tell a campaign the labels of the structures that it asked for."""
+    from tentpole.campaign import Campaign
+    from tentpole.cli.ask_tell import tell_files
+
+    if not files and not failed:
+        raise InputError("tell: nothing is told. Name files with labels, or --failed NAME=REASON")
+    with Campaign(folder) as live:
+        labels, failures, waiting = tell_files(live, files or [], failed or [])
+    told = f"{plural(labels, 'label')}" + (f" and {plural(failures, 'failure')}" if failures else "")
+    out.print(f"{told} told, {waiting} still to come", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)

@@ -16,7 +16,7 @@ from tentpole import selection
 from tentpole.committee.foundation_models import check_name
 from tentpole.config.sections import Bounds, Section, check_bounds, plain, problems, validated
 from tentpole.entropy import FingerprintSettings
-from tentpole.errors import InputError
+from tentpole.errors import InputError, unknown
 from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
 from tentpole.exploration.npt import NPT
@@ -59,6 +59,7 @@ def _safe_name(name: str) -> str:
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
+ForceError = Annotated[float, Field(ge=1e-6, le=100)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Temperature = Annotated[float, Field(gt=0, le=1e5)]
 Pressure = Annotated[float, Field(ge=-1000, le=1000)]
@@ -76,6 +77,8 @@ class StructureSection(Section):
     index : which structure of the file; -1 is the last.
     charge : its total charge in e; the campaign's where none is stated.
     multiplicity : its 2S + 1; the campaign's where none is stated.
+    system : what it belongs to. Structures of one system share a target and, where selection.quota_of = "system", a
+        quota, and their errors are told together; left out: its name.
     """
 
     file: str
@@ -83,6 +86,7 @@ class StructureSection(Section):
     index: int = -1
     charge: Charge | None = None
     multiplicity: Multiplicity | None = None
+    system: Name | None = None
 
     @model_validator(mode="after")
     def _named(self) -> StructureSection:
@@ -122,6 +126,8 @@ class TargetSection(Section):
 
     force_error_eV_per_A : bound on the force RMSE over the frames that unbiased MD visits, over all conditions and
         under each of them, with 95 % confidence.
+    force_errors_eV_per_A : of the systems whose bound is another, by name, as in { ice = 0.03 }. Their errors and σ
+        count relative to it: with a bound of half, twice.
     energy_error_eV_per_atom : the same for the energy per atom; reported, but no test, where it is not stated.
     stress_error_GPa : the same for the components of the stress; reported, but no test, where it is not stated.
     final_audits : audit frames of the final look. Where the errors of the last rounds promise success, one round asks
@@ -137,7 +143,8 @@ class TargetSection(Section):
     stalled_rounds : rounds without a lower error after which the campaign is STALLED.
     """
 
-    force_error_eV_per_A: Annotated[float, Field(ge=1e-6, le=100)] = 0.05
+    force_error_eV_per_A: ForceError = 0.05
+    force_errors_eV_per_A: dict[str, ForceError] = Field(default_factory=dict)
     energy_error_eV_per_atom: Positive | None = None
     stress_error_GPa: Positive | None = None
     final_audits: Annotated[int, Field(ge=6, le=10**6)] = 20
@@ -583,6 +590,7 @@ class SelectionSection(Section):
     evidence : what the verdict rests on: "audits" alone, or "labels", all new ones, as campaigns of version 0.1.0 do.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee: 6 frames at
         least, or half the batch where that is fewer; 0: none. Places that the rule leaves empty become audit frames.
+    quota_of : "condition" or "system": what the rules that keep quotas keep them for.
     sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
     settings : of the rule, as in settings.shortlist = 5.
     """
@@ -591,6 +599,7 @@ class SelectionSection(Section):
     batch: Annotated[int, Field(ge=1, le=10**6)] = 20
     evidence: Literal["audits", "labels"] = "audits"
     audit: Share = 0.1
+    quota_of: Literal["condition", "system"] = "condition"
     sigma: Literal["auto", "mean", "max", "p95"] = "auto"
     settings: dict[str, Any] = Field(default_factory=dict)
 
@@ -797,6 +806,24 @@ class CampaignConfig(Section):
         """Whether every frame carries its charge and multiplicity itself: some structures state their own."""
         own = any(one.charge is not None or one.multiplicity is not None for one in self.structures)
         return own or bool(self.training.embed)
+
+    @property
+    def systems(self) -> dict[str, str]:
+        """The system of each structure, by the structure's name."""
+        return {section.name: section.system or section.name for section in self.structures}
+
+    def force_error_of(self, structure: str) -> float:
+        """The bound on the force RMSE of a structure's frames, eV/Å."""
+        return self.target.force_errors_eV_per_A.get(self.systems[structure], self.target.force_error_eV_per_A)
+
+    @model_validator(mode="after")
+    def _targets_are_of_systems(self) -> CampaignConfig:
+        known = sorted(set(self.systems.values()))
+        if other := sorted(self.target.force_errors_eV_per_A.keys() - set(known)):
+            raise ValueError(f"target.force_errors_eV_per_A: {unknown('system', other[0], known)}")
+        if self.target.force_errors_eV_per_A and self.selection.evidence == "labels":
+            raise ValueError('target.force_errors_eV_per_A rests on audit frames: selection.evidence = "audits"')
+        return self
 
     @model_validator(mode="after")
     def _features_of_one_committee(self) -> CampaignConfig:

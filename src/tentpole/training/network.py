@@ -137,6 +137,8 @@ class Network:
         self, weights: Weights, batch: GraphBatch, *, training: bool, stress: bool = False
     ) -> StackedPrediction:
         """Energies, forces and, where asked, stresses of the batch; with `training` they can be differentiated."""
+        if self.embeddings and batch.states is None:
+            raise UnsupportedModel(f"a model that reads {' and '.join(self.embeddings)}, and frames without them")
         radial, slopes, harmonics, turns, unit, vectors = batch.features
         waves = harmonics.detach().requires_grad_()
         pairs = batch.pairs
