@@ -135,4 +135,4 @@ def _keep_own_labels(context: Context, table: str) -> None:
 
 def _request(context: Context, identifier: str, atoms: Atoms, reason: str) -> Request:
     method = context.state.method
-    return Request(identifier, atoms, method.reference, method.charge, method.multiplicity, reason=reason)
+    return Request(identifier, atoms, method.reference, *method.state(atoms), reason=reason)

@@ -157,8 +157,12 @@ def init(
     reference: Annotated[
         str | None, typer.Option(help="The method that labels: a name from `tentpole references`, or a TOML file.")
     ] = None,
-    charge: Annotated[int | None, typer.Option(help="Total charge of a structure, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(min=1, help="Spin multiplicity of a structure, 2S + 1.")] = None,
+    charge: Annotated[
+        list[int] | None, typer.Option(help="Total charge in e, of all structures, or once per structure.")
+    ] = None,
+    multiplicity: Annotated[
+        list[int] | None, typer.Option(min=1, help="2S + 1, of all structures, or once per structure.")
+    ] = None,
     out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
 ) -> None:
     """Write a commented campaign file to start from, its sizes proposed from the structures."""
@@ -172,12 +176,12 @@ def init(
         from tentpole.storage.atomic import atomic_write
 
         missing = missing_physics(structures, reference)
-    stated = {"charge": charge, "multiplicity": multiplicity}
+    stated = {"charge": charge or [], "multiplicity": multiplicity or []}
     for word in missing:
-        if stated[word] is None and not sys.stdin.isatty():
+        if not stated[word] and not sys.stdin.isatty():
             raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
-        if stated[word] is None:
-            stated[word] = typer.prompt(f"{word} ({_ASK[word][0]})", type=int)
+        if not stated[word]:
+            stated[word] = [typer.prompt(f"{word} ({_ASK[word][0]})", type=int)]
     atomic_write(out_file, propose(structures, out_file, reference, stated["charge"], stated["multiplicity"]).encode())
     out.print(f"{out_file}: read it, then: tentpole check {out_file}", soft_wrap=True)
 
@@ -440,9 +444,11 @@ def label(
     structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
     reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
-    charge: Annotated[int | None, typer.Option(help="Total charge of every structure, in e.")] = None,
+    charge: Annotated[
+        int | None, typer.Option(help="Total charge in e of frames that have no `charge` of their own.")
+    ] = None,
     multiplicity: Annotated[
-        int | None, typer.Option(min=1, help="Spin multiplicity of every structure, 2S + 1.")
+        int | None, typer.Option(min=1, help="2S + 1 of frames that have no `multiplicity` of their own.")
     ] = None,
     moments: Annotated[
         str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')

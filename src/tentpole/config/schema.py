@@ -65,6 +65,8 @@ Temperature = Annotated[float, Field(gt=0, le=1e5)]
 Pressure = Annotated[float, Field(ge=-1000, le=1000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)]
 Name = Annotated[str, AfterValidator(_safe_name)]
+Charge = Annotated[int, Field(ge=-(10**6), le=10**6)]
+Multiplicity = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class StructureSection(Section):
@@ -73,6 +75,8 @@ class StructureSection(Section):
     file : any file that ASE reads, relative to the campaign file.
     name : what it is called; by default the file's name without its ending.
     index : which structure of the file; -1 is the last.
+    charge : its total charge in e; the campaign's where none is stated.
+    multiplicity : its 2S + 1; the campaign's where none is stated.
     system : what it belongs to. Structures of one system share a target and, where selection.quota_of = "system", a
         quota, and their errors are told together; left out: its name.
     """
@@ -80,6 +84,8 @@ class StructureSection(Section):
     file: str
     name: str = ""
     index: int = -1
+    charge: Charge | None = None
+    multiplicity: Multiplicity | None = None
     system: Name | None = None
 
     @model_validator(mode="after")
@@ -517,6 +523,8 @@ class MACESection(MACESettings):
         energies as they are labelled, how campaigns of earlier versions go on.
     together : how many small members train as one in a process.
     frozen : train the readouts alone and leave the body as [pretraining] made it.
+    embed : what members read of a structure beside its atoms: ["charge"], ["multiplicity"] or both, as embeddings of
+        the total charge and spin; needed where structures or frames of one campaign differ in it.
     batch_size : configurations per step.
     lr, lr_warm : learning rate at the start from random weights and from the last round's.
     lr_end : the rate it falls to, exponentially, at the end.
@@ -759,8 +767,8 @@ class CampaignConfig(Section):
     seed : fixes every random number of the campaign.
     random_numbers : the scheme by which the seed becomes random numbers; written down, and never to be changed.
     reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
-    charge : total charge of a structure in e, stated where the reference requires it.
-    multiplicity : 2S + 1, stated where the reference requires it.
+    charge : total charge of a structure in e, stated where the reference requires it, here or with each structure.
+    multiplicity : 2S + 1, stated where the reference requires it, here or with each structure.
 
     Examples
     --------
@@ -776,8 +784,8 @@ class CampaignConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     random_numbers: Literal[1, 2] = NEWEST
     reference: str
-    charge: Annotated[int, Field(ge=-(10**6), le=10**6)] | None = None
-    multiplicity: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    charge: Charge | None = None
+    multiplicity: Multiplicity | None = None
     magnetism: Magnetism | None = None
     structures: Annotated[tuple[StructureSection, ...], Field(min_length=1)]
     stop: StopSection
@@ -792,6 +800,12 @@ class CampaignConfig(Section):
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
     training_executor: Annotated[TrainingPlaces, Field(discriminator="kind")] = LocalTrainingSection()
+
+    @property
+    def states_on_frames(self) -> bool:
+        """Whether every frame carries its charge and multiplicity itself: some structures state their own."""
+        own = any(one.charge is not None or one.multiplicity is not None for one in self.structures)
+        return own or bool(self.training.embed)
 
     @property
     def systems(self) -> dict[str, str]:
