@@ -130,9 +130,9 @@ def real(folder: Path, seed: int, target: float, temperatures: list[float], fram
                 within = [within[0] + sum(covered), within[1] + len(covered)]
         errors.append(judged[models])
     stops = {
-        "tentpole": (verdict.kind, len(errors) - 1) if verdict.kind == "CONVERGED" else (verdict.kind, None),
-        "labels": ("", stop_by_labels(record)),
-        "DP-GEN": ("", stop_by_accurate_share(record)),
+        "tentpole": len(errors) - 1 if verdict.kind == "CONVERGED" else None,
+        "labels": stop_by_labels(record),
+        "DP-GEN": stop_by_accurate_share(record),
     }
     met = [max(found) <= target for found in errors]
     first = next((n for n, good in zip(labels, met, strict=True) if good), None)
@@ -145,7 +145,7 @@ def real(folder: Path, seed: int, target: float, temperatures: list[float], fram
         "temperatures_K": temperatures,
         "errors_eV_per_A": errors,
         "within": within,
-        "others": {name: {"met": met[at], "labels": labels[at]} for name, (_, at) in stops.items() if at is not None},
+        "others": {name: {"met": met[at], "labels": labels[at]} for name, at in stops.items() if at is not None},
     }
 
 

@@ -1,8 +1,8 @@
-"""What became of labels that were asked for, put on record: costs counted, failures in quarantine and told."""
+"""Labels asked of workers, and what became of them put on record: costs counted, failures in quarantine and told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tentpole.campaign.batches import Failure, Request, failure_of
@@ -10,7 +10,31 @@ from tentpole.campaign.context import Context
 from tentpole.storage.labels import quarantine, read_label
 
 if TYPE_CHECKING:
-    from tentpole.labeling import Outcome
+    from tentpole.labeling import Outcome, Task
+    from tentpole.labeling.references import Reference
+
+
+def label_tasks(
+    context: Context, reference: Reference, requests: Sequence[Request], *, persistent: bool = False
+) -> list[Task]:
+    """What workers are to label, within the executor's limits."""
+    from tentpole.labeling import Task
+
+    limits = context.config.executor
+    return [
+        Task(
+            context.root.resolve(),  # a worker elsewhere has another current folder
+            reference,
+            request.atoms,
+            request.charge,
+            request.multiplicity,
+            limits.label_time_limit_s,
+            limits.label_memory_limit_GB,
+            persistent,
+            root_exists=True,
+        )
+        for request in requests
+    ]
 
 
 def count_outcome(context: Context, outcome: Outcome, requests: Mapping[str, Request]) -> None:

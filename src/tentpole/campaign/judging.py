@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +33,12 @@ from tentpole.records import Condition
 def criteria(config: CampaignConfig) -> Criteria:
     """The verdict's settings, from the campaign file."""
     target, stop = config.target, config.stop
+    conditions = [
+        Condition(structure.name, temperature, pressure)
+        for structure in config.structures
+        for temperature in config.explore.temperatures_K
+        for pressure in config.explore.pressures
+    ]
     return Criteria(
         force_error_eV_per_A=target.force_error_eV_per_A,
         rounds=target.rounds,
@@ -48,15 +54,26 @@ def criteria(config: CampaignConfig) -> Criteria:
         stress_error_GPa=target.stress_error_GPa,
         final_audits=target.final_audits,
         failed=target.failed,
-        conditions=tuple(
-            str(Condition(structure.name, temperature, pressure))
-            for structure in config.structures
-            for temperature in config.explore.temperatures_K
-            for pressure in config.explore.pressures
-        ),
+        conditions=tuple(str(condition) for condition in conditions),
         batch=config.selection.batch,
         frames=audited_frames(config),
+        targets={
+            str(condition): bound
+            for condition in conditions
+            if (bound := config.force_error_of(condition.structure)) != target.force_error_eV_per_A
+        },
+        systems=_systems(config, conditions),
     )
+
+
+def _systems(config: CampaignConfig, conditions: Sequence[Condition]) -> dict[str, tuple[str, ...]]:
+    """The conditions of each system; {} where none is stated or there is one alone."""
+    found: dict[str, tuple[str, ...]] = {}
+    for condition in conditions:
+        name = config.systems[condition.structure]
+        found[name] = (*found.get(name, ()), str(condition))
+    told = any(section.system for section in config.structures) or config.target.force_errors_eV_per_A
+    return found if told and len(found) > 1 else {}
 
 
 def history(state: RoundState) -> list[Round]:
@@ -89,8 +106,12 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
 def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
     """Number and audit frames of the final look that the next round is to be; None for a round as any other."""
     limits, rounds = criteria(config), history(state)
-    size = audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
+    size = _final_look_size(rounds, limits)
     return None if size is None else (1 + sum(r.final_look > 0 for r in rounds), size)
+
+
+def _final_look_size(rounds: list[Round], limits: Criteria) -> int | None:
+    return audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
 
 
 def finishing_wanted(state: RoundState, config: CampaignConfig) -> bool:
@@ -98,9 +119,8 @@ def finishing_wanted(state: RoundState, config: CampaignConfig) -> bool:
 
     That is before a final look, and where the error no longer falls although updates are what is missing.
     """
-    if final_look(state, config) is not None:
-        return True
-    return stalls_for_lack_of_updates(history(state), criteria(config))
+    limits, rounds = criteria(config), history(state)
+    return _final_look_size(rounds, limits) is not None or stalls_for_lack_of_updates(rounds, limits)
 
 
 def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:
@@ -167,6 +187,6 @@ def _group_errors(asked: Mapping[str, AskedFrame], outcome: RoundOutcome) -> dic
         return {}
     squares: dict[str, list[float]] = {}
     for name, error in outcome.errors.frames.items():
-        squares.setdefault(str(asked[name].condition), []).append(error.force_mse)
+        squares.setdefault(str(asked[name].condition or "initial"), []).append(error.force_mse)
     conditions = {name: math.sqrt(sum(values) / len(values)) for name, values in squares.items()}
     return {**outcome.errors.elements, **conditions}

@@ -20,18 +20,19 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from tentpole.campaign.answers import count_outcome
+from tentpole.campaign.answers import count_outcome, label_tasks
 from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, pending, read_batch, write_batch
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import energy_error, force_spread, refitted_energies
 from tentpole.campaign.facts import VERSION, BatchFacts, PretrainingFacts, RoundOutcome
 from tentpole.campaign.paths import PRETRAINING
+from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.committee.committee_files import is_whole
 from tentpole.config.loading import given_frames
 from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
 from tentpole.errors import StateError
 from tentpole.execution.metering import measured, metered
-from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
+from tentpole.exploration.initial import rattled, reference_md
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.records import Condition, bare
@@ -208,12 +209,13 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
 
     def request(number: int, atoms: Atoms, condition: Condition | None = None) -> Request:
         name = f"pretraining-{number:05d}"
-        return Request(name, atoms, method.reference, method.charge, method.multiplicity, condition, reason=reason)
+        return Request(name, atoms, method.reference, *method.state(atoms), condition, reason=reason)
 
     if section.file is not None:
         frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]
         return [request(number, bare(atoms)) for number, atoms in enumerate(frames)]
-    jobs = _trajectories(context, section)
+    temperatures = section.temperatures_K or context.config.explore.temperatures_K
+    jobs = trajectories(context, section.reference, section, temperatures, "pretraining")
     missing = [job for job in jobs if not context.paths.pretraining_md(job.index).exists()]
     counted = partial(measured, context.root, "labelling", reference_md)
     futures = context.workers.submit(counted, missing, context.root)
@@ -228,55 +230,14 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
     return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(found)]
 
 
-def _trajectories(context: Context, section: CheapReferenceSection) -> list[ReferenceMD]:
-    config = context.config
-    temperatures = section.temperatures_K or config.explore.temperatures_K
-    conditions = [(name, temperature) for name in context.starts for temperature in temperatures]
-    shares = [
-        section.frames // len(conditions) + (i < section.frames % len(conditions)) for i in range(len(conditions))
-    ]
-    return [
-        ReferenceMD(
-            section.reference,
-            config.charge,
-            config.multiplicity,
-            name,
-            context.starts[name],
-            temperature,
-            share,
-            section.every,
-            section.timestep_fs,
-            config.seed,
-            i,
-            config.random_numbers,
-            context.paths.work / f"pretraining-{i}",
-            "pretraining",
-        )
-        for i, ((name, temperature), share) in enumerate(zip(conditions, shares, strict=True))
-        if share
-    ]
-
-
 def _label(
     context: Context, reference: Reference, requests: Sequence[Request], of: int, enough: Callable[[], bool]
 ) -> None:
     """Have the cheap reference label these, and count what that costs."""
-    from tentpole.labeling import Task, label_all
+    from tentpole.labeling import label_all
 
     limits, by_name = context.config.executor, {request.name: request for request in requests}
-    tasks = [
-        Task(
-            context.root.resolve(),
-            reference,
-            request.atoms,
-            request.charge,
-            request.multiplicity,
-            limits.label_time_limit_s,
-            limits.label_memory_limit_GB,
-            root_exists=True,
-        )
-        for request in requests
-    ]
+    tasks = label_tasks(context, reference, requests)
     outcomes = label_all(
         tasks, context.workers.labels, attempts=limits.attempts, in_a_row=limits.crashes_in_a_row, enough=enough
     )

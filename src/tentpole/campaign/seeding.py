@@ -13,6 +13,7 @@ from ase import Atoms
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
 from tentpole.campaign.pretraining import pretraining_frames
+from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.config.loading import given_frames, label_of
 from tentpole.config.schema import (
     FramesSection,
@@ -22,9 +23,9 @@ from tentpole.config.schema import (
     ReferenceMDSection,
 )
 from tentpole.execution.metering import measured
-from tentpole.exploration.initial import ReferenceMD, rattled, reference_md
+from tentpole.exploration.initial import rattled, reference_md
 from tentpole.exploration.random_numbers import generator
-from tentpole.records import Label, bare
+from tentpole.records import Label, bare, first_label_id
 from tentpole.storage.labels import find_label, write_label
 
 
@@ -43,7 +44,7 @@ def initial_requests(context: Context) -> list[Request]:
         _keep_own_labels(context, "initial")
         frames = _given(context, "initial")
         reason = "initial: a frame of the given file"
-    return [_request(context, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
+    return [_request(context, first_label_id(0, i), atoms, reason) for i, (_, atoms) in enumerate(frames)]
 
 
 def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
@@ -67,6 +68,25 @@ def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
     return found
 
 
+def joined_requests(context: Context, number: int) -> list[Request]:
+    """First labels of the structures that join in a round: as many rattled copies of each as of the first ones."""
+    names = context.settings.joined(number)
+    if not names:
+        return []
+    config = context.config
+    section = config.initial if isinstance(config.initial, RattleSection) else RattleSection()
+    count = max(2, round(section.count / (len(context.starts) - len(names))))
+    starts = {name: context.starts[name] for name in names}
+    rng, strains = (
+        generator(config.seed, purpose, number, scheme=config.random_numbers)
+        for purpose in ("initial structures", "initial strains")
+    )
+    frames = rattled(starts, count * len(names), section.stdev_A, rng, section.strain, strains)
+    context.progress.note(f"round {number}: {', '.join(names)} joined, {len(frames)} first labels")
+    reason = "a first label: a rattled copy of a structure that joined"
+    return [_request(context, first_label_id(number, i), atoms, reason) for i, (_, atoms) in enumerate(frames)]
+
+
 def validation_requests(context: Context) -> list[Request]:
     """The structures of the fixed validation set. They never enter the pool."""
     config, section = context.config, context.config.validation
@@ -76,27 +96,7 @@ def validation_requests(context: Context) -> list[Request]:
     else:
         assert isinstance(section, ReferenceMDSection)
         found = []
-        conditions = [(name, t) for name in context.starts for t in section.temperatures_K]
-        jobs = []
-        for i, (name, temperature) in enumerate(conditions):
-            share = section.frames // len(conditions) + (i < section.frames % len(conditions))
-            jobs.append(
-                ReferenceMD(
-                    config.reference,
-                    config.charge,
-                    config.multiplicity,
-                    name,
-                    context.starts[name],
-                    temperature,
-                    share,
-                    section.every,
-                    section.timestep_fs,
-                    config.seed,
-                    i,
-                    config.random_numbers,
-                    context.paths.work / f"validation-{i}",
-                )
-            )
+        jobs = trajectories(context, config.reference, section, section.temperatures_K, "validation")
         context.progress.progress("round 0: MD by the reference, for the validation set", 0, 0)
         began = time.monotonic()
         counted = partial(measured, context.root, "labelling", reference_md)
@@ -135,4 +135,4 @@ def _keep_own_labels(context: Context, table: str) -> None:
 
 def _request(context: Context, identifier: str, atoms: Atoms, reason: str) -> Request:
     method = context.state.method
-    return Request(identifier, atoms, method.reference, method.charge, method.multiplicity, reason=reason)
+    return Request(identifier, atoms, method.reference, *method.state(atoms), reason=reason)

@@ -12,14 +12,17 @@ import importlib
 import io
 import json
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tentpole.committee import mace_imports
+from tentpole.committee.electronic_state import check_specs, described
 from tentpole.committee.hyperparameter_limits import check_sizes
 from tentpole.errors import InputError, unknown
 
@@ -87,6 +90,7 @@ def mace(module: str) -> Any:
     put back to what it was once the import is done.
     """
     mace_imports.install()
+    _keep_tqdm_in_this_process()
     before = os.environ.get(_WEIGHTS_ONLY)
     os.environ[_WEIGHTS_ONLY] = "1"  # mace does it on its first import alone, e3nn needs it on its own
     try:
@@ -101,6 +105,15 @@ def mace(module: str) -> Any:
             os.environ[_WEIGHTS_ONLY] = before
 
 
+def _keep_tqdm_in_this_process() -> None:
+    """Give tqdm, by which torch.fx counts its steps, a lock of this process alone.
+
+    That between processes, its default, is a semaphore of the system that a worker which is ended leaves behind.
+    """
+    if parent_process() is not None:
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
+
+
 def hyperparameters(model: Any) -> dict[str, Any]:
     """What it takes to build `model` again, weights apart, as plain JSON values.
 
@@ -109,7 +122,7 @@ def hyperparameters(model: Any) -> dict[str, Any]:
     name = type(model).__name__
     if name not in MODELS:
         raise unknown("model class", name, MODELS)
-    for part in ("cueq_config", "embedding_specs"):
+    for part in ("cueq_config", "embedding_readout"):
         if getattr(model, part, None) is not None:
             raise InputError(f"this model uses {part}, which a Tentpole member file cannot describe")
     first, last, readout = model.interactions[0], model.interactions[-1], model.readouts[-1]
@@ -134,7 +147,8 @@ def hyperparameters(model: Any) -> dict[str, Any]:
         "atomic_numbers": [int(z) for z in model.atomic_numbers],
         "heads": heads,
     }
-    return {key: values[key] for key in _KEYS}
+    specs = getattr(model, "embedding_specs", None)
+    return {key: values[key] for key in _KEYS} | ({} if specs is None else {"embedding_specs": described(specs)})
 
 
 def _symmetry(model: Any, readout: Any, heads: int) -> dict[str, Any]:
@@ -274,7 +288,7 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
     blocks = mace("modules.blocks")
     o3 = importlib.import_module("e3nn.o3")
     for key in hyper:
-        if key not in _KEYS:
+        if key not in _KEYS and key != "embedding_specs":
             raise unknown("hyperparameter", key, _KEYS)
     if absent := set(_KEYS) - set(hyper):
         raise InputError(f"hyperparameters are missing: {', '.join(sorted(absent))}")
@@ -289,6 +303,12 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown(key, str(hyper[key]), [str(word) for word in legal])
     check_sizes(hyper)
     arguments = dict(hyper)
+    if "embedding_specs" in hyper:
+        check_specs(hyper["embedding_specs"])
+        arguments["embedding_specs"] = {
+            spec["name"]: {key: value for key, value in spec.items() if key != "name"}
+            for spec in hyper["embedding_specs"]
+        }
     for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
         arguments[key] = getattr(blocks, hyper[key])
     for key in _IRREPS:
