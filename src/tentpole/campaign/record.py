@@ -539,7 +539,7 @@ def _round(state: RoundState, name: BatchName) -> RoundRecord:
 
 def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
     errors: Mapping[str, FrameError] = {} if one.errors is None else one.errors.frames
-    found = []
+    records = []
     for request in one.batch.requests:
         name = request.name
         frame = FrameRecord(request, one.name, "waiting", errors.get(name))
@@ -547,8 +547,8 @@ def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
             frame = replace(frame, outcome="accepted", label=paths.label(name))
         elif (failure := failure_of(paths, name)) is not None:
             frame = replace(frame, outcome="failed", failure=failure, folder=paths.failure(name).parent)
-        found.append(frame)
-    return found
+        records.append(frame)
+    return records
 
 
 def _reference_of(paths: CampaignPaths, labels: Collection[str]) -> str:

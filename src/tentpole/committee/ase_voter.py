@@ -61,11 +61,11 @@ class AseVoter(Voter):
             forces[0, start:end] = self.calculator.get_property("forces", atoms)
             if stresses is not None and graph.pbc[k].any():
                 try:
-                    found = self.calculator.get_property("stress", atoms)
+                    tensor = self.calculator.get_property("stress", atoms)
                 except PropertyNotImplementedError:
                     continue
                 # most calculators give six components, some (CHGNet's) the whole tensor
-                stresses[0, k] = full_3x3_to_voigt_6_stress(found) if np.shape(found) == (3, 3) else found
+                stresses[0, k] = full_3x3_to_voigt_6_stress(tensor) if np.shape(tensor) == (3, 3) else tensor
         return energies, forces, stresses
 
 
@@ -124,8 +124,8 @@ def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shift
     >>> {int(z): round(shift, 6) for z, shift in moved.shifts.items()}
     {1: -10.0, 6: -10.0, 8: -10.0}
     """
-    found = Committee([voter]).evaluate(frames).energies.mean(axis=0)
-    return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - found))
+    predicted = Committee([voter]).evaluate(frames).energies.mean(axis=0)
+    return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - predicted))
 
 
 def composition_shifts(frames: Sequence[Atoms], residuals: ArrayLike) -> dict[int, float]:

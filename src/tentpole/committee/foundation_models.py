@@ -107,7 +107,7 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
         os.environ[_FORCE] = "1"  # mace's loader reads pickles of its own makers
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                found = getattr(module, loader)(model=model, device=device, return_raw_model=True)
+                model_of_loader = getattr(module, loader)(model=model, device=device, return_raw_model=True)
         except Exception as error:
             raise InputError(
                 f"the weights of {loader} {model!r} cannot be had here ({error}). On a machine with access to "
@@ -116,8 +116,8 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
             ) from error
         finally:
             os.environ.pop(_FORCE, None) if before is None else os.environ.update({_FORCE: before})
-        found = found.double() if dtype == "float64" else found.float()
-        return MaceVoter(found.requires_grad_(False).eval(), [0], device)
+        model_of_loader = model_of_loader.double() if dtype == "float64" else model_of_loader.float()
+        return MaceVoter(model_of_loader.requires_grad_(False).eval(), [0], device)
 
     return load
 
@@ -169,11 +169,11 @@ def _nequip(file: str, device: str, _dtype: str) -> Voter:
 
 def _by_import_path(module: str, name: str) -> Any:
     path = f"{module}:{name}"
-    found = import_object(path)
-    if hasattr(found, "get_property") and not isinstance(found, type):
-        return found
+    calculator = import_object(path)
+    if hasattr(calculator, "get_property") and not isinstance(calculator, type):
+        return calculator
     try:
-        made = found()
+        made = calculator()
     except TentpoleError:
         raise
     except Exception as error:  # whatever that code raises

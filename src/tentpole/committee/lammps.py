@@ -96,15 +96,15 @@ def largest_force_difference(script: bytes, model: Any, frames: Sequence[Atoms])
     made: Any = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
     own = copy.deepcopy(model).double().to("cpu")
     numbers, cutoff = [int(z) for z in own.atomic_numbers], float(own.r_max)
-    found = [0.0]
+    differences = [0.0]
     for atoms in frames:
         graph = graph_of(atoms, edges_within(atoms, cutoff))
         one, other = (tensors(graph, numbers, [0], torch.float64, torch.device("cpu")) for _ in range(2))
         one["positions"].requires_grad_(True)
         theirs = made(one, torch.ones(len(atoms), dtype=torch.float64), False)["forces"]
         ours = own(other, training=False, compute_force=True)["forces"]
-        found.append(float((theirs - ours).abs().max()))
-    return max(found)
+        differences.append(float((theirs - ours).abs().max()))
+    return max(differences)
 
 
 def lammps_library() -> Any:

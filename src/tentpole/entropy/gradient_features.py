@@ -58,14 +58,14 @@ class GradientFeatures:
                 weight.requires_grad_(True)
             with torch.enable_grad():
                 energy = voter.model(inputs, training=True, compute_force=False)["interaction_energy"].sum()
-            found = torch.autograd.grad(energy, weights, allow_unused=True)
+            gradients = torch.autograd.grad(energy, weights, allow_unused=True)
         finally:
             for weight, before in zip(weights, needed, strict=True):
                 weight.requires_grad_(before)
         flat = np.concatenate(
             [
                 np.zeros(weight.numel()) if part is None else part.double().cpu().numpy().ravel()
-                for weight, part in zip(weights, found, strict=True)
+                for weight, part in zip(weights, gradients, strict=True)
             ]
         )
         sums = np.bincount(self._place, weights=self._sign * flat, minlength=self.size)

@@ -94,12 +94,12 @@ def load_config(path: str) -> Any:
         if place.endswith(".py"):
             namespace: dict[str, Any] = {}
             exec(compile(Path(place).read_text(encoding="utf-8"), place, "exec"), namespace)
-            found = namespace[name]
+            config = namespace[name]
         else:
-            found = getattr(import_module(place), name)
+            config = getattr(import_module(place), name)
     except (OSError, ImportError, AttributeError, KeyError) as error:
         raise InputError(f'executor: parsl = "{path}" cannot be loaded: {type(error).__name__}: {error}.') from None
-    return found() if callable(found) else found
+    return config() if callable(config) else config
 
 
 class ClusterExecutor(Executor):

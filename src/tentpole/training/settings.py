@@ -163,10 +163,10 @@ class MACESettings:
 
 def told(settings: MACESettings) -> dict[str, Any]:
     """The settings as data, without those that came later and are not made use of: what was made before fits them."""
-    found = asdict(settings)
+    values = asdict(settings)
     if not settings.embed:
-        del found["embed"]
-    return found
+        del values["embed"]
+    return values
 
 
 def as_trained_before(settings: MACESettings) -> MACESettings:
