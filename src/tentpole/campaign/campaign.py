@@ -138,7 +138,13 @@ class Campaign:
         return self._context.state.current
 
     def show(self) -> Any:
-        """Write the report page as it is now and return it for a notebook to display; needs the extra "report"."""
+        """Write the report page as it is now and return it for a notebook to display; needs the extra "report".
+
+        Returns
+        -------
+        object
+            IPython's HTML of the page.
+        """
         return self._record().show()
 
     def __repr__(self) -> str:

@@ -42,7 +42,26 @@ class AseVoter(Voter):
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """Energies (1, n), forces (1, N, 3), stresses (1, n, 6); NaN where the calculator gives no stress."""
+        """Energies, forces and stresses of one voter; NaN where the calculator has no stress.
+
+        Parameters
+        ----------
+        graph : Graph
+            n frames of N atoms in all.
+        votes : sequence of int
+            Ignored: there is one.
+        stress : bool
+            Whether stresses are wanted.
+
+        Returns
+        -------
+        energies : (1, n) array
+            eV.
+        forces : (1, N, 3) array
+            eV/Å.
+        stresses : (1, n, 6) array or None
+            eV/Å³, in ASE's Voigt order.
+        """
         energies, forces = np.empty((1, len(graph.sizes))), np.empty((1, len(graph.numbers), 3))
         stresses = np.full((1, len(graph.sizes), 6), np.nan) if stress else None
         for k, (start, end) in enumerate(zip(graph.starts[:-1], graph.starts[1:], strict=True)):

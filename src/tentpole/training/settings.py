@@ -146,13 +146,36 @@ class MACESettings:
         return replace(usual, **given)
 
     def rates(self, *, warm: bool) -> tuple[float, float]:
-        """The learning rate at the start and at the end."""
+        """The learning rate at the start and at the end.
+
+        Parameters
+        ----------
+        warm : bool
+            Whether the training goes on from earlier weights.
+
+        Returns
+        -------
+        tuple of float
+            Start and end.
+        """
         lr = self.model.lr
         start = lr if not warm else lr / 4 if self.lr_warm is None else self.lr_warm
         return start, min(start, lr / 40 if self.lr_end is None else self.lr_end)
 
     def updates_of(self, frames: int, *, warm: bool) -> int:
-        """Gradient steps for a training set of that size."""
+        """Gradient steps for a training set of that size.
+
+        Parameters
+        ----------
+        frames : int
+            Configurations in the training set.
+        warm : bool
+            Whether the training goes on from earlier weights.
+
+        Returns
+        -------
+        int
+        """
         batch = min(self.batch_size, frames)
         if self.epochs is not None:
             return max(1, self.epochs * (frames // batch))
