@@ -41,7 +41,7 @@ def import_ahead(module: str) -> None:
     with _lock:
         if _environment is not None:
             return
-        _environment = dict(os.environ)
+        _environment = environment()
         folder = tempfile.mkdtemp(prefix="tentpole-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _mark = Path(folder) / "imported"
@@ -91,7 +91,12 @@ def outdated(process: BaseProcess, threads: int) -> bool:
 
 def _may_fork() -> bool:
     with _lock:
-        return _environment == dict(os.environ) and _mark.is_file()
+        return _environment == environment() and _mark.is_file()
+
+
+def environment() -> dict[str, str]:
+    """The variables that a worker starts with, of which its libraries read some while they are imported."""
+    return dict(os.environ)
 
 
 class _Fresh(multiprocessing.context.SpawnProcess):
