@@ -813,7 +813,18 @@ class CampaignConfig(Section):
         return {section.name: section.system or section.name for section in self.structures}
 
     def force_error_of(self, structure: str) -> float:
-        """The bound on the force RMSE of a structure's frames, eV/Å."""
+        """The bound on the force RMSE of a structure's frames, eV/Å.
+
+        Parameters
+        ----------
+        structure : str
+            Its name in the campaign.
+
+        Returns
+        -------
+        float
+            Of its system where that has a target of its own, else the campaign's.
+        """
         return self.target.force_errors_eV_per_A.get(self.systems[structure], self.target.force_error_eV_per_A)
 
     @model_validator(mode="after")
