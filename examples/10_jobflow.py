@@ -44,7 +44,8 @@ def next_round(source: str, folder: str, answers: list[dict[str, Any]]) -> Respo
         asked = {request.name: request for request in campaign.waiting(answered=True)}
         for answer in answers:
             request = asked[answer.pop("name")]
-            campaign.tell(request.failed("crashed", answer["failed"]) if "failed" in answer else request.label(**answer))
+            lost = answer.pop("failed", None)
+            campaign.tell(request.label(**answer) if lost is None else request.failed("crashed", lost))
         requests, verdict = campaign.ask(), campaign.verdict
     if verdict is not None:
         return Response(output=f"{verdict.kind}: {verdict.reason}")
@@ -58,8 +59,8 @@ def main(source: str, folder: str) -> str:
     store = JobStore(MemoryStore())
     flow = Flow([next_round(source, folder, [])])
     outputs = run_locally(flow, store=store, ensure_success=True, log=False)
-    said = [response.output for runs in outputs.values() for response in runs.values() if isinstance(response.output, str)]
-    return said[-1]
+    said = [response.output for runs in outputs.values() for response in runs.values()]
+    return [text for text in said if isinstance(text, str)][-1]
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from support.structures import ice, zundel
-from tentpole.committee import Committee, import_model, read_member, write_member
+from tentpole.committee import Committee, import_model, mace_architecture, read_member, write_member
 from tentpole.committee.mace_architecture import _template, hyperparameters, mace
 from tentpole.committee.member_files import description_file, weights_file
 from tentpole.errors import InputError, StateError
@@ -315,3 +315,15 @@ def test_loading_draws_no_random_numbers(members):
     torch.manual_seed(5)
     Committee.load(Path(members))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_worker_that_makes_models_leaves_no_semaphore_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tqdm import tqdm
+
+    monkeypatch.setattr(tqdm, "_lock", tqdm.get_lock())
+    monkeypatch.setattr(mace_architecture, "parent_process", lambda: None)
+    mace("modules.models")
+    assert type(tqdm.get_lock()).__name__ == "TqdmDefaultWriteLock"  # in the user's own process it stays what it was
+    monkeypatch.setattr(mace_architecture, "parent_process", lambda: "a driver")
+    mace("modules.models")
+    assert type(tqdm.get_lock()).__name__ == "RLock"

@@ -23,7 +23,7 @@ import tentpole
 from tentpole.cli.pool import pool_app
 from tentpole.cli.printing import PlainConsole, in_any_locale, marked, plural
 from tentpole.cli.status import in_meV
-from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system
+from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system, unknown
 from tentpole.execution.worker import end_workers
 
 if TYPE_CHECKING:
@@ -633,11 +633,19 @@ def keys() -> None:
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def schema() -> None:
-    """Print the JSON schema of a campaign file, for editors that complete and check TOML."""
+def schema(
+    what: Annotated[
+        str, typer.Argument(help='"campaign", its file, or "status", what `status --json` prints.')
+    ] = "campaign",
+) -> None:
+    """Print a JSON schema: of the campaign file, for editors, or of the status, for programs that read it."""
+    from tentpole.campaign.status_schema import status_schema
     from tentpole.config.keys import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+    schemas = {"campaign": json_schema, "status": status_schema}
+    if what not in schemas:
+        raise unknown("schema", what, schemas)
+    typer.echo(json.dumps(schemas[what](), indent=1, ensure_ascii=False))
 
 
 @models_app.command("import")

@@ -12,8 +12,10 @@ import importlib
 import io
 import json
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -88,6 +90,7 @@ def mace(module: str) -> Any:
     put back to what it was once the import is done.
     """
     mace_imports.install()
+    _keep_tqdm_in_this_process()
     before = os.environ.get(_WEIGHTS_ONLY)
     os.environ[_WEIGHTS_ONLY] = "1"  # mace does it on its first import alone, e3nn needs it on its own
     try:
@@ -100,6 +103,15 @@ def mace(module: str) -> Any:
             os.environ.pop(_WEIGHTS_ONLY, None)
         else:
             os.environ[_WEIGHTS_ONLY] = before
+
+
+def _keep_tqdm_in_this_process() -> None:
+    """Give tqdm, by which torch.fx counts its steps, a lock of this process alone.
+
+    That between processes, its default, is a semaphore of the system that a worker which is ended leaves behind.
+    """
+    if parent_process() is not None:
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
 
 
 def hyperparameters(model: Any) -> dict[str, Any]:
