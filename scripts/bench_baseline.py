@@ -35,7 +35,7 @@ from tentpole.training import MACESettings, TrainingJob
 from tentpole.training.frames import isolated_energies, learned_frames
 from tentpole.training.stacked import Training
 
-ROUNDS, LABELS, STEPS, EVERY = 2, 6, 200, 10
+ROUNDS, LABELS, STEPS, EVERY = 2, 6, 150, 10
 ZUNDEL = Atoms(
     "O2H5",
     [
@@ -49,10 +49,10 @@ ZUNDEL = Atoms(
     ],
 )
 SYSTEMS = {
-    "copper": (bulk("Cu", cubic=True) * (2, 2, 1), "emt", (None, None), (1500.0, 3000.0), 2.0),
+    "copper": (bulk("Cu", cubic=True), "emt", (None, None), (1500.0, 3000.0), 2.0),
     "zundel": (ZUNDEL, "xtb", (1, 1), (600.0, 1500.0), 0.5),
 }
-SETTINGS = MACESettings(channels=8, r_max=4.5, updates=150, energy_weight=10.0)
+SETTINGS = MACESettings(channels=4, max_L=0, r_max=4.0, updates=80)
 
 
 def labelled(frames: list[Atoms], reference: str, state: tuple[int | None, int | None]) -> list[Atoms]:
@@ -90,7 +90,7 @@ def run(system: str, seed: int, zbl: bool) -> dict[str, object]:
         for number in range(1, ROUNDS + 1):
             voters = committee(Path(name, str(number)), frames, seed, baseline)
             reasons, stretches, seen = Counter[str](), 0, []
-            for k, kelvin in enumerate(temperatures * 2):
+            for k, kelvin in enumerate(temperatures):
                 calculator = CommitteeCalculator(voters)
                 walker = WalkerSeed(seed, number, k, NEWEST)
                 found = explore(
@@ -123,8 +123,8 @@ def main() -> None:
     given = parser.parse_args()
     known = given.out.read_text().splitlines() if given.out.exists() else []
     done = {(row["system"], row["seed"], row["baseline"]) for row in map(json.loads, known)}
-    for system in given.systems:
-        for seed in range(1, given.seeds + 1):
+    for seed in range(1, given.seeds + 1):
+        for system in given.systems:
             for zbl in (False, True):
                 if (system, seed, "zbl" if zbl else "none") not in done:
                     line = json.dumps(run(system, seed, zbl))
