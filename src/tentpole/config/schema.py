@@ -296,6 +296,18 @@ class EarlierCommitteeSection(Section):
     folder: str
 
 
+class BaselineSection(Section):
+    """What members learn the difference to: it is computed for every structure, and added back wherever they predict.
+
+    reference : a name from `tentpole references`, or the path of a TOML file of yours: "zbl" keeps atoms apart where no
+        label is, "d3" and "d4" (dispersion) reach beyond a member's cutoff, "xtb" leaves little to be learned. It gives
+        forces, is not the campaign's reference, and is paid for at every MD step; charge and multiplicity are the
+        frames'.
+    """
+
+    reference: str
+
+
 class NoValidationSection(Section):
     """No fixed validation set: new labels alone are judged by.
 
@@ -797,6 +809,7 @@ class CampaignConfig(Section):
     committee: CommitteeSection = CommitteeSection()
     pretraining: Annotated[Pretraining, Field(discriminator="kind")] | None = None
     training: MACESection = MACESection()
+    baseline: BaselineSection | None = None
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
     training_executor: Annotated[TrainingPlaces, Field(discriminator="kind")] = LocalTrainingSection()

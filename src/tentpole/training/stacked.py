@@ -409,7 +409,9 @@ class Training:
                 "curve": self.course.curves[m],
                 "made_by": provenance(),
             }
-            write_member(job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training)
+            write_member(
+                job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training, baseline=job.baseline
+            )
 
 
 def seconds_per_update(
