@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
+from tentpole.committee.cached import committee_in
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
 from tentpole.committee.mace_voter import MaceVoter, kinds_of
@@ -203,6 +206,13 @@ def faster(committee: Committee) -> Committee:
     if voter.independent and not _is_independent(voter, graphs):
         voter.one_by_one()
     return Committee([voter, *committee.voters[len(members) :]])
+
+
+@lru_cache(maxsize=2)
+def members_in(models: Path, dtype: str, evaluation: str) -> Committee:
+    """The committee in a folder, kept for the next job of this process; see the key [committee] evaluation."""
+    committee = committee_in(models, dtype)
+    return faster(committee) if evaluation == "own" else committee
 
 
 def _agrees(voter: NetworkVoter, member: MaceVoter, graph: Graph) -> bool:
