@@ -145,6 +145,7 @@ def _keys() -> Iterator[Case]:
         ("structures.0.name", "initial-frames", ("initial-frames",)),
         ("structures.0.name", "validation-frames", ("validation-frames",)),
         ("structures", [], ("structures",)),
+        ("structures", [{"file": "cu.xyz", "name": name} for name in ("Cu", "cu")], ('"Cu" and "cu"',)),
         ("structures", "cu.xyz", ("structures", "cu.xyz")),
         ("structures", [{"file": "cu.xyz", "name": "a"}, {"file": "cu.xyz", "name": "a"}], ('"a"',)),
         ("structures.0.file", "nope.xyz", ("nope.xyz",)),

@@ -31,6 +31,69 @@ def moments_of(atoms: Atoms) -> FloatArray | None:
     return np.asarray(moments, dtype=np.float64)
 
 
+CHARGE, MULTIPLICITY = "charge", "multiplicity"
+"""Keys of atoms.info under which a frame carries its own electronic state: the charge in e, and 2S + 1."""
+
+State = tuple[int | None, int | None]
+"""Charge in e and multiplicity 2S + 1; None where nobody states it."""
+
+
+def own_state(atoms: Atoms, where: str = "") -> State:
+    """The charge and the multiplicity that `atoms` itself carries, None where it carries none.
+
+    Raises InputError, naming the structure as `where`, for what is no whole number, or a multiplicity below 1.
+
+    >>> own_state(Atoms("OH", info={"charge": -1}))
+    (-1, None)
+    """
+    charge, multiplicity = (_whole(atoms.info.get(key), key, where) for key in (CHARGE, MULTIPLICITY))
+    if multiplicity is not None and multiplicity < 1:
+        raise InputError(f"{where or atoms.get_chemical_formula()}: multiplicity = {multiplicity}: 1 or more is legal")
+    return charge, multiplicity
+
+
+def state_of(atoms: Atoms, charge: int | None = None, multiplicity: int | None = None) -> State:
+    """The state of a frame: what it carries itself, else the `charge` and `multiplicity` of its campaign.
+
+    >>> state_of(Atoms("OH", info={"charge": -1}), charge=0, multiplicity=1)
+    (-1, 1)
+    """
+    own = own_state(atoms)
+    return (charge if own[0] is None else own[0]), (multiplicity if own[1] is None else own[1])
+
+
+def with_state(atoms: Atoms, state: State) -> Atoms:
+    """`atoms` itself, carrying the charge and the multiplicity in `state`, and none where that is None."""
+    for key, value in zip((CHARGE, MULTIPLICITY), state, strict=True):
+        atoms.info.pop(key, None)
+        if value is not None:
+            atoms.info[key] = value
+    return atoms
+
+
+def state_words(state: State) -> str:
+    """The state for a reader.
+
+    >>> state_words((1, None)), state_words((None, None))
+    ('charge 1', 'charge not stated')
+    """
+    charge, multiplicity = state
+    words = f"charge {'not stated' if charge is None else charge}"
+    return words if multiplicity is None else f"{words}, multiplicity {multiplicity}"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and float(value).is_integer()
+
+
+def _whole(value: Any, key: str, where: str) -> int | None:
+    if value is None:
+        return None
+    if not _is_whole(value):
+        raise InputError(f"{where or 'a frame'}: {key} = {value!r:.40}: a whole number is legal")
+    return int(value)
+
+
 def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | None = None) -> str:
     """32 hex digits that name a structure, charge and spin, bit for bit.
 
@@ -70,12 +133,16 @@ def structure_hash(atoms: Atoms, charge: int | None = None, multiplicity: int | 
 def bare(atoms: Atoms) -> Atoms:
     """A copy of `atoms` that holds what a label depends on.
 
-    Species, positions, cell, pbc and starting moments; no momenta, constraints, info or calculator.
+    Species, positions, cell, pbc, starting moments, and charge and multiplicity where it carries them itself; no
+    momenta, constraints, calculator or other info.
     """
     copy = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     moments = moments_of(atoms)
     if moments is not None:
         copy.set_initial_magnetic_moments(moments)
+    for key in (CHARGE, MULTIPLICITY):
+        if _is_whole(atoms.info.get(key)):
+            copy.info[key] = int(atoms.info[key])
     return copy
 
 
@@ -118,6 +185,15 @@ def snapshot_id(number: int, walker: str, step: int) -> str:
     'r003-w02-000150'
     """
     return f"r{number:03d}-{walker}-{step:06d}"
+
+
+def first_label_id(number: int, place: int) -> str:
+    """The id of a structure that is labelled for no walker's sake, in round 0 or where a structure joins.
+
+    >>> first_label_id(0, 12)
+    'r000-0012'
+    """
+    return f"r{number:03d}-{place:04d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +331,12 @@ class Label:
         _numbers(self.name, "forces", self.forces, (len(self.atoms), 3))
         if self.stress is not None:
             _numbers(self.name, "stress", self.stress, (6,))
+        own = own_state(self.atoms, self.name)
+        if state_of(self.atoms, self.charge, self.multiplicity) != (self.charge, self.multiplicity):
+            raise InputError(
+                f"{self.name}: is of {state_words((self.charge, self.multiplicity))}, and its atoms carry "
+                f"{state_words(own)}: label request.atoms as they are"
+            )
         found = structure_hash(self.atoms, self.charge, self.multiplicity)
         if found != self.structure:
             raise InputError(

@@ -162,8 +162,8 @@ def test_edits_of_the_folders_own_file_are_refused_by_key(campaign_file: Make, t
     Campaign(campaign_file(), root).close()
     file = root / "campaign.toml"
     text = file.read_text()
-    file.write_text(text.replace("members = 2", "members = 3").replace("steps = 30", "steps = 40"))
-    with pytest.raises(StateError, match=r"was edited since.*committee\.members, explore\.steps.*Undo that"):
+    file.write_text(text.replace("members = 2", "members = 3").replace("seed = 5", "seed = 6"))
+    with pytest.raises(StateError, match=r"was edited since.*committee\.members, seed.*Undo that"):
         Campaign(root)
     file.write_text(text.replace("rounds = 2", "rounds = 5", 1))
     with Campaign(root) as campaign:

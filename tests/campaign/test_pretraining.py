@@ -227,7 +227,7 @@ def _rattled(element: str, count: int) -> list[Atoms]:
         ),
         ({"kind": "labelled", "file": "few.xyz"}, {}, "10 at least"),
         ({"kind": "labelled", "file": "silver.xyz"}, {}, "does not know Cu"),
-        ({"kind": "labelled", "file": "charged.xyz"}, {}, "one surface"),
+        ({"kind": "labelled", "file": "charged.xyz"}, {}, "structures differ in charge"),
         ({"kind": "labelled", "file": "bare.xyz"}, {}, "no energy"),
         ({"kind": "committee", "folder": "nowhere"}, {}, "no such folder"),
         (

@@ -6,7 +6,7 @@ from ase.build import bulk
 
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.preflight import _rule
-from tentpole.campaign.selecting import audit_order, choose, choose_with_audits, draw_audit, table
+from tentpole.campaign.selecting import View, audit_order, choose, choose_with_audits, draw_audit
 from tentpole.config.loading import load
 from tentpole.entropy import Covariance
 from tentpole.records import Candidate, Condition, Scores, Snapshot
@@ -33,7 +33,7 @@ def test_the_last_sound_frame_before_a_mishap_is_a_candidate_but_no_audit_frame(
     ("kind", "few", "many"), [("auto", 0.01, 0.5), ("mean", 0.01, 0.01), ("max", 1.0, 1.0), ("p95", 0.5, 0.5)]
 )
 def test_the_rule_sees_the_sigma_that_the_campaign_asks_for(kind: str, few: float, many: float) -> None:
-    shown = table([candidate(10, atoms=2), candidate(20, atoms=60)], kind)
+    shown = View(kind).table([candidate(10, atoms=2), candidate(20, atoms=60)])
     assert shown.sigma.tolist() == [few, many]
 
 
@@ -56,7 +56,7 @@ def test_the_rule_knows_the_audit_frames_of_its_batch(audits_known: bool, config
         covariance.add(block)
     labelled = Labelled(rows.mean(axis=1), ["initial"] * 2, covariance)
     candidates = [candidate(step) for step in range(10, 110, 10)]
-    how = {"sigma": "max", "audits_known": audits_known}
+    how = {"view": View("max"), "audits_known": audits_known}
     told.clear()
     chosen, facts = choose(candidates, Listens(sigma=0.5), labelled, 4, 0.5, np.random.default_rng(1), **how)
     assert told[0].covariance.configurations == configurations

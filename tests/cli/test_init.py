@@ -62,3 +62,15 @@ def test_sizes_come_from_the_structures() -> None:
     assert usual_reference([molecule("CH4")]) == "xtb"
     assert sizes([bulk("W")]).r_max_A == 5.5
     assert sizes([bulk("Cu"), molecule("H2O")]).max_gap_A is None
+
+
+def test_structures_of_several_charges_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("H2O", "OH"):
+        write(tmp_path / f"{name}.xyz", molecule(name), format="xyz")
+    out, files = tmp_path / "both.toml", [tmp_path / "H2O.xyz", tmp_path / "OH.xyz"]
+    words = ("--charge", "0", "--charge", "-1", "--multiplicity", "1", "--out", out)
+    assert init(monkeypatch, *files, *words) == 0
+    config = load(out)
+    assert ([one.charge for one in config.structures], config.multiplicity) == ([0, -1], 1)
+    assert config.training.embed == ("charge",)
+    assert init(monkeypatch, *files, "--charge", "0", "--charge", "1", "--charge", "2", "--out", tmp_path / "n") == 2

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from support.structures import ice, zundel
-from tentpole.committee import Committee, import_model, read_member, write_member
-from tentpole.committee.mace_architecture import mace
+from tentpole.committee import Committee, import_model, mace_architecture, read_member, write_member
+from tentpole.committee.mace_architecture import _template, hyperparameters, mace
 from tentpole.committee.member_files import description_file, weights_file
 from tentpole.errors import InputError, StateError
 
@@ -35,6 +35,51 @@ def mace_answers(model, atoms, stress):
     finally:
         torch.set_default_dtype(before)
     return out["energy"].item(), out["forces"].numpy(), out["stress"]
+
+
+def as_mace_reads(model):
+    """The hyperparameters of a model by mace's own function, in a member file's words."""
+    read = mace("tools.scripts_utils").extract_config_mace_model(model)
+    plain = {key: value for key, value in read.items() if key in hyperparameters(model)}
+    for key in ("hidden_irreps", "edge_irreps", "MLP_irreps"):
+        plain[key] = None if plain[key] is None else str(plain[key])
+    for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
+        plain[key] = plain[key].__name__
+    plain["gate"] = {torch.nn.functional.silu: "silu", torch.tanh: "tanh", None: None}[plain["gate"]]
+    plain["distance_transform"] = plain["distance_transform"] or "None"
+    return plain | {"atomic_numbers": plain["atomic_numbers"].tolist()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pair_repulsion": True, "distance_transform": "Soft", "heads": ["a", "b"], "MLP_irreps": "4x0e"},
+        {"gate": "tanh", "use_so3": True, "use_reduced_cg": False, "correlation": 3},
+        {
+            "interaction_cls": "RealAgnosticResidualNonLinearInteractionBlock",
+            "interaction_cls_first": "RealAgnosticResidualNonLinearInteractionBlock",
+            "readout_cls": "NonLinearBiasReadoutBlock",
+            "use_last_readout_only": True,
+            "use_agnostic_product": True,
+            "apply_cutoff": False,
+            "radial_MLP": [6, 4],
+            "edge_irreps": "2x0e+2x1o",
+            "use_edge_irreps_first": True,
+        },
+    ],
+)  # fmt: skip
+def test_hyperparameters_are_those_that_mace_reads_and_build_takes(members, changes):
+    description = read_member(members / "member-0")[1]
+    heads = len(changes.get("heads", ["Default"]))
+    hyper = {**description["hyperparameters"], **changes}
+    weights = {
+        "atomic_energies_fn.atomic_energies": torch.zeros(heads, 2),
+        "scale_shift.scale": torch.ones(heads),
+        "scale_shift.shift": torch.zeros(heads),
+    }
+    built = _template("ScaleShiftMACE", json.dumps(hyper), "float64", tuple(w.shape for w in weights.values()))
+    assert hyperparameters(built) == as_mace_reads(built)
+    assert hyperparameters(built) == hyper
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-5)])
@@ -69,6 +114,7 @@ def test_a_pickled_model_imported_predicts_the_same(tmp_path, members, dtype, to
         )
     finally:
         torch.set_default_dtype(before)
+    assert hyperparameters(model) == as_mace_reads(model)
     file = tmp_path / "some.model"
     torch.save(model, file)
     stem = import_model(file, tmp_path / "member", trust=True)
@@ -247,6 +293,15 @@ import torch, e3nn
 assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
 assert torch.get_default_dtype() is torch.float32
 assert e3nn.get_optimization_defaults()["jit_script_fx"] is True
+heavy = {{"torchmetrics", "pandas", "matplotlib", "mace.tools.train"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+import mace.tools.scripts_utils, mace.modules
+from mace import tools
+from mace.tools import AtomicNumberTable, train
+assert heavy <= set(sys.modules) and callable(train) and train is tools.train is not sys.modules["mace.tools.train"]
+assert AtomicNumberTable is mace.tools.utils.AtomicNumberTable and type(tools) is type(os)
+torch._dynamo.config
 """
     clean = {k: v for k, v in os.environ.items() if k != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
     done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True)
@@ -260,3 +315,15 @@ def test_loading_draws_no_random_numbers(members):
     torch.manual_seed(5)
     Committee.load(Path(members))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_worker_that_makes_models_leaves_no_semaphore_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tqdm import tqdm
+
+    monkeypatch.setattr(tqdm, "_lock", tqdm.get_lock())
+    monkeypatch.setattr(mace_architecture, "parent_process", lambda: None)
+    mace("modules.models")
+    assert type(tqdm.get_lock()).__name__ == "TqdmDefaultWriteLock"  # in the user's own process it stays what it was
+    monkeypatch.setattr(mace_architecture, "parent_process", lambda: "a driver")
+    mace("modules.models")
+    assert type(tqdm.get_lock()).__name__ == "RLock"

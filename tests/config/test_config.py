@@ -159,6 +159,11 @@ def test_a_structures_name_can_be_a_files_name_and_no_other(campaign_file: Make,
     assert "structures.0" in refused(campaign_file(structures=[{"file": "copper.xyz", "name": name}]))
 
 
+def test_names_of_structures_differ_in_more_than_capitals(campaign_file: Make) -> None:
+    structures = [{"file": "cu.xyz", "name": name} for name in ("Cu", "cu")]
+    assert '"Cu" and "cu"' in refused(campaign_file(structures=structures))
+
+
 def test_files_whose_names_are_odd_are_read(campaign_file: Make, tmp_path: Path) -> None:
     write(tmp_path / "copper @300K.xyz", molecule("H2"))
     write(tmp_path / "cu@1.xyz", molecule("N2"))

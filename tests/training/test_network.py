@@ -11,6 +11,7 @@ from ase.build import bulk
 from tentpole.committee.graph import collate, edges_within, graph_of
 from tentpole.committee.mace_architecture import build_context, mace
 from tentpole.committee.mace_voter import tensors
+from tentpole.errors import InputError
 from tentpole.training import convolution, graphs, network
 from tentpole.training.graphs import Graphs
 from tentpole.training.network import Network, UnsupportedModel
@@ -175,3 +176,34 @@ def test_a_model_of_another_kind_is_refused():
                 atomic_inter_shift=[0.0, 0.0],
             )
         )
+
+
+EMBEDDED = {
+    "total_spin": {"type": "categorical", "per": "graph", "num_classes": 5, "emb_dim": 3},
+    "total_charge": {"type": "categorical", "per": "graph", "num_classes": 7, "offset": 3, "emb_dim": 4},
+}
+
+
+def test_charge_and_spin_count_as_in_maces_own_model() -> None:
+    models = [model(seed, embedding_specs=EMBEDDED) for seed in (1, 2)]
+    known = frames()
+    for k, atoms in enumerate(known):
+        atoms.info |= {"charge": k - 2, "multiplicity": 1 + k % 3}
+    mine = Network(models[0])
+    made = Graphs(known, mine, {1: 0.0, 8: 0.0})
+    scale, shift = torch.full((2,), 0.7, dtype=torch.float64), torch.full((2,), 0.1, dtype=torch.float64)
+    batch = made.batch(ROWS, scale, shift)
+    found = mine.predict(Stack(models, mine.parts, 0.99).weights(), batch, training=False)
+    for m, one in enumerate(models):
+        graph = collate([graph_of(known[k], edges_within(known[k], CUTOFF)) for k in ROWS[m]])
+        theirs = one(tensors(graph, (1, 8), [0], torch.float64, "cpu", EMBEDDED), compute_force=True)
+        np.testing.assert_allclose(
+            found.energies[m].detach(), theirs["interaction_energy"].detach(), rtol=1e-9, atol=1e-12
+        )
+        size = float(theirs["forces"].square().sum())
+        assert float(found.forces[m].square().sum()) == pytest.approx(size, rel=1e-9)
+    lost = [Atoms(atoms, info={}) for atoms in known]
+    for atoms, old in zip(lost, known, strict=True):
+        atoms.info["REF_energy"], atoms.arrays["REF_forces"] = 0.0, old.arrays["REF_forces"]
+    with pytest.raises(InputError, match="reads the multiplicity of a structure, and one has none"):
+        Graphs(lost, mine, {1: 0.0, 8: 0.0})

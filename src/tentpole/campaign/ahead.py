@@ -41,8 +41,8 @@ class Ahead:
 
         Nothing happens where that round may never come, or where files are missing.
         """
-        context = self._context
-        number = context.state.current + 1
+        number = self._context.state.current + 1
+        context = self._context.at(number)
         if not context.config.explore.ahead or self._running is not None or number < 2 or not self._is_coming(number):
             return
         known = known_to(context, number)
@@ -68,7 +68,7 @@ class Ahead:
         self._running = None
 
     def _jobs(self, number: int, covariance: Covariance) -> list[WalkerJob]:
-        context = self._context
+        context = self._context.at(number)
         known = known_to(context, number)
         resets = walker_resets(context.state, known, lag(context))
         return walker_jobs(context, number, context.state.newest_models(known), covariance, resets)
@@ -82,6 +82,9 @@ class Ahead:
             return False
         if stop.labels is not None and state.count(now - 1) + state.batch(now).asked >= stop.labels:
             return False
-        walkers = [walker for walker, _, _ in walker_conditions(context)]
-        shards = [context.paths.shard(before, walker) for before in range(1, number) for walker in walkers]
+        shards = [
+            context.paths.shard(before, walker)
+            for before in range(1, number)
+            for walker, _, _ in walker_conditions(context.at(before))
+        ]
         return all(path.exists() for path in shards) and all(state.is_trained(before) for before in range(now))

@@ -2,8 +2,9 @@
 
 The claim, with x the mean squared force error of a frame, μ_c its mean over the frames that unbiased MD visits under
 condition c and τ the target, is sqrt(mean over c of μ_c) ≤ τ and sqrt(μ_c) ≤ τ for every c, each with 95 % confidence,
-for the committee in force. It rests on one final look: fresh audit frames of a committee that is not trained on them
-before they have judged. Look number j is made at a share α_j of α (`spend`), so that looking again costs confidence.
+for the committee in force. Where a condition has a target of its own, τ_c, its x counts (τ/τ_c)² times. It rests on
+one final look: fresh audit frames of a committee that is not trained on them before they have judged. Look number j is
+made at a share α_j of α (`spend`), so that looking again costs confidence.
 
 A final look costs its frames, and looking later costs the labels until then, but needs fewer frames, since the error is
 lower by then. With N labels so far, B a round, b the present RMSE and its fall ∝ N^(−s) by the audit frames of all
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,7 +43,7 @@ USUAL_SPREAD = 0.7
 
 def audit_tests(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ...]:
     """The tests of convergence: of the final look where the last round is one, else of the rounds before it."""
-    explored = history[1:]
+    explored = _relative(history[1:], criteria)
     looks = sum(r.final_look > 0 for r in history)
     if explored and explored[-1].final_look:
         held = explored[-1:]
@@ -54,6 +56,7 @@ def audit_tests(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence,
     look = explored[-1] if explored and explored[-1].passed else None
     return (
         *tests,
+        *_of_systems(held, criteria),
         at_most("mishaps of unbiased MD", float(plain) if explored else math.nan, 0.0),
         Evidence("final looks at fresh audit frames", float(looks), 1.0, look is not None and _hold(tests), "at least"),
     )
@@ -72,6 +75,7 @@ def converged(history: Sequence[Round], criteria: Criteria) -> bool:
 
 def final_look_size(history: Sequence[Round], criteria: Criteria) -> int | None:
     """Audit frames of a final look that is worth its labels after these rounds; None for a round as any other."""
+    history = _relative(history, criteria)
     recent = _lately(history, criteria)
     if len(recent) < criteria.rounds or any(r.plain_unhealthy for r in recent):
         return None
@@ -151,6 +155,7 @@ def _worst_share(recent: Sequence[Round], rmse: float) -> float:
 def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None:
     """Labels still to come before a final look is likely to be passed; None before the third explored round."""
     labels, errors, total = [], [], 0
+    history = _relative(history, criteria)
     for r in history:
         if r.audits and (r.audits.look.squares > 0).any():
             labels.append(total)
@@ -170,7 +175,7 @@ def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
     Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %.
     """
     span = criteria.stalled_rounds
-    explored = history[1:]
+    explored = _relative(history[1:], criteria)
     if len(explored) < 2 * span:
         return False
     before = joined([r.audits.look for r in explored[-2 * span : -span]]).squares
@@ -180,6 +185,33 @@ def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
     rms = math.sqrt(float(since.mean() / before.mean()))
     typical = math.exp(0.5 * float(np.log(since).mean() - np.log(before).mean()))
     return min(rms, typical) > 0.99 and math.sqrt(float(since.mean())) > criteria.force_error_eV_per_A
+
+
+def _relative(rounds: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
+    """The rounds with squared errors of audit frames as they count where conditions have targets of their own."""
+    if not criteria.targets:
+        return rounds
+    weights = {name: (criteria.force_error_eV_per_A / target) ** 2 for name, target in criteria.targets.items()}
+    found = []
+    for r in rounds:
+        look = r.audits.look
+        counted = look.squares * np.array([weights.get(name, 1.0) for name in look.conditions])
+        found.append(replace(r, audits=replace(r.audits, look=replace(look, squares=counted))))
+    return found
+
+
+def _of_systems(rounds: Sequence[Round], criteria: Criteria) -> list[Evidence]:
+    """What each system's own error is, beside its target: told, and judged by the conditions' tests."""
+    look = joined([r.audits.look for r in rounds])
+    found = []
+    for system, conditions in criteria.systems.items():
+        target = criteria.target_of(conditions[0])
+        weight = (target / criteria.force_error_eV_per_A) ** 2
+        squares = weight * look.squares[[name in conditions for name in look.conditions]]
+        value = math.sqrt(float(squares.mean())) if len(squares) else None
+        note = f"{len(squares)} audit frames; its target is {target:g} eV/Å"
+        found.append(Evidence(f"force RMSE of system {system}, eV/Å", value, None, None, note))
+    return found
 
 
 def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
@@ -218,9 +250,10 @@ def _tests(rounds: Sequence[Round], criteria: Criteria, needed: int, alpha: floa
     asked = sum(r.asked for r in rounds)
     bound = _bound(rounds, criteria, alpha)
     level = f"upper {100 * (1 - alpha):.3g} % confidence bound"
+    relative = " (relative to each system's target)" if criteria.targets else ""
     return (
         at_least(f"audit frames judged, {which}", frames, needed),
-        at_most(f"{level} of the force RMSE, eV/Å", _upper(bound), target, _rests(bound)),
+        at_most(f"{level} of the force RMSE, eV/Å{relative}", _upper(bound), target, _rests(bound)),
         *_worst_condition(audits, criteria, alpha, level),
         _quantity("energy per atom, eV/atom", audits, lambda a: a.energy, criteria.energy_error_eV_per_atom, alpha),
         _quantity("stress, GPa", audits, lambda a: a.stress, criteria.stress_error_GPa, alpha),

@@ -19,7 +19,7 @@ from tentpole.campaign.facts import VERSION, BatchFacts, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import BatchName, CampaignPaths
 from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.acceptance import Accept
-from tentpole.records import Condition, FloatArray, Label, structure_hash
+from tentpole.records import Condition, FloatArray, Label, State, state_of, structure_hash
 from tentpole.storage.atomic import read_as, write_json
 from tentpole.storage.labels import is_name, read_label
 from tentpole.storage.structures import atoms_from_json, atoms_to_json
@@ -29,11 +29,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What all labels of a campaign share: the hash of the reference, the charge in e, the multiplicity 2S + 1."""
+    """What all labels of a campaign share: the hash of the reference, the charge in e, the multiplicity 2S + 1.
+
+    Charge and multiplicity are those of frames that carry none of their own.
+    """
 
     reference: str
     charge: int | None = None
     multiplicity: int | None = None
+
+    def state(self, atoms: Atoms) -> State:
+        """Charge and multiplicity of a frame: its own, else those that all labels share."""
+        return state_of(atoms, self.charge, self.multiplicity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Request:
     reference : str
         The reference's hash.
     charge, multiplicity : int or None
-        In e, and 2S + 1; None where the campaign states none.
+        In e, and 2S + 1: the frame's own, else the campaign's; None where neither states it.
     condition : Condition or None
         Structure, temperature and pressure of its walker.
     audit : bool
@@ -356,12 +363,14 @@ def _read(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
 
 
 def _request(entry: Mapping[str, Any], method: Method) -> Request:
+    atoms = atoms_from_json(entry["atoms"])
+    charge, multiplicity = method.state(atoms)
     return Request(
         id=entry["id"],
-        atoms=atoms_from_json(entry["atoms"]),
+        atoms=atoms,
         reference=method.reference,
-        charge=method.charge,
-        multiplicity=method.multiplicity,
+        charge=charge,
+        multiplicity=multiplicity,
         condition=None if entry["condition"] is None else Condition(**entry["condition"]),
         audit=entry["audit"],
         reason=entry["reason"],

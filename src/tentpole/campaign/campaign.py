@@ -171,6 +171,23 @@ class Campaign:
             self._ahead.start()
         return requests
 
+    def waiting(self, *, answered: bool = False) -> list[Request]:
+        """The structures that were asked for and have no answer; trains and explores nothing.
+
+        Parameters
+        ----------
+        answered : bool
+            With those of the round that have one.
+
+        Returns
+        -------
+        list of Request
+            [] where nothing is asked for now: `ask` finds out what comes next.
+        """
+        self._check_open()
+        state = self._context.state
+        return list(state.asked().values()) if answered else state.waiting()
+
     def tell(self, answers: Label | Failure | Iterable[Label | Failure]) -> None:
         """Take one answer or several, in any order and portions. A label is durable when this returns.
 
@@ -291,7 +308,7 @@ class Campaign:
     def _reconsider(self) -> None:
         """Judge again what the last driver may have left in the wrong.
 
-        That is where [stop] or [target] changed since the verdict (a larger budget goes on), and where it was stopped
+        That is where what it rests on changed since the verdict (a larger budget goes on), and where it was stopped
         between the end of a round and its verdict.
         """
         context = self._context
@@ -307,7 +324,7 @@ class Campaign:
             self._conclude(verdict)
         elif path.exists():
             path.unlink()
-            context.journal.append("verdict withdrawn", reason="[stop] or [target] changed")
+            context.journal.append("verdict withdrawn", reason="settings changed")
 
     def _conclude(self, verdict: Verdict) -> None:
         self._context.write(self._context.paths.verdict, {**verdict.to_json(), "criteria": self._criteria()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tentpole.campaign.dataset import GrowingDataset
 from tentpole.campaign.folder import FolderIdentity
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.settings_history import SettingsHistory
 from tentpole.campaign.state import RoundState
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
 from tentpole.execution import queues
@@ -29,7 +30,8 @@ class Context:
     """One campaign under one driver.
 
     starts : the starting structures by name. folder : tells whether the campaign folder is still the one that the
-    driver was started on. dataset : what is labelled, as fingerprints.
+    driver was started on. settings : those of every round; config holds the newest, or those of the round that `at` was
+    asked for. dataset : what is labelled, as fingerprints.
     """
 
     config: CampaignConfig
@@ -42,7 +44,14 @@ class Context:
     workers: Workers
     state: RoundState
     ledger: Ledger
+    settings: SettingsHistory
     dataset: GrowingDataset = field(default_factory=GrowingDataset, repr=False)
+
+    def at(self, number: int) -> Context:
+        """The same with the settings and the structures of a round."""
+        config = self.settings.at(number)
+        starts = {section.name: self.starts[section.name] for section in config.structures}
+        return replace(self, config=config, starts=starts)
 
     @property
     def root(self) -> Path:
@@ -66,6 +75,7 @@ def workers_of(config: CampaignConfig, paths: CampaignPaths) -> Workers:
         labels.workers if isinstance(labels, LocalSection) else 0,
         None if isinstance(labels, LocalSection) else partial(_elsewhere, labels, paths, "labels"),
         None if isinstance(training, LocalTrainingSection) else partial(_elsewhere, training, paths, "training"),
+        imports="tentpole.campaign.imported_ahead",
     )
 
 

@@ -22,10 +22,11 @@ from tentpole.campaign.gradients import in_gradients
 from tentpole.campaign.judging import final_look
 from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
-from tentpole.campaign.seeding import initial_requests, validation_requests
+from tentpole.campaign.seeding import initial_requests, joined_requests, validation_requests
 from tentpole.campaign.selecting import (
     QUEUE,
     Chosen,
+    View,
     audit_order,
     audited,
     by_rule,
@@ -37,7 +38,6 @@ from tentpole.campaign.selecting import (
     draw_audit,
     filled,
     requests_of,
-    table,
     with_frames,
 )
 from tentpole.errors import InputError
@@ -90,7 +90,7 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     else:
         choose_batch = _choose if known == number - 1 else _choose_from_queue
         chosen, facts, first_key = choose_batch(context, number, candidates, before)
-    requests = requests_of(chosen, state.method)
+    requests = [*joined_requests(context, number), *requests_of(chosen, state.method)]
     finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
     facts = replace(with_exploration(facts, shards, walkers), first_key=first_key, finished=finished)
     _tell(context, number, facts, len(requests))
@@ -113,14 +113,14 @@ def _final_look(context: Context, number: int, candidates: Sequence[Candidate], 
 def _choose(context: Context, number: int, candidates: Sequence[Candidate], before: Labelled) -> Choice:
     """Audit frames, and what the rule chooses."""
     section, wanted = context.config.selection, _wanted(context, number)
-    rng, sigma = _generator(context, number), section.sigma
+    rng, view = _generator(context, number), View.of(context.config)
     rule, first_key = _rule(context, number - 1)
     if section.evidence == "labels":
         aware = context.config.random_numbers > 1  # older campaigns choose as they began
-        chosen, facts = choose(candidates, rule, before, wanted, section.audit, rng, sigma=sigma, audits_known=aware)
+        chosen, facts = choose(candidates, rule, before, wanted, section.audit, rng, view=view, audits_known=aware)
     else:
         order = _order(context, candidates, wanted, rng)
-        chosen, facts = choose_with_audits(candidates, rule, before, wanted, section.audits, order, rng, sigma=sigma)
+        chosen, facts = choose_with_audits(candidates, rule, before, wanted, section.audits, order, rng, view=view)
     return chosen, facts, first_key
 
 
@@ -131,7 +131,7 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
     """
     state, section, wanted = context.state, context.config.selection, _wanted(context, number)
     _, now = known_dataset(context, number - 1, known_to(context, number))
-    rng, sigma = _generator(context, number), section.sigma
+    rng, view = _generator(context, number), View.of(context.config)
     rule, _ = _rule(context, known_to(context, number))
     order: list[Candidate] = []
     if section.evidence == "labels":
@@ -143,13 +143,13 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
         rest = [c for c in candidates if c.snapshot.id not in drawn]
         before, now = with_frames(before, first), with_frames(now, first)
     room = QUEUE * section.batch - len(first)
-    queued = [c for c, _, _ in by_rule(rest, rule, before, room, rng, sigma=sigma)]
+    queued = [c for c, _, _ in by_rule(rest, rule, before, room, rng, view=view)]
     assert now.covariance is not None
     old = [*first, *queued]
     pairs = list(zip(old, rescored(context, state.newest_models(number - 1), now.covariance, old), strict=True))
     newest, first_key = _rule(context, number - 1)
     here = len(first)
-    chosen, dropped = choose_again(pairs[:here], pairs[here:], newest, now, wanted, rng, sigma=sigma)
+    chosen, dropped = choose_again(pairs[:here], pairs[here:], newest, now, wanted, rng, view=view)
     if order:
         scored = {c.snapshot.id: c for c, _, _ in chosen[:here]}
         order = [scored.get(c.snapshot.id, c) for c in order]
@@ -162,7 +162,7 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
     facts = replace(facts, queued=len(queued), dropped=dropped)
     if rest:
         picks = sum(not audit for _, _, audit in chosen)
-        funnel = funnel_of(rule, table(rest, sigma), before, room, picks)
+        funnel = funnel_of(rule, view.table(rest), before, room, picks)
         facts = replace(facts, funnel=funnel, audits=len(chosen) - picks, wanted=wanted)
     return chosen, facts, first_key
 

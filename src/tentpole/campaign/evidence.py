@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +84,8 @@ class Criteria:
     """Settings of the verdict; see the campaign file's [target] and [stop].
 
     evidence : "audits" or "labels". conditions : all that are explored. batch : labels a round, at most. frames : those
-    from which a round's audit frames are drawn.
+    from which a round's audit frames are drawn. targets : force errors of the conditions where it is another, eV/Å.
+    systems : the conditions of each, where there are several.
     """
 
     force_error_eV_per_A: float
@@ -104,6 +105,12 @@ class Criteria:
     conditions: tuple[str, ...] = ()
     batch: int = 1
     frames: int = 0
+    targets: Mapping[str, float] = field(default_factory=dict)
+    systems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def target_of(self, condition: str) -> float:
+        """The bound on the force RMSE under a condition, eV/Å."""
+        return self.targets.get(condition, self.force_error_eV_per_A)
 
 
 def at_most(test: str, value: float, bound: float, note: str = "") -> Evidence:

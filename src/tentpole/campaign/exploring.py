@@ -62,12 +62,13 @@ def walker_jobs(
         section.health.build(),
         section.keep_last_sound,
     )
-    reset = {one.walker: one for one in resets if one.round == number}
+    goes_on = _walkers_as_before(context, number, number - 1)
+    reset = {one.walker: one for one in resets if one.round == number and one.walker in goes_on}
     return [
         WalkerJob(
             root=context.root,
             shard=paths.shard(number, walker),
-            earlier=paths.earlier_shards(number, walker),
+            earlier=paths.earlier_shards(number, walker, _since(context, number, walker)),
             checkpoint=paths.checkpoint(walker),
             progress=paths.steps_done(walker),
             round=number,
@@ -91,6 +92,18 @@ def walker_jobs(
         )
         for i, (walker, condition, ratio) in enumerate(walker_conditions(context))
     ]
+
+
+def _walkers_as_before(context: Context, number: int, before: int) -> set[str]:
+    """The walkers of a round that had the same condition and bias ratio in another round."""
+    now, then = (set(walker_conditions(context.at(k))) for k in (number, before))
+    return {walker for walker, _, _ in now & then}
+
+
+def _since(context: Context, number: int, walker: str) -> int:
+    """The first of the rounds, up to `number`, in which the walker was what it is now: it goes on from those alone."""
+    changed = [first for first, _ in context.settings.changes if 0 < first <= number]
+    return max((k for k in changed if walker not in _walkers_as_before(context, number, k - 1)), default=1)
 
 
 def set_going(context: Context, jobs: Sequence[WalkerJob]) -> list[Future[list[Path]]]:

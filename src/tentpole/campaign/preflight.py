@@ -34,7 +34,7 @@ from tentpole.config.schema import (
 from tentpole.errors import InputError, TentpoleError
 from tentpole.labeling.trial import Trial
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.records import bare
+from tentpole.records import bare, state_of
 from tentpole.selection import KeyedRule, make_rule
 from tentpole.units import duration
 
@@ -111,7 +111,9 @@ def _magnetism(config: CampaignConfig, structures: Iterable[Atoms]) -> Iterator[
     from tentpole.labeling import references
     from tentpole.labeling.magnetism import unstated
 
-    stated = config.magnetism is not None or config.multiplicity is not None
+    stated = config.magnetism is not None or any(
+        state_of(atoms, config.charge, config.multiplicity)[1] is not None for atoms in structures
+    )
     doubt = "" if stated else unstated(references.load(config.reference), structures)
     if doubt:
         yield Line("magnetism", True, doubt, doubtful=True)
@@ -137,12 +139,12 @@ def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms], own: Ato
     from tentpole.labeling.trial import trial
 
     elements = [symbol for start in starts.values() for symbol in start.get_chemical_symbols()]
+    tried = rattled(dict(starts), 1, [0.02], np.random.default_rng(0))[0][1] if own is None else bare(own)
     try:
         return trial(
             references.load(config.reference, elements),
-            rattled(dict(starts), 1, [0.02], np.random.default_rng(0))[0][1] if own is None else bare(own),
-            config.charge,
-            config.multiplicity,
+            tried,
+            *state_of(tried, config.charge, config.multiplicity),
             time_limit_s=config.executor.label_time_limit_s,
             prove=True,
         )
@@ -204,7 +206,7 @@ def _cheap_reference(
         own, cheap = references.load(config.reference, elements), references.load(section.reference, elements)
         if own.hash == cheap.hash:
             return Line(what, False, "that is the campaign's own reference: labels at the campaign's price")
-        found = trial(cheap, bare(some[0]), config.charge, config.multiplicity)
+        found = trial(cheap, bare(some[0]), *state_of(some[0], config.charge, config.multiplicity))
     except TentpoleError as error:
         return Line(what, False, str(error))
     if not found.ok:

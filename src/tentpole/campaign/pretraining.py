@@ -209,7 +209,7 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
 
     def request(number: int, atoms: Atoms, condition: Condition | None = None) -> Request:
         name = f"pretraining-{number:05d}"
-        return Request(name, atoms, method.reference, method.charge, method.multiplicity, condition, reason=reason)
+        return Request(name, atoms, method.reference, *method.state(atoms), condition, reason=reason)
 
     if section.file is not None:
         frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]

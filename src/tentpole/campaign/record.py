@@ -28,7 +28,7 @@ from tentpole.campaign.facts import (
     RoundOutcome,
     Spread,
 )
-from tentpole.campaign.folder import MAY_CHANGE, stored_settings
+from tentpole.campaign.folder import stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
@@ -37,6 +37,7 @@ from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.status_schema import VERSION as STATUS_VERSION
 from tentpole.campaign.under_way import UnderWay, under_way
 from tentpole.campaign.usage import Usage
 from tentpole.campaign.verdict import Evidence, Verdict
@@ -51,7 +52,6 @@ from tentpole.storage.labels import label_names
 from tentpole.storage.lock import at_work, owner
 
 __all__ = [
-    "MAY_CHANGE",
     "Batch",
     "BatchFacts",
     "Budget",
@@ -496,10 +496,11 @@ class CampaignRecord:
         return {shard.walker.id: shard for shard in shards}
 
     def to_json(self) -> dict[str, Any]:
-        """For `tentpole status --json`."""
+        """For `tentpole status --json`: as `status_schema.CampaignStatus` says."""
         seconds = self.usage.shares
         total = sum(seconds.values())
         return {
+            "version": STATUS_VERSION,
             "name": self.config.name,
             "folder": str(self.folder),
             "reference": self.config.reference,

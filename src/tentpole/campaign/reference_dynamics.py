@@ -8,6 +8,7 @@ from typing import Literal
 from tentpole.campaign.context import Context
 from tentpole.config.schema import CheapReferenceSection, ReferenceMDSection
 from tentpole.exploration.initial import ReferenceMD
+from tentpole.records import state_of
 
 
 def trajectories(
@@ -26,8 +27,7 @@ def trajectories(
     return [
         ReferenceMD(
             reference,
-            config.charge,
-            config.multiplicity,
+            *state_of(context.starts[name], config.charge, config.multiplicity),
             name,
             context.starts[name],
             temperature,

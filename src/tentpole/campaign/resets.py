@@ -24,7 +24,10 @@ def walker_resets(state: RoundState, last: int, lag: int) -> list[WalkerReset]:
     for number in range(1, last + 1):
         failed = set(state.outcome(number).failed)
         for frame in state.record(number).frames:
-            _, walker, step = frame.id.split("-")
+            _, *of_walker = frame.id.split("-")
+            if len(of_walker) != 2:  # a first label of a structure that joined: no walker made it
+                continue
+            walker, step = of_walker
             if number < since.get(walker, 1):
                 continue
             row = failures.setdefault(walker, [])

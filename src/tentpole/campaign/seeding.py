@@ -25,7 +25,7 @@ from tentpole.config.schema import (
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import rattled, reference_md
 from tentpole.exploration.random_numbers import generator
-from tentpole.records import Label, bare
+from tentpole.records import Label, bare, first_label_id
 from tentpole.storage.labels import find_label, write_label
 
 
@@ -44,7 +44,7 @@ def initial_requests(context: Context) -> list[Request]:
         _keep_own_labels(context, "initial")
         frames = _given(context, "initial")
         reason = "initial: a frame of the given file"
-    return [_request(context, f"r000-{i:04d}", atoms, reason) for i, (_, atoms) in enumerate(frames)]
+    return [_request(context, first_label_id(0, i), atoms, reason) for i, (_, atoms) in enumerate(frames)]
 
 
 def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
@@ -66,6 +66,25 @@ def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
         picks = Diversity().select(candidates, Labelled(candidates.features[:0]), share, rng) if share else []
         found += [(condition, frames[pick.index]) for pick in picks]
     return found
+
+
+def joined_requests(context: Context, number: int) -> list[Request]:
+    """First labels of the structures that join in a round: as many rattled copies of each as of the first ones."""
+    names = context.settings.joined(number)
+    if not names:
+        return []
+    config = context.config
+    section = config.initial if isinstance(config.initial, RattleSection) else RattleSection()
+    count = max(2, round(section.count / (len(context.starts) - len(names))))
+    starts = {name: context.starts[name] for name in names}
+    rng, strains = (
+        generator(config.seed, purpose, number, scheme=config.random_numbers)
+        for purpose in ("initial structures", "initial strains")
+    )
+    frames = rattled(starts, count * len(names), section.stdev_A, rng, section.strain, strains)
+    context.progress.note(f"round {number}: {', '.join(names)} joined, {len(frames)} first labels")
+    reason = "a first label: a rattled copy of a structure that joined"
+    return [_request(context, first_label_id(number, i), atoms, reason) for i, (_, atoms) in enumerate(frames)]
 
 
 def validation_requests(context: Context) -> list[Request]:
@@ -116,4 +135,4 @@ def _keep_own_labels(context: Context, table: str) -> None:
 
 def _request(context: Context, identifier: str, atoms: Atoms, reason: str) -> Request:
     method = context.state.method
-    return Request(identifier, atoms, method.reference, method.charge, method.multiplicity, reason=reason)
+    return Request(identifier, atoms, method.reference, *method.state(atoms), reason=reason)

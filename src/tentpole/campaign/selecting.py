@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +14,11 @@ from tentpole.campaign.audits import draw_audits
 from tentpole.campaign.batches import Method, Request
 from tentpole.campaign.facts import BatchFacts, DroppedFrame, Spread
 from tentpole.exploration import Exploration
-from tentpole.records import Candidate
+from tentpole.records import Candidate, Condition
 from tentpole.selection.base import Candidates, Labelled, Pick, SelectionRule, funnel_of
 
 if TYPE_CHECKING:
+    from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import Fingerprint
 
 
@@ -31,14 +32,45 @@ def candidates_of(explorations: Sequence[Exploration], fingerprint: Fingerprint)
     ]
 
 
-def table(candidates: Sequence[Candidate], sigma: str = "mean") -> Candidates:
-    """The candidates as a rule sees them: σ is `sigma` over the atoms' force disagreement, eV/Å (see Scores.sigma)."""
-    return Candidates.of_rows(
-        ids=[c.snapshot.id for c in candidates],
-        sigma=[c.scores.sigma(sigma, len(c.snapshot.atoms)) for c in candidates],
-        rows=[c.fingerprints for c in candidates],
-        conditions=[str(c.snapshot.condition) for c in candidates],
-    )
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a rule is shown the candidates.
+
+    sigma : what a frame's σ is of its atoms' force disagreement (see Scores.sigma). weights : what σ is multiplied by,
+    by structure, where targets differ; 1 elsewhere. systems : the group of quotas by structure; by condition where
+    there are none.
+    """
+
+    sigma: str = "mean"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    systems: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(config: CampaignConfig) -> View:
+        """A campaign's own."""
+        section, target = config.selection, config.target.force_error_eV_per_A
+        bounds = {name: config.force_error_of(name) for name in config.systems}
+        weights = {name: target / bound for name, bound in bounds.items() if bound != target}
+        return View(section.sigma, weights, config.systems if section.quota_of == "system" else {})
+
+    def table(self, candidates: Sequence[Candidate]) -> Candidates:
+        """The candidates as a rule sees them."""
+        return Candidates.of_rows(
+            ids=[c.snapshot.id for c in candidates],
+            sigma=[self._sigma(c) for c in candidates],
+            rows=[c.fingerprints for c in candidates],
+            conditions=[self._group(c.snapshot.condition) for c in candidates],
+        )
+
+    def _sigma(self, candidate: Candidate) -> float:
+        sigma = candidate.scores.sigma(self.sigma, len(candidate.snapshot.atoms))
+        return sigma * self.weights.get(candidate.snapshot.condition.structure, 1.0)
+
+    def _group(self, condition: Condition) -> str:
+        return self.systems.get(condition.structure, str(condition))
+
+
+MEAN = View()
 
 
 Chosen = tuple[Candidate, Pick, bool]
@@ -56,7 +88,7 @@ def choose(
     audit: float,
     rng: np.random.Generator,
     *,
-    sigma: str = "mean",
+    view: View = MEAN,
     audits_known: bool = True,
 ) -> tuple[list[Chosen], BatchFacts]:
     """At most k candidates with their picks; the last of each triple tells audit frames.
@@ -68,11 +100,11 @@ def choose(
     first, rest = draw_audit(candidates, k, audit, rng)
     if audits_known:
         labelled = with_frames(labelled, first)
-    picked = by_rule(rest, rule, labelled, k - len(first), rng, sigma=sigma)
+    picked = by_rule(rest, rule, labelled, k - len(first), rng, view=view)
     chosen = [*(audited(c) for c in first), *picked]
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
     if rest:
-        funnel = funnel_of(rule, table(rest, sigma), labelled, k - len(first), len(picked))
+        funnel = funnel_of(rule, view.table(rest), labelled, k - len(first), len(picked))
         facts = replace(facts, funnel=funnel, audits=len(first), wanted=k)
     return chosen, facts
 
@@ -81,7 +113,7 @@ def with_frames(labelled: Labelled, frames: Sequence[Candidate]) -> Labelled:
     """What is labelled, and frames that will be whatever the rule says."""
     if not frames:
         return labelled
-    shown = table(frames)
+    shown = MEAN.table(frames)
     return labelled.joined(shown.features, shown.rows, shown.conditions)
 
 
@@ -105,7 +137,7 @@ def choose_with_audits(
     order: Sequence[int],
     rng: np.random.Generator,
     *,
-    sigma: str = "mean",
+    view: View = MEAN,
 ) -> tuple[list[Chosen], BatchFacts]:
     """At most k candidates, audit frames first: the first `audits` of `order`, then what the rule picks beside them.
 
@@ -115,11 +147,11 @@ def choose_with_audits(
     first = list(order[: min(audits, k)])
     rest = [c for i, c in enumerate(candidates) if i not in set(first)]
     known = with_frames(labelled, [candidates[i] for i in first])
-    picked = by_rule(rest, rule, known, k - len(first), rng, sigma=sigma)
+    picked = by_rule(rest, rule, known, k - len(first), rng, view=view)
     chosen = filled([candidates[i] for i in order], len(first), picked, k)
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
     if rest:
-        funnel = funnel_of(rule, table(rest, sigma), known, k - len(first), len(picked))
+        funnel = funnel_of(rule, view.table(rest), known, k - len(first), len(picked))
         facts = replace(facts, funnel=funnel, audits=sum(audit for _, _, audit in chosen), wanted=k)
     return chosen, facts
 
@@ -152,12 +184,12 @@ def by_rule(
     k: int,
     rng: np.random.Generator,
     *,
-    sigma: str = "mean",
+    view: View = MEAN,
 ) -> list[Chosen]:
     """At most k that the rule picks."""
     if not candidates or k <= 0:
         return []
-    return [(candidates[pick.index], pick, False) for pick in rule.select(table(candidates, sigma), labelled, k, rng)]
+    return [(candidates[pick.index], pick, False) for pick in rule.select(view.table(candidates), labelled, k, rng)]
 
 
 def choose_again(
@@ -168,7 +200,7 @@ def choose_again(
     k: int,
     rng: np.random.Generator,
     *,
-    sigma: str = "mean",
+    view: View = MEAN,
 ) -> tuple[list[Chosen], tuple[DroppedFrame, ...]]:
     """From a queue, whose frames come as (as queued, as scored now), what is still worth a label; and what is dropped.
 
@@ -177,7 +209,7 @@ def choose_again(
     """
     stay = [audited(now if now.scores.finite else old) for old, now in audits]
     fit = [now for _, now in queued if not now.scores.failed and now.scores.finite]
-    chosen = by_rule(fit, rule, labelled, k - len(stay), rng, sigma=sigma)
+    chosen = by_rule(fit, rule, labelled, k - len(stay), rng, view=view)
     kept = {c.snapshot.id for c, _, _ in chosen}
     full = len(chosen) >= k - len(stay)
     dropped = []
@@ -234,8 +266,8 @@ def requests_of(chosen: Sequence[Chosen], method: Method) -> list[Request]:
             id=candidate.snapshot.id,
             atoms=candidate.snapshot.atoms,
             reference=method.reference,
-            charge=method.charge,
-            multiplicity=method.multiplicity,
+            charge=method.state(candidate.snapshot.atoms)[0],
+            multiplicity=method.state(candidate.snapshot.atoms)[1],
             condition=candidate.snapshot.condition,
             audit=audit,
             reason=pick.reason,

@@ -34,8 +34,9 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
     Returns the verdict where this ended the campaign: at the end of a round, or where a limit of time has passed before
     something that takes long.
     """
-    state = context.state
+    newest, state = context, context.state
     number = state.current
+    context = newest.at(number)
     if number == 0 and not is_pretrained(context):
         over = time_is_up(context)
         if over is None:
@@ -59,8 +60,8 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
         train_round(context, number)
         return None
     finish(context, number)
-    verdict = judge_rounds(state, context.config, context.ledger)
-    ahead_of_us = forecast(state, context.config, context.ledger.usage) if verdict is None else None
+    verdict = judge_rounds(state, newest.config, context.ledger)
+    ahead_of_us = forecast(state, newest.config, context.ledger.usage) if verdict is None else None
     if ahead_of_us is not None:
         context.progress.note(ahead_of_us.words)
     return verdict
@@ -71,8 +72,9 @@ def make_missing(context: Context, ahead: Ahead) -> bool:
 
     Files that were found damaged are deleted to that end.
     """
-    state = context.state
+    newest, state = context, context.state
     for number in range(state.current):
+        context = newest.at(number)
         walkers = walker_conditions(context) if number else []
         if not all(context.paths.shard(number, walker).exists() for walker, _, _ in walkers):
             known = known_to(context, number)
@@ -101,7 +103,7 @@ def finish_committee(context: Context, verdict: Verdict) -> bool:
     there = is_whole(context.paths.finished(number - 1 if passed else number))
     if there or time_is_up(context):
         return False
-    finish_training(context, number)
+    finish_training(context.at(number), number)
     return True
 
 
@@ -112,7 +114,7 @@ def _finish_first(context: Context, number: int) -> bool:
         return False
     if not finishing_wanted(context.state, config):
         return False
-    finish_training(context, before)
+    finish_training(context.at(before), before)
     return True
 
 

@@ -1,7 +1,7 @@
 """The command `tentpole`.
 
 Exit status: 0 done or a verdict reached, 2 bad input, 3 stopped without a verdict or with structures that failed, 130
-Ctrl-C, with everything saved.
+Ctrl-C, with everything saved; of `ask` alone 4: there is nothing to label, the campaign has its verdict.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rich.table import Table
 
 import tentpole
 from tentpole.cli.pool import pool_app
-from tentpole.cli.printing import PlainConsole, in_any_locale, marked
+from tentpole.cli.printing import PlainConsole, in_any_locale, marked, plural
 from tentpole.cli.status import in_meV
-from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system
+from tentpole.errors import InputError, MachineError, StateError, TentpoleError, of_system, unknown
 from tentpole.execution.worker import end_workers
 
 if TYPE_CHECKING:
@@ -157,8 +157,12 @@ def init(
     reference: Annotated[
         str | None, typer.Option(help="The method that labels: a name from `tentpole references`, or a TOML file.")
     ] = None,
-    charge: Annotated[int | None, typer.Option(help="Total charge of a structure, in e.")] = None,
-    multiplicity: Annotated[int | None, typer.Option(min=1, help="Spin multiplicity of a structure, 2S + 1.")] = None,
+    charge: Annotated[
+        list[int] | None, typer.Option(help="Total charge in e, of all structures, or once per structure.")
+    ] = None,
+    multiplicity: Annotated[
+        list[int] | None, typer.Option(min=1, help="2S + 1, of all structures, or once per structure.")
+    ] = None,
     out_file: Annotated[Path, typer.Option("--out", help="Campaign file to write.")] = Path("campaign.toml"),
 ) -> None:
     """Write a commented campaign file to start from, its sizes proposed from the structures."""
@@ -172,12 +176,12 @@ def init(
         from tentpole.storage.atomic import atomic_write
 
         missing = missing_physics(structures, reference)
-    stated = {"charge": charge, "multiplicity": multiplicity}
+    stated = {"charge": charge or [], "multiplicity": multiplicity or []}
     for word in missing:
-        if stated[word] is None and not sys.stdin.isatty():
+        if not stated[word] and not sys.stdin.isatty():
             raise InputError(f"the reference needs the {word}, which has no default: say --{word} {_ASK[word][1]}")
-        if stated[word] is None:
-            stated[word] = typer.prompt(f"{word} ({_ASK[word][0]})", type=int)
+        if not stated[word]:
+            stated[word] = [typer.prompt(f"{word} ({_ASK[word][0]})", type=int)]
     atomic_write(out_file, propose(structures, out_file, reference, stated["charge"], stated["multiplicity"]).encode())
     out.print(f"{out_file}: read it, then: tentpole check {out_file}", soft_wrap=True)
 
@@ -250,6 +254,53 @@ def _to_a_verdict(campaign: Path, place: Path | None, labels_from: Path | None, 
             out.print(words + '[initial] kind = "labelled"', soft_wrap=True)
         live.run()
     return folder
+
+
+@app.command(rich_help_panel=CAMPAIGN)
+def ask(
+    campaign: CampaignFile,
+    asked: Annotated[Path, typer.Option("--out", help="Folder for the structures, a file of extended XYZ for each.")],
+    place: Dir = None,
+) -> None:
+    """Write the structures that want a label, for programs of your own; trains and explores first where that is next.
+
+    Exit status 0: there are structures to label; 4: there is a verdict, and nothing to label.
+    """
+    from tentpole.cli.ask_tell import write_asked
+    from tentpole.cli.progress_bars import Screen
+
+    with _on_interrupt("the same command"), Screen(out) as screen:
+        from tentpole.campaign import Campaign
+
+        with Campaign(campaign, place, progress=screen) as live:
+            requests, verdict, number = live.ask(), live.verdict, live.round
+            write_asked(requests, asked)
+    if verdict is not None and not requests:
+        out.print(f"{verdict.kind}: {verdict.reason}", soft_wrap=True)
+        raise typer.Exit(4)
+    out.print(f"round {number}: {plural(len(requests), 'structure')} to label in {asked}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=CAMPAIGN)
+def tell(
+    folder: Folder,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Labelled structures, in any format of ASE with energy and forces.")
+    ] = None,
+    failed: Annotated[
+        list[str] | None, typer.Option(help="A structure that gets no label: NAME=REASON. May be given many times.")
+    ] = None,
+) -> None:
+    """Tell a campaign the labels of the structures that it asked for."""
+    from tentpole.campaign import Campaign
+    from tentpole.cli.ask_tell import tell_files
+
+    if not files and not failed:
+        raise InputError("tell: nothing is told. Name files with labels, or --failed NAME=REASON")
+    with Campaign(folder) as live:
+        labels, failures, waiting = tell_files(live, files or [], failed or [])
+    told = f"{plural(labels, 'label')}" + (f" and {plural(failures, 'failure')}" if failures else "")
+    out.print(f"{told} told, {waiting} still to come", soft_wrap=True)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -393,9 +444,11 @@ def label(
     structures: Annotated[Path, typer.Argument(help="Any file that ASE reads.")],
     reference: Annotated[str, typer.Option(help="A name from `tentpole references`, or a TOML file of yours.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
-    charge: Annotated[int | None, typer.Option(help="Total charge of every structure, in e.")] = None,
+    charge: Annotated[
+        int | None, typer.Option(help="Total charge in e of frames that have no `charge` of their own.")
+    ] = None,
     multiplicity: Annotated[
-        int | None, typer.Option(min=1, help="Spin multiplicity of every structure, 2S + 1.")
+        int | None, typer.Option(min=1, help="2S + 1 of frames that have no `multiplicity` of their own.")
     ] = None,
     moments: Annotated[
         str | None, typer.Option(help='µB that each SCF starts from: "Fe=2.5,O=0.1" or "from structure".')
@@ -577,11 +630,19 @@ def keys() -> None:
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def schema() -> None:
-    """Print the JSON schema of a campaign file, for editors that complete and check TOML."""
+def schema(
+    what: Annotated[
+        str, typer.Argument(help='"campaign", its file, or "status", what `status --json` prints.')
+    ] = "campaign",
+) -> None:
+    """Print a JSON schema: of the campaign file, for editors, or of the status, for programs that read it."""
+    from tentpole.campaign.status_schema import status_schema
     from tentpole.config.keys import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=1, ensure_ascii=False))
+    schemas = {"campaign": json_schema, "status": status_schema}
+    if what not in schemas:
+        raise unknown("schema", what, schemas)
+    typer.echo(json.dumps(schemas[what](), indent=1, ensure_ascii=False))
 
 
 @models_app.command("import")

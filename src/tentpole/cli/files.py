@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from tentpole.config.schema import checked_rule
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.records import bare, structure_hash
+from tentpole.records import CHARGE, MULTIPLICITY, State, bare, own_state, state_of, structure_hash
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labels import label_path, read_label
 from tentpole.storage.structures import labelled_atoms, read_structures, write_frames
@@ -210,7 +210,8 @@ def label_file(
 ) -> Counts:
     """Label `structures` on this machine and write those that have a label to `out`, in their order.
 
-    They carry REF_energy (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³). `moments`, as
+    They carry REF_energy (eV), REF_forces (eV/Å) and, where the reference gives it, REF_stress (eV/Å³). A frame's own
+    charge and multiplicity (info) are its label's; `charge` and `multiplicity` those of frames without. `moments`, as
     in "Fe=2.5" (µB) or "from structure", are those that the SCF starts from; without them the frames' own are left out.
     Labels are kept in `folder` as they come: after an interruption the same call goes on. Raises as `label_all`.
     """
@@ -226,9 +227,12 @@ def label_file(
     elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
     method, progress = load(reference, elements), progress or NoProgress()
     check_magnetism(magnetism, method, frames)
-    _ask_physics(method, frames, {"charge": charge, "multiplicity": multiplicity})
+    for k, atoms in enumerate(given):
+        _refuse_other_state(atoms, f"{structures}: frame {k}", {"charge": charge, "multiplicity": multiplicity})
+    states = [state_of(atoms, charge, multiplicity) for atoms in frames]
+    _ask_physics(method, frames, states)
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [Task(folder, method, atoms, charge, multiplicity) for atoms in frames]
+    tasks = [Task(folder, method, atoms, *state) for atoms, state in zip(frames, states, strict=True)]
     failed: dict[str, str] = {}
     with Lock(folder), local(workers) as executor:
         for done, outcome in enumerate(label_all(tasks, executor), 1):
@@ -240,9 +244,20 @@ def label_file(
     return _counts(len(tasks), [failed[task.name] for task in tasks if task.name in failed])
 
 
-def _ask_physics(method: Reference, frames: Sequence[Atoms], stated: dict[str, int | None]) -> None:
+def _refuse_other_state(atoms: Atoms, where: str, stated: dict[str, int | None]) -> None:
+    """Raises InputError for a frame whose own charge or multiplicity is not the one that was stated for all."""
+    for (word, told), own in zip(stated.items(), own_state(atoms, where), strict=True):
+        if told is not None and own is not None and own != told:
+            raise InputError(
+                f"{where} has {word} = {own}, and --{word} says {told}: leave --{word} out, each frame then has its "
+                "own, or take it out of the file"
+            )
+
+
+def _ask_physics(method: Reference, frames: Sequence[Atoms], states: Sequence[State]) -> None:
     """Raises InputError, naming the option, where the method needs a charge or multiplicity that was not stated."""
-    for atoms in frames:
+    for atoms, state in zip(frames, states, strict=True):
+        stated = dict(zip((CHARGE, MULTIPLICITY), state, strict=True))
         needed = method.requires + (() if atoms.pbc.any() else method.requires_for_molecules)
         for word in needed:
             if stated.get(word, 0) is None:
@@ -276,6 +291,7 @@ def train_files(
     from tentpole.storage.labelled import read_labelled
     from tentpole.storage.lock import Lock
     from tentpole.training import MACESettings, TrainingJob, train_committee
+    from tentpole.training.settings import told as settings_told
 
     method = read_as(MACESettings, settings or {}, "--set")
     if members < 2:
@@ -291,9 +307,9 @@ def train_files(
     if stems is not None and len(stems) != len(names):
         raise InputError(f"--from {warm_start}: holds {len(stems)} members, {len(names)} are to be trained")
     out.mkdir(parents=True, exist_ok=True)
-    frozen = {part: _checksum(some) for part, some in parts.items()}
+    frozen = {part: _checksum(some, with_states=bool(method.embed)) for part, some in parts.items()}
     start = None if warm_start is None else str(warm_start.resolve())
-    made_of = {"members": members, "shallow": shallow, "from": start, "settings": asdict(method), "seed": seed}
+    made_of = {"members": members, "shallow": shallow, "from": start, "settings": settings_told(method), "seed": seed}
     _keep_order(out, {**frozen, **made_of})
     for part, some in parts.items():
         write_frames(out / f"{part}.extxyz", some)
@@ -334,10 +350,10 @@ def _keep_order(out: Path, order: dict[str, Any]) -> None:
         )
 
 
-def _checksum(frames: Sequence[Atoms]) -> str:
+def _checksum(frames: Sequence[Atoms], *, with_states: bool) -> str:
     digest = hashlib.sha256()
     for atoms in frames:
-        digest.update(structure_hash(atoms).encode())
+        digest.update(structure_hash(atoms, *(own_state(atoms) if with_states else (None, None))).encode())
         digest.update(np.float64(atoms.info["REF_energy"]).tobytes() + atoms.arrays["REF_forces"].tobytes())
     return digest.hexdigest()
 

@@ -42,3 +42,8 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """See rich.console.Console; also the cells of tables come by here."""
         return super().render_str(printable(text), **options)
+
+
+def plural(number: int, what: str) -> str:
+    """As in "1 label" and "2 labels"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph
+from tentpole.records import CHARGE, MULTIPLICITY
 
 FloatArray = NDArray[np.float64]
 
@@ -51,6 +52,9 @@ class AseVoter(Voter):
                 cell=graph.cells[k] if graph.pbc[k].any() else None,
                 pbc=graph.pbc[k],
             )
+            for key, values in ((CHARGE, graph.charges), (MULTIPLICITY, graph.multiplicities)):
+                if values is not None and np.isfinite(values[k]):
+                    atoms.info[key] = int(values[k])
             if hasattr(self.calculator, "reset"):
                 self.calculator.reset()
             energies[0, k] = self.calculator.get_property("energy", atoms)

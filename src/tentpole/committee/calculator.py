@@ -14,6 +14,7 @@ from tentpole.committee import disagreement
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, Neighbours, graph_of
 from tentpole.errors import InputError
+from tentpole.records import own_state
 
 FloatArray = NDArray[np.float64]
 
@@ -118,6 +119,13 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         self._energies: dict[int, float] = {}
         self._forces: dict[int, FloatArray] = {}
         self._stresses: dict[int, FloatArray] = {}
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation, as ASE asks; charge and multiplicity count too."""
+        changed: list[str] = super().check_state(atoms, tol)
+        if not changed and self.atoms is not None and own_state(atoms) != own_state(self.atoms):
+            return ["info"]
+        return changed
 
     def calculate(
         self,

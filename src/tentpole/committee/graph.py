@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
 from tentpole.errors import InputError
+from tentpole.records import own_state
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -41,7 +42,8 @@ class Graph:
     """n configurations side by side: N atoms in all, their edges counted through.
 
     numbers (N,); positions (N, 3) in Å; sizes (n,) atoms per configuration; cells (n, 3, 3) in Å, open
-    directions completed by unit vectors; pbc (n, 3).
+    directions completed by unit vectors; pbc (n, 3); charges and multiplicities (n,), NaN where a configuration states
+    none, None where none does.
     """
 
     numbers: IntArray
@@ -50,6 +52,8 @@ class Graph:
     cells: FloatArray
     pbc: NDArray[np.bool_]
     edges: Edges
+    charges: FloatArray | None = None
+    multiplicities: FloatArray | None = None
 
     @property
     def starts(self) -> IntArray:
@@ -113,6 +117,7 @@ def edges_within(atoms: Atoms, cutoff: float) -> Edges:
 
 def graph_of(atoms: Atoms, edges: Edges) -> Graph:
     """The graph of one configuration."""
+    charge, multiplicity = own_state(atoms)
     return Graph(
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.array(atoms.positions, dtype=np.float64),
@@ -120,6 +125,8 @@ def graph_of(atoms: Atoms, edges: Edges) -> Graph:
         cells=_cell(atoms)[None],
         pbc=np.array([atoms.pbc], dtype=bool),
         edges=edges,
+        charges=None if charge is None else np.array([float(charge)]),
+        multiplicities=None if multiplicity is None else np.array([float(multiplicity)]),
     )
 
 
@@ -139,7 +146,16 @@ def collate(graphs: Sequence[Graph]) -> Graph:
             np.concatenate([g.edges.j + s for g, s in zip(graphs, starts, strict=False)]),
             np.concatenate([g.edges.shifts for g in graphs]),
         ),
+        charges=_joined([g.charges for g in graphs], graphs),
+        multiplicities=_joined([g.multiplicities for g in graphs], graphs),
     )
+
+
+def _joined(states: Sequence[FloatArray | None], graphs: Sequence[Graph]) -> FloatArray | None:
+    if all(state is None for state in states):
+        return None
+    each = zip(states, graphs, strict=True)
+    return np.concatenate([np.full(len(g.sizes), np.nan) if state is None else state for state, g in each])
 
 
 def parts(graph: Graph, edges_at_once: int | None) -> list[Graph]:
@@ -171,6 +187,8 @@ def _cut(graph: Graph, first: int, last: int) -> Graph:
         cells=graph.cells[first:last],
         pbc=graph.pbc[first:last],
         edges=Edges(found.i[edges] - starts[first], found.j[edges] - starts[first], found.shifts[edges]),
+        charges=None if graph.charges is None else graph.charges[first:last],
+        multiplicities=None if graph.multiplicities is None else graph.multiplicities[first:last],
     )
 
 

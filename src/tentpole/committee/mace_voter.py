@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tentpole.committee.electronic_state import check_readable
 from tentpole.committee.graph import Graph
 from tentpole.errors import InputError
 
 FloatArray = NDArray[np.float64]
+NO_EMBEDDINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 class MaceVoter:
@@ -29,6 +32,7 @@ class MaceVoter:
         self.dtype = next(model.parameters()).dtype
         self.numbers: tuple[int, ...] = tuple(int(z) for z in model.atomic_numbers)
         self.cutoff = float(model.r_max)
+        self.embeddings: Mapping[str, Mapping[str, Any]] = getattr(model, "embedding_specs", None) or {}
         e0s = np.atleast_2d(model.atomic_energies_fn.atomic_energies.double().cpu().numpy())
         self.e0s: FloatArray = e0s[list(self.heads)]
 
@@ -42,7 +46,7 @@ class MaceVoter:
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Energies (v, n) in eV, forces (v, N, 3) in eV/Å, stresses (v, n, 6) in eV/Å³ of the given votes."""
         heads = [self.heads[vote] for vote in votes]
-        inputs = tensors(graph, self.numbers, heads, self.dtype, self.device)
+        inputs = tensors(graph, self.numbers, heads, self.dtype, self.device, self.embeddings)
         out = self.model(inputs, training=False, compute_force=True, compute_stress=stress)
         v, n = len(heads), len(graph.sizes)
         kinds = np.searchsorted(self.numbers, graph.numbers)
@@ -58,8 +62,19 @@ class MaceVoter:
         return energies, forces, voigt
 
 
-def tensors(graph: Graph, numbers: Sequence[int], heads: Sequence[int], dtype: Any, device: Any) -> dict[str, Any]:
-    """What a MACE model reads, once per head: the graph is laid out len(heads) times side by side."""
+def tensors(
+    graph: Graph,
+    numbers: Sequence[int],
+    heads: Sequence[int],
+    dtype: Any,
+    device: Any,
+    embeddings: Mapping[str, Mapping[str, Any]] = NO_EMBEDDINGS,
+) -> dict[str, Any]:
+    """What a MACE model reads, once per head: the graph is laid out len(heads) times side by side.
+
+    embeddings : the model's own, of total charge and spin. Raises InputError for elements, charges and multiplicities
+    that it does not know.
+    """
     import torch
 
     copies, n, atoms = len(heads), len(graph.sizes), len(graph.numbers)
@@ -79,7 +94,13 @@ def tensors(graph: Graph, numbers: Sequence[int], heads: Sequence[int], dtype: A
         return torch.as_tensor(array, dtype=torch.int64, device=device)
 
     step = np.arange(copies)
-    return {
+    states = {}
+    for key, given in (("total_charge", graph.charges), ("total_spin", graph.multiplicities)):
+        if key in embeddings:
+            values = np.full(n, np.nan) if given is None else given
+            check_readable(embeddings, key, values)
+            states[key] = torch.as_tensor(np.tile(values, copies), dtype=dtype, device=device)
+    return states | {
         "positions": real(graph.positions),
         "node_attrs": real(attributes),
         "shifts": real(shifts),

@@ -19,7 +19,7 @@ from tentpole.config.schema import (
     ReferenceMDSection,
 )
 from tentpole.exploration.health import HealthLimits, geometry
-from tentpole.records import structure_hash
+from tentpole.records import own_state, state_of, structure_hash
 
 CLOSE = 0.3
 """Nearest distance in a starting structure, as a share of the covalent radii's sum, below which it is a mistake."""
@@ -154,8 +154,9 @@ def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
 def _impossible_charge(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
     for name, atoms in starts.items():
         electrons = int(atoms.numbers.sum())
-        if abs(config.charge or 0) > electrons:
-            yield f'charge = {config.charge}: structure "{name}" has {electrons} electrons when it is neutral'
+        charge, _ = state_of(atoms, config.charge)
+        if abs(charge or 0) > electrons:
+            yield f'charge = {charge}: structure "{name}" has {electrons} electrons when it is neutral'
 
 
 def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
@@ -190,8 +191,8 @@ def _leaks(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Ite
         return
     if Path(initial.file).resolve() != Path(validation.file).resolve():
         return
-    both = {structure_hash(atoms) for atoms in frames["initial"]}
-    if shared := sum(structure_hash(atoms) in both for atoms in frames["validation"]):
+    both = {structure_hash(atoms, *own_state(atoms)) for atoms in frames["initial"]}
+    if shared := sum(structure_hash(atoms, *own_state(atoms)) in both for atoms in frames["validation"]):
         yield (
             f"{shared} frames of {validation.file} are in [initial] and in [validation]: what is trained on cannot "
             'judge. Give each its own, as in index = ":50" and index = "50:"'
@@ -214,6 +215,6 @@ def _twice(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Ite
             continue
         first: dict[str, int] = {}
         for number, atoms in enumerate(frames[table]):
-            before = first.setdefault(structure_hash(atoms), number)
+            before = first.setdefault(structure_hash(atoms, *own_state(atoms)), number)
             if before != number:
                 yield f"{table}.file: frames {before} and {number} are one structure: leave one of them out"

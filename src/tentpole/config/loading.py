@@ -25,9 +25,11 @@ from tentpole.config.schema import (
     RattleSection,
 )
 from tentpole.config.sections import read_as
+from tentpole.config.states import comparable, unreadable_states
 from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.magnetism import check_magnetism, started
-from tentpole.records import FloatArray
+from tentpole.labeling.references import Reference
+from tentpole.records import CHARGE, MULTIPLICITY, FloatArray, State, own_state, state_of, with_state
 from tentpole.selection import before_gain_ranked
 from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import read_structures
@@ -82,7 +84,7 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
             check_import(name)
         except InputError as error:
             raise InputError(f"{path}: committee: {error}") from None
-    if wrong := contradictions(config, starts, frames):
+    if wrong := [*contradictions(config, starts, frames), *unreadable_states(config, starts, frames)]:
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config
 
@@ -161,13 +163,40 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
 
 
 def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
-    """The starting structures by name, in the order of the file, with the moments that the campaign states."""
+    """The starting structures by name, in the order of the file, with the moments that the campaign states.
+
+    Charge and multiplicity are theirs where any structure states its own. What the file of a structure says of them is
+    held against that, and raises InputError where it is something else.
+    """
     found = {}
     for number, structure in enumerate(config.structures):
         where = f"{path}: structures.{number}.file"
-        atoms = read_structures(Path(structure.file), structure.index, where)[0]
-        found[structure.name] = started(config.magnetism, atoms, where)
+        atoms = started(config.magnetism, read_structures(Path(structure.file), structure.index, where)[0], where)
+        stated = (
+            config.charge if structure.charge is None else structure.charge,
+            config.multiplicity if structure.multiplicity is None else structure.multiplicity,
+        )
+        _refuse_contradiction(own_state(atoms, where), stated, where)
+        found[structure.name] = with_state(atoms, stated if config.states_on_frames else (None, None))
     return found
+
+
+def _refuse_contradiction(own: State, stated: State, where: str) -> None:
+    for word, there, told, usual in zip((CHARGE, MULTIPLICITY), own, stated, (0, 1), strict=True):
+        if there is not None and there != (usual if told is None else told):
+            raise InputError(
+                f"{where}: the file says {word} = {there}, and the campaign "
+                f"{f'states {told}' if told is not None else 'states none'}: write {word} = {there} under its "
+                "[[structures]], or take it out of the file"
+            )
+
+
+def _frame_state(config: CampaignConfig, atoms: Atoms, where: str) -> Atoms:
+    """The frame of a file, carrying its own charge and multiplicity where they are not simply the campaign's."""
+    own, shared = own_state(atoms, where), (config.charge, config.multiplicity)
+    state = state_of(atoms, *shared)
+    same = comparable(state) == comparable(shared)
+    return with_state(atoms, state if config.states_on_frames else (None, None) if same else own)
 
 
 def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
@@ -182,7 +211,9 @@ def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
             else:
                 frames = read_structures(Path(section.file), section.index, where)
             moments = config.magnetism
-            found[table] = [started(moments, atoms, f"{where}: frame {k}") for k, atoms in enumerate(frames)]
+            names = [f"{where}: frame {k}" for k in range(len(frames))]
+            begun = [started(moments, atoms, name) for atoms, name in zip(frames, names, strict=True)]
+            found[table] = [_frame_state(config, atoms, name) for atoms, name in zip(begun, names, strict=True)]
     return found
 
 
@@ -217,9 +248,10 @@ def _check_reference(
         )
     for name, atoms in starts.items():
         try:
-            reference.check(atoms, config.charge, config.multiplicity)
+            reference.check(atoms, *state_of(atoms, config.charge, config.multiplicity))
         except InputError as error:
             raise InputError(f'{path}: structure "{name}": {error}') from None
+    _check_states(config, reference, frames, path)
     try:
         check_magnetism(config.magnetism, reference, list(starts.values()))
     except InputError as error:
@@ -230,6 +262,17 @@ def _check_reference(
                 try:
                     reference.accept.label(*label_of(atoms), atoms)
                 except LabelError as error:
+                    raise InputError(f"{path}: {table}.file: frame {number}: {error}") from None
+
+
+def _check_states(config: CampaignConfig, reference: Reference, frames: dict[str, list[Atoms]], path: Path) -> None:
+    """Try the reference on the frames that carry a charge or multiplicity of their own; raises InputError."""
+    for table in ("initial", "validation"):
+        for number, atoms in enumerate(frames.get(table, ())):
+            if own_state(atoms) != (None, None):
+                try:
+                    reference.check(atoms, *state_of(atoms, config.charge, config.multiplicity))
+                except InputError as error:
                     raise InputError(f"{path}: {table}.file: frame {number}: {error}") from None
 
 

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from tentpole.committee.committee_files import member_stems
+from tentpole.committee.electronic_state import embedded
 from tentpole.committee.member_files import read_description
 from tentpole.config.schema import (
     CampaignConfig,
@@ -20,6 +21,7 @@ from tentpole.config.schema import (
     PretrainedFramesSection,
 )
 from tentpole.errors import InputError, TentpoleError
+from tentpole.records import own_state, state_of
 from tentpole.training.committee import not_stackable
 
 FEWEST = 10
@@ -82,13 +84,6 @@ def _unusable_frames(config: CampaignConfig, asked: Sequence[Atoms], frames: Seq
         yield f"{where} gives {len(frames)} frames: {FEWEST} at least are pretrained on"
     known = {int(z) for atoms in frames for z in atoms.numbers}
     yield from _strangers(where, known, asked)
-    charges = {float(atoms.info["charge"]) for atoms in frames if "charge" in atoms.info}
-    if charges - {float(config.charge or 0)}:
-        told = ", ".join(f"{charge:g}" for charge in sorted(charges))
-        yield (
-            f"{where} has frames of charge {told}, and the campaign's is {config.charge or 0}: a potential knows one "
-            "surface. Leave the others out"
-        )
 
 
 def _unusable_reference(
@@ -111,9 +106,9 @@ def _unusable_reference(
             f"reference \"{section.reference}\" is the campaign's own: its labels would be the campaign's at their "
             "price. Name a cheaper method, or leave [pretraining] out"
         )
-    for atoms in {atoms.get_chemical_formula(): atoms for atoms in frames}.values():
+    for atoms in {(atoms.get_chemical_formula(), own_state(atoms)): atoms for atoms in frames}.values():
         try:
-            cheap.check(atoms, config.charge, config.multiplicity)
+            cheap.check(atoms, *state_of(atoms, config.charge, config.multiplicity))
         except InputError as error:
             yield f"{atoms.get_chemical_formula()}: {error}"
 
@@ -160,6 +155,13 @@ def _unusable_member(
         )
     if len(member["hyperparameters"]["heads"]) > 1:
         yield f"{name} has several heads: one is wanted"
+    reads = embedded(member["hyperparameters"])
+    if set(reads) != set(config.training.embed):
+        yield (
+            f"{name} reads {' and '.join(reads) or 'neither charge nor multiplicity'}, and "
+            f"training.embed = {list(config.training.embed)}: its body cannot be another one's. Set embed = "
+            f"{list(reads)}, or leave [pretraining] out"
+        )
     yield from _strangers(name, set(member["atomic_numbers"]), asked)
 
 

@@ -19,6 +19,7 @@ from ase.neighborlist import neighbor_list
 from tentpole.config.loading import resolve
 from tentpole.errors import InputError
 from tentpole.labeling import references
+from tentpole.records import CHARGE, MULTIPLICITY, own_state
 from tentpole.storage.structures import read_structures
 
 BATCH, ROUNDS = 30, 10
@@ -37,30 +38,54 @@ class Sizes:
 
 
 def propose(
-    files: Sequence[Path], out: Path, reference: str | None, charge: int | None, multiplicity: int | None
+    files: Sequence[Path],
+    out: Path,
+    reference: str | None,
+    charge: int | Sequence[int] | None,
+    multiplicity: int | Sequence[int] | None,
 ) -> str:
     """A campaign file for the structures in `files`, to be written to `out`; it passes `load`.
 
-    Raises InputError for structures that cannot be read and for what the reference needs and nobody stated.
+    charge, multiplicity : of all structures, or of each in the order of `files`; None: what the files say of
+    themselves. Raises InputError for structures that cannot be read and for what the reference needs and nobody stated.
     """
     starts = {file: read_structures(file, ":", str(file)) for file in files}
     if not starts:
         raise InputError("name at least one file with a structure")
     structures = [frames[-1] for frames in starts.values()]
     method = reference or usual_reference(structures)
-    text = _text(starts, out, method, charge, multiplicity, sizes(structures))
+    charges, multiplicities = (
+        _of_each(word, given, structures) for word, given in ((CHARGE, charge), (MULTIPLICITY, multiplicity))
+    )
+    text = _text(starts, out, method, charges, multiplicities, sizes(structures))
     resolve(tomllib.loads(text), out)
     return text
 
 
+def _of_each(word: str, given: int | Sequence[int] | None, structures: Sequence[Atoms]) -> list[int | None]:
+    """Charge or multiplicity of each structure: as it was given, for all or one by one, else what its file says."""
+    own = [own_state(atoms)[(CHARGE, MULTIPLICITY).index(word)] for atoms in structures]
+    if given is None or (isinstance(given, Sequence) and not given):
+        return own
+    told: list[int | None] = [given] if isinstance(given, int) else list(given)
+    if len(told) not in (1, len(structures)):
+        raise InputError(
+            f"--{word} was given {len(told)} times for {len(structures)} structures: give it once, for all of them, or "
+            "once per structure in their order"
+        )
+    return [*told] * len(structures) if len(told) == 1 else [*told]
+
+
 def missing_physics(files: Sequence[Path], reference: str | None) -> list[str]:
-    """What of charge and multiplicity must be stated for these structures."""
+    """What of charge and multiplicity must be stated for these structures: what is required, and no file says."""
     structures = [read_structures(file, ":", str(file))[-1] for file in files]
     method = references.load(reference or usual_reference(structures))
-    needed = set(method.requires)
+    needed = set()
     for atoms in structures:
-        needed |= set() if atoms.pbc.any() else set(method.requires_for_molecules)
-    return [word for word in ("charge", "multiplicity") if word in needed]
+        wanted = set(method.requires) | (set() if atoms.pbc.any() else set(method.requires_for_molecules))
+        said = dict(zip((CHARGE, MULTIPLICITY), own_state(atoms), strict=True))
+        needed |= {word for word in wanted if said[word] is None}
+    return [word for word in (CHARGE, MULTIPLICITY) if word in needed]
 
 
 def usual_reference(structures: Sequence[Atoms]) -> str:
@@ -104,8 +129,8 @@ def _text(
     starts: dict[Path, list[Atoms]],
     out: Path,
     method: str,
-    charge: int | None,
-    multiplicity: int | None,
+    charges: Sequence[int | None],
+    multiplicities: Sequence[int | None],
     size: Sizes,
 ) -> str:
     def beside(path: str) -> str:
@@ -115,12 +140,18 @@ def _text(
     stated = beside(method) if method.endswith(".toml") else json.dumps(method)
     cheap = reference.import_path.startswith(CHEAP)
     name = re.sub(r"[^A-Za-z0-9_]+", "-", next(iter(starts)).stem).strip("-") or "campaign"
-    physics = [f"charge = {charge}            # total charge in e"] if charge is not None else []
-    physics += [f"multiplicity = {multiplicity}      # 2S + 1"] if multiplicity is not None else []
-    structures = []
-    for file, frames in starts.items():
+    physics, structures = list[str](), list[str]()
+    embed = list[str]()
+    own: dict[str, Sequence[int | None]] = {}
+    for word, values, words in ((CHARGE, charges, "total charge in e"), (MULTIPLICITY, multiplicities, "2S + 1")):
+        if len(set(values)) > 1:
+            own[word], embed = values, [*embed, word]
+        elif values[0] is not None:
+            physics.append(f"{f'{word} = {values[0]}':<23} # {words}")
+    for place, (file, frames) in enumerate(starts.items()):
         words = f"{frames[-1].get_chemical_formula()}" + (f", the last of {len(frames)}" if len(frames) > 1 else "")
-        structures += ["[[structures]]", f"file = {beside(str(file))}   # {words}", ""]
+        states = [f"{word} = {values[place]}" for word, values in own.items() if values[place] is not None]
+        structures += ["[[structures]]", f"file = {beside(str(file))}   # {words}", *states, ""]
     validation = [
         "[validation]          # labelled once, never trained on: it judges every committee and calibrates σ",
         'kind = "reference-md"',
@@ -184,6 +215,7 @@ def _text(
         'kind = "mace"',
         f"r_max = {size.r_max_A}           # Å",
         "updates = 400         # gradient steps per member and round",
+        *([f"embed = {json.dumps(embed)}    # members read what structures differ in"] if embed else []),
         "",
         "[selection]",
         'rule = "two_key"      # high disagreement and a log-det gain',

@@ -16,7 +16,7 @@ from tentpole import selection
 from tentpole.committee.foundation_models import check_name
 from tentpole.config.sections import Bounds, Section, check_bounds, plain, problems, validated
 from tentpole.entropy import FingerprintSettings
-from tentpole.errors import InputError
+from tentpole.errors import InputError, unknown
 from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
 from tentpole.exploration.npt import NPT
@@ -59,11 +59,14 @@ def _safe_name(name: str) -> str:
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
+ForceError = Annotated[float, Field(ge=1e-6, le=100)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Temperature = Annotated[float, Field(gt=0, le=1e5)]
 Pressure = Annotated[float, Field(ge=-1000, le=1000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)]
 Name = Annotated[str, AfterValidator(_safe_name)]
+Charge = Annotated[int, Field(ge=-(10**6), le=10**6)]
+Multiplicity = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class StructureSection(Section):
@@ -72,11 +75,18 @@ class StructureSection(Section):
     file : any file that ASE reads, relative to the campaign file.
     name : what it is called; by default the file's name without its ending.
     index : which structure of the file; -1 is the last.
+    charge : its total charge in e; the campaign's where none is stated.
+    multiplicity : its 2S + 1; the campaign's where none is stated.
+    system : what it belongs to. Structures of one system share a target and, where selection.quota_of = "system", a
+        quota, and their errors are told together; left out: its name.
     """
 
     file: str
     name: str = ""
     index: int = -1
+    charge: Charge | None = None
+    multiplicity: Multiplicity | None = None
+    system: Name | None = None
 
     @model_validator(mode="after")
     def _named(self) -> StructureSection:
@@ -116,6 +126,8 @@ class TargetSection(Section):
 
     force_error_eV_per_A : bound on the force RMSE over the frames that unbiased MD visits, over all conditions and
         under each of them, with 95 % confidence.
+    force_errors_eV_per_A : of the systems whose bound is another, by name, as in { ice = 0.03 }. Their errors and σ
+        count relative to it: with a bound of half, twice.
     energy_error_eV_per_atom : the same for the energy per atom; reported, but no test, where it is not stated.
     stress_error_GPa : the same for the components of the stress; reported, but no test, where it is not stated.
     final_audits : audit frames of the final look. Where the errors of the last rounds promise success, one round asks
@@ -131,7 +143,8 @@ class TargetSection(Section):
     stalled_rounds : rounds without a lower error after which the campaign is STALLED.
     """
 
-    force_error_eV_per_A: Annotated[float, Field(ge=1e-6, le=100)] = 0.05
+    force_error_eV_per_A: ForceError = 0.05
+    force_errors_eV_per_A: dict[str, ForceError] = Field(default_factory=dict)
     energy_error_eV_per_atom: Positive | None = None
     stress_error_GPa: Positive | None = None
     final_audits: Annotated[int, Field(ge=6, le=10**6)] = 20
@@ -513,6 +526,8 @@ class MACESection(MACESettings):
         energies as they are labelled, how campaigns of earlier versions go on.
     together : how many small members train as one in a process.
     frozen : train the readouts alone and leave the body as [pretraining] made it.
+    embed : what members read of a structure beside its atoms: ["charge"], ["multiplicity"] or both, as embeddings of
+        the total charge and spin; needed where structures or frames of one campaign differ in it.
     batch_size : configurations per step.
     lr, lr_warm : learning rate at the start from random weights and from the last round's.
     lr_end : the rate it falls to, exponentially, at the end.
@@ -578,6 +593,7 @@ class SelectionSection(Section):
     evidence : what the verdict rests on: "audits" alone, or "labels", all new ones, as campaigns of version 0.1.0 do.
     audit : share of the batch that is drawn at random in time from unbiased MD, and judges the committee: 6 frames at
         least, or half the batch where that is fewer; 0: none. Places that the rule leaves empty become audit frames.
+    quota_of : "condition" or "system": what the rules that keep quotas keep them for.
     sigma : what a frame's σ_F is of its atoms': "mean", "max", "p95", or "auto", p95 above 50 atoms, else the mean.
     settings : of the rule, as in settings.shortlist = 5.
     """
@@ -586,6 +602,7 @@ class SelectionSection(Section):
     batch: Annotated[int, Field(ge=1, le=10**6)] = 20
     evidence: Literal["audits", "labels"] = "audits"
     audit: Share = 0.1
+    quota_of: Literal["condition", "system"] = "condition"
     sigma: Literal["auto", "mean", "max", "p95"] = "auto"
     settings: dict[str, Any] = Field(default_factory=dict)
 
@@ -757,8 +774,8 @@ class CampaignConfig(Section):
     seed : fixes every random number of the campaign.
     random_numbers : the scheme by which the seed becomes random numbers; written down, and never to be changed.
     reference : the method that labels: a name from `tentpole references`, or the path of a TOML file of yours.
-    charge : total charge of a structure in e, stated where the reference requires it.
-    multiplicity : 2S + 1, stated where the reference requires it.
+    charge : total charge of a structure in e, stated where the reference requires it, here or with each structure.
+    multiplicity : 2S + 1, stated where the reference requires it, here or with each structure.
 
     Examples
     --------
@@ -774,8 +791,8 @@ class CampaignConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     random_numbers: Literal[1, 2] = NEWEST
     reference: str
-    charge: Annotated[int, Field(ge=-(10**6), le=10**6)] | None = None
-    multiplicity: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    charge: Charge | None = None
+    multiplicity: Multiplicity | None = None
     magnetism: Magnetism | None = None
     structures: Annotated[tuple[StructureSection, ...], Field(min_length=1)]
     stop: StopSection
@@ -791,6 +808,30 @@ class CampaignConfig(Section):
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
     training_executor: Annotated[TrainingPlaces, Field(discriminator="kind")] = LocalTrainingSection()
 
+    @property
+    def states_on_frames(self) -> bool:
+        """Whether every frame carries its charge and multiplicity itself: some structures state their own."""
+        own = any(one.charge is not None or one.multiplicity is not None for one in self.structures)
+        return own or bool(self.training.embed)
+
+    @property
+    def systems(self) -> dict[str, str]:
+        """The system of each structure, by the structure's name."""
+        return {section.name: section.system or section.name for section in self.structures}
+
+    def force_error_of(self, structure: str) -> float:
+        """The bound on the force RMSE of a structure's frames, eV/Å."""
+        return self.target.force_errors_eV_per_A.get(self.systems[structure], self.target.force_error_eV_per_A)
+
+    @model_validator(mode="after")
+    def _targets_are_of_systems(self) -> CampaignConfig:
+        known = sorted(set(self.systems.values()))
+        if other := sorted(self.target.force_errors_eV_per_A.keys() - set(known)):
+            raise ValueError(f"target.force_errors_eV_per_A: {unknown('system', other[0], known)}")
+        if self.target.force_errors_eV_per_A and self.selection.evidence == "labels":
+            raise ValueError('target.force_errors_eV_per_A rests on audit frames: selection.evidence = "audits"')
+        return self
+
     @model_validator(mode="after")
     def _features_of_one_committee(self) -> CampaignConfig:
         if self.fingerprint.kind == "mace" and self.explore.ahead:
@@ -802,8 +843,15 @@ class CampaignConfig(Section):
     @field_validator("structures")
     @classmethod
     def _names_differ(cls, given: tuple[StructureSection, ...]) -> tuple[StructureSection, ...]:
-        names = [structure.name for structure in given]
-        for name in names:
-            if names.count(name) > 1:
+        named: dict[str, str] = {}
+        for structure in given:
+            name, key = structure.name, structure.name.casefold()
+            if named.get(key) == name:
                 raise ValueError(f'two structures are called "{name}": give each a name of its own')
+            if key in named:
+                raise ValueError(
+                    f'two structures are called "{named[key]}" and "{name}", which some disks take for one file: '
+                    "give each a name of its own"
+                )
+            named[key] = name
         return given

@@ -49,7 +49,8 @@ class GradientFeatures:
 
         voter = self._voter
         graph = graph_of(atoms, edges_within(atoms, voter.cutoff))
-        inputs = tensors(graph, voter.numbers, [voter.heads[self._vote]], voter.dtype, voter.device)
+        heads = [voter.heads[self._vote]]
+        inputs = tensors(graph, voter.numbers, heads, voter.dtype, voter.device, voter.embeddings)
         weights = list(voter.model.parameters())
         needed = [weight.requires_grad for weight in weights]
         try:

@@ -72,7 +72,8 @@ class MaceFeatures:
 
         voter = self._voter
         graph = graph_of(atoms, edges_within(atoms, voter.cutoff))
-        inputs = tensors(graph, voter.numbers, [voter.heads[self._vote]], voter.dtype, voter.device)
+        heads = [voter.heads[self._vote]]
+        inputs = tensors(graph, voter.numbers, heads, voter.dtype, voter.device, voter.embeddings)
         positions = inputs["positions"].requires_grad_(True)
         strain = torch.zeros(3, 3, dtype=voter.dtype, device=voter.device, requires_grad=True)
         deformation = torch.eye(3, dtype=voter.dtype, device=voter.device) + 0.5 * (strain + strain.T)

@@ -15,20 +15,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from tentpole.errors import InputError, MachineError
 from tentpole.execution import worker
+from tentpole.execution.starting import new_process
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,8 +71,8 @@ class _Job(Generic[T]):
 class LocalExecutor(Executor):
     """At most `workers` processes, started when there is work for them, and again when they are lost.
 
-    A task that outlives the limit, or whose worker dies while it runs, fails alone. Workers start fresh (no fork of
-    this process with its threads), without running the user's main script again, and end with this process.
+    A task that outlives the limit, or whose worker dies while it runs, fails alone. Workers are no forks of this
+    process with its threads; they start without running the user's main script again, and end with this process.
     """
 
     def __init__(self, workers: int, time_limit_s: float | None, threads: int) -> None:
@@ -142,10 +142,8 @@ class LocalExecutor(Executor):
         """A started worker at the other end of `connection`."""
         if self._ended:
             raise CancelledError
-        process = _CleanSpawn().Process(
-            target=worker.serve, args=(connection, self._threads, bool(sys.flags.safe_path))
-        )
-        process.start()
+        arguments = (connection, self._threads, bool(sys.flags.safe_path))
+        process = new_process(worker.serve, arguments, self._threads)
         self._processes.add(process)
         return process
 
@@ -296,51 +294,3 @@ def _end_all() -> None:
     """Before multiprocessing waits for its processes: these wait for tasks that will never come."""
     for executor in tuple(_executors):
         executor.kill()
-
-
-_one_at_a_time = threading.Lock()
-
-
-class _CleanSpawn(multiprocessing.context.SpawnContext):
-    """New interpreters that do not import the driver's main script: no guard needed in it, and no torch."""
-
-    class Process(multiprocessing.context.SpawnProcess):
-        @staticmethod
-        def _Popen(process_obj: Any) -> Any:
-            with _one_at_a_time, _no_main(), without_current_folder():
-                resource_tracker.ensure_running()  # else it starts in here, and lets Ctrl-C through again
-                with _no_interrupt():
-                    return multiprocessing.context.SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """A worker that starts now does not hear Ctrl-C, which is meant for the driver, until it has left its session."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """While a worker starts, `__main__` has no file that multiprocessing would tell it to run."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def without_current_folder() -> Iterator[None]:
-    """A Python that is started meanwhile imports nothing from the folder that this process happens to work in."""
-    before = os.environ.get(worker.SAFE_PATH)
-    os.environ[worker.SAFE_PATH] = before or "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[worker.SAFE_PATH]

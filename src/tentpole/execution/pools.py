@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tentpole.execution.local import LocalExecutor, local
+from tentpole.execution.starting import import_ahead
 from tentpole.execution.worker import watched
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class Workers:
     """Local processes, and other executors for labels and for training.
 
     `processes` start on first use; 0: as many as this process may use cores. `label_elsewhere` and `train_elsewhere`
-    make the others, a queue's.
+    make the others, a queue's. `imports` names a module that local processes find imported, see `starting`.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Workers:
         processes: int = 0,
         label_elsewhere: Callable[[], Executor] | None = None,
         train_elsewhere: Callable[[], Executor] | None = None,
+        imports: str = "",
     ) -> None:
         self.processes = processes or len(os.sched_getaffinity(0))
+        self._imports = imports
         self._executor: LocalExecutor | None = None
         self._label_elsewhere, self._train_elsewhere = label_elsewhere, train_elsewhere
         self._labels: Executor | None = None
@@ -56,6 +59,8 @@ class Workers:
     def executor(self) -> LocalExecutor:
         """Started where it was not."""
         if self._executor is None:
+            if self._imports:
+                import_ahead(self._imports)
             self._executor = local(self.processes)
         return self._executor
 

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
@@ -27,7 +28,7 @@ BEAT_S = 5.0
 SAFE_PATH = "PYTHONSAFEPATH"
 """The variable that keeps Python from importing what lies in the current folder."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_driver = 0  # pid of the driver that started this worker; 0 in a process that `start` has not run in
+_started = False  # whether this process is a worker of a driver on this machine
 
 
 def python_module(name: str) -> list[str]:
@@ -76,17 +77,26 @@ def start(threads: int, keep_safe_path: bool = True) -> None:
 
     Programs that a label runs belong to the session, so that one signal ends them with their worker.
     """
-    global _driver
-    for name in _THREADS:
-        os.environ[name] = str(threads)
+    global _started
+    os.environ.update(thread_variables(threads))
     if not keep_safe_path:  # it was for this interpreter's own start, not for the programs that it runs
         os.environ.pop(SAFE_PATH, None)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ase")  # to its developers, not to users
-    _driver = os.getppid()
+    _started = True
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked while this process started
     signal.signal(signal.SIGTERM, lambda *_: end_session())
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """The environment for so many threads per program."""
+    return dict.fromkeys(_THREADS, str(threads))
+
+
+def _driver_lives() -> bool:
+    driver = parent_process()
+    return driver is None or driver.is_alive()
 
 
 def end_session() -> NoReturn:
@@ -141,7 +151,7 @@ def watched(
             if beat and time.monotonic() - beaten > BEAT_S:
                 _tell(folder, began)
                 beaten = time.monotonic()
-            if _driver and os.getppid() != _driver:
+            if _started and not _driver_lives():
                 end_session()
             if time.monotonic() > deadline:
                 _tell(folder, began)

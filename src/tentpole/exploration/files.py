@@ -21,7 +21,20 @@ from ase.constraints import dict2constraint
 
 from tentpole.errors import StateError
 from tentpole.exploration.explore import Exploration, Mishap
-from tentpole.records import MOMENTS, Condition, FloatArray, Scores, Snapshot, Walker, bare, moments_of, snapshot_id
+from tentpole.records import (
+    CHARGE,
+    MOMENTS,
+    MULTIPLICITY,
+    Condition,
+    FloatArray,
+    Scores,
+    Snapshot,
+    Walker,
+    bare,
+    moments_of,
+    own_state,
+    snapshot_id,
+)
 from tentpole.storage.atomic import atomic_write
 
 VERSION = 1
@@ -100,6 +113,9 @@ def _write_frames(group: h5py.Group, frames: list[Atoms], like: Atoms) -> None:
     moments = moments_of(like)
     if moments is not None:
         group[MOMENTS] = moments
+    for key, value in zip((CHARGE, MULTIPLICITY), own_state(like), strict=True):
+        if value is not None:
+            group.attrs[key] = value
     shape = (len(frames), len(like), 3)
     group["positions"] = np.array([a.positions for a in frames], dtype="f8").reshape(shape)
     group["momenta"] = np.array([a.get_momenta() for a in frames], dtype="f8").reshape(shape)
@@ -109,10 +125,12 @@ def _write_frames(group: h5py.Group, frames: list[Atoms], like: Atoms) -> None:
 def _read_frames(group: h5py.Group) -> list[Atoms]:
     numbers, pbc, masses = (group[name][:] for name in ("numbers", "pbc", "masses"))
     moments = group[MOMENTS][:] if MOMENTS in group else None
+    state = {key: int(group.attrs[key]) for key in (CHARGE, MULTIPLICITY) if key in group.attrs}
     moving = (group[name][:] for name in ("positions", "momenta", "cell"))
     frames = []
     for positions, momenta, cell in zip(*moving, strict=True):
         atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=pbc, masses=masses, magmoms=moments)
+        atoms.info |= state
         atoms.set_momenta(momenta)
         frames.append(atoms)
     return frames

@@ -13,7 +13,7 @@ from tentpole.errors import InputError
 from tentpole.exploration import HealthLimits, Langevin, advance, init_walker
 from tentpole.exploration.health import geometry
 from tentpole.exploration.random_numbers import generator
-from tentpole.records import Condition, bare, moments_of
+from tentpole.records import Condition, bare, moments_of, own_state, with_state
 
 USUAL_STRAIN = 0.05
 """Without strained cells among its labels a committee learns no stress (5 % of both: `scripts/bench_training.py`)."""
@@ -138,5 +138,6 @@ def reference_md(job: ReferenceMD) -> list[Atoms]:
     for _ in range(job.frames):
         walker = advance(walker, calc, job.every, ensemble)
         frames.append(bare(walker.atoms))
+        with_state(frames[-1], own_state(job.start))
         frames[-1].set_initial_magnetic_moments(moments_of(job.start))  # those on the walker are in the program's words
     return frames

@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tentpole.errors import InputError
-from tentpole.records import bare
+from tentpole.records import CHARGE, MULTIPLICITY, bare
 from tentpole.storage.structures import read_structures
 
 ENERGY_KEYS = ("REF_energy", "energy", "dft_energy", "DFT_energy", "Energy", "TotEnergy", "free_energy")
@@ -67,8 +67,7 @@ def read_labelled(
         known.info["REF_energy"], known.arrays["REF_forces"] = e, f
         if alone:
             known.info["config_type"] = "IsolatedAtom"
-        if "charge" in atoms.info:
-            known.info["charge"] = atoms.info["charge"]
+        known.info |= {key: atoms.info[key] for key in (CHARGE, MULTIPLICITY) if key in atoms.info}
         stress, key = _stress(atoms, stress_keys)
         if stress is not None:
             known.info["REF_stress"] = stress

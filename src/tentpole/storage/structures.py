@@ -17,8 +17,10 @@ from ase.io import read as ase_read
 from ase.io import write as ase_write
 
 from tentpole.errors import InputError
-from tentpole.records import MOMENTS, Label, moments_of
+from tentpole.records import CHARGE, MOMENTS, MULTIPLICITY, Label, moments_of, own_state
 from tentpole.storage.atomic import atomic_write
+
+STATE = (CHARGE, MULTIPLICITY)
 
 UNPACKED_LIMIT = 2**30
 """Bytes that a packed file of structures may unpack to: 2 MB of zeros in gzip unpack to 2 GB."""
@@ -33,7 +35,7 @@ def write_frames(path: Path, frames: Atoms | Sequence[Atoms]) -> None:
 
 
 def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
-    """Species, positions, cell, pbc and starting moments where there are any.
+    """Species, positions, cell, pbc, and where there are any starting moments, charge and multiplicity.
 
     Nothing else of an Atoms object is part of a structure here.
     """
@@ -44,7 +46,9 @@ def atoms_to_json(atoms: Atoms) -> dict[str, Any]:
         "pbc": atoms.pbc.tolist(),
     }
     moments = moments_of(atoms)
-    return content if moments is None else content | {MOMENTS: moments.tolist()}
+    if moments is not None:
+        content[MOMENTS] = moments.tolist()
+    return content | {key: value for key, value in zip(STATE, own_state(atoms), strict=True) if value is not None}
 
 
 def atoms_from_json(content: dict[str, Any]) -> Atoms:
@@ -55,6 +59,7 @@ def atoms_from_json(content: dict[str, Any]) -> Atoms:
         cell=content["cell"],
         pbc=content["pbc"],
         magmoms=content.get(MOMENTS),
+        info={key: int(content[key]) for key in STATE if key in content},
     )
 
 

@@ -140,6 +140,8 @@ def not_stackable(hyperparameters: Mapping[str, Any]) -> str:
         other.append("interaction_cls_first")
     if len(hyperparameters["heads"]) != 1:
         other.append("heads")
+    if any(spec["type"] != "categorical" for spec in hyperparameters.get("embedding_specs", ())):
+        other.append("embedding_specs")
     return ", ".join(f"{name} = {hyperparameters.get(name)}" for name in other)
 
 

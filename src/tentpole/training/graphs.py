@@ -12,8 +12,10 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
+from tentpole.committee.electronic_state import check_readable
 from tentpole.committee.graph import edges_within
 from tentpole.errors import InputError
+from tentpole.records import own_state
 from tentpole.training.convolution import NeighbourPairs
 from tentpole.training.network import Network
 
@@ -33,7 +35,7 @@ class GraphBatch:
 
     species (N,). features : parts (M, P, ·) of `Network.pair_features`. frame_of_atom (M N,), frame_of_pair (M P,) :
     counted through the rows, M B for what fills up. volumes (M, B) in Å³. scale, shift (M, 1) : of the members'
-    energies.
+    energies. states (k, M, B) : rows of the k embeddings of charge and multiplicity, None where members read neither.
     """
 
     caps: tuple[int, ...]
@@ -45,6 +47,7 @@ class GraphBatch:
     volumes: Tensor
     scale: Tensor
     shift: Tensor
+    states: Tensor | None = None
 
     @property
     def members(self) -> int:
@@ -102,6 +105,7 @@ class Graphs:
         self.stressed: FloatArray = np.array([float(_has_stress(atoms)) for atoms in frames])
         self.stress: FloatArray = np.array([_stress(atoms) for atoms in frames])
         self.volumes: FloatArray = np.array([atoms.get_volume() if _has_stress(atoms) else 1.0 for atoms in frames])
+        self.states: IntArray | None = _states(frames, network)
         found = [_pairs(atoms, network.cutoff) for atoms in frames]
         self.pair_counts: IntArray = np.array([len(send) for send, _, _ in found])
         self.first_pair: IntArray = np.concatenate(([0], np.cumsum(self.pair_counts)))
@@ -173,10 +177,27 @@ class Graphs:
             volumes=real(self.volumes[flat], members, frames),
             scale=scale[:, None],
             shift=shift[:, None],
+            states=None if self.states is None else self._index(self.states[:, flat].reshape(-1, members, frames)),
         )
 
     def _index(self, array: IntArray) -> Tensor:
         return torch.as_tensor(array, dtype=torch.int64, device=self.network.device)
+
+
+def _states(frames: Sequence[Atoms], network: Network) -> IntArray | None:
+    """(k, n) row of each frame in each of the k tables that members read; None where they read none.
+
+    Raises InputError for a frame without charge or multiplicity, or with one outside the tables.
+    """
+    if not network.embeddings:
+        return None
+    stated = np.array([[np.nan if value is None else value for value in own_state(atoms)] for atoms in frames])
+    columns = dict(zip(("total_charge", "total_spin"), stated.T, strict=True))
+    rows = []
+    for name, spec in network.embeddings.items():
+        check_readable(network.embeddings, name, columns[name])
+        rows.append(columns[name].astype(np.int64) + int(spec.get("offset", 0)))
+    return np.array(rows)
 
 
 def _ranges(starts: IntArray, lengths: IntArray) -> IntArray:

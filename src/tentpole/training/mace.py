@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,9 +127,9 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
         sys.stdout.write(" ".join(["python -m mace.cli.run_train", *command]) + "\n")  # the log's first line
         sys.stdout.flush()
         import e3nn
-        import mace.cli.run_train as command_line
         from mace import tools
 
+        command_line = training_command()
         e3nn.set_optimization_defaults(jit_script_fx=False)  # TorchScript costs seconds before the first step
         command_line.jit = None  # no second, compiled copy of the model: mace goes on without it
         print("python -m mace.cli.run_train", *command, flush=True)  # noqa: T201 - stdout is the member's log
@@ -151,6 +152,17 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
         write_member(job.out, model, training=training)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def training_command() -> Any:
+    """The module of mace's training command, in a process made for it: torch reads any pickle there from then on.
+
+    The command reads back models that it has written itself.
+    """
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+    import mace.cli.run_train
+
+    return mace.cli.run_train
 
 
 def scratch_folder(job: TrainingJob) -> Path:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,7 @@ class Network:
         self.numbers = tuple(int(z) for z in model.atomic_numbers)
         self.cutoff = float(model.r_max)
         self.channels = int(model.interactions[0].node_feats_irreps[0].mul)
+        self.embeddings = _embeddings(model)
         self.degree = int(model.spherical_harmonics.irreps_out.lmax)
         self.radial_functions = int(model.radial_embedding.out_dim)
         self.parts: dict[str, tuple[Part, ...]] = {
@@ -136,6 +137,8 @@ class Network:
         self, weights: Weights, batch: GraphBatch, *, training: bool, stress: bool = False
     ) -> StackedPrediction:
         """Energies, forces and, where asked, stresses of the batch; with `training` they can be differentiated."""
+        if self.embeddings and batch.states is None:
+            raise UnsupportedModel(f"a model that reads {' and '.join(self.embeddings)}, and frames without them")
         radial, slopes, harmonics, turns, unit, vectors = batch.features
         waves = harmonics.detach().requires_grad_()
         networks = self._radial_networks(weights, torch.cat([radial, slopes], 1))
@@ -182,6 +185,8 @@ class Network:
         members, atoms = batch.members, batch.atoms
         (kinds,) = weights["node_embedding.linear.weight"]
         features = kinds.index_select(1, batch.species)[:, :, None]  # (M, N, components, channels)
+        if batch.states is not None:
+            features = features + self._embedded(weights, batch, batch.states)[:, :, None]
         node: Any = 0.0
         for layer, readout, values in zip(self._layers, self._readouts, radial, strict=True):
             lifted = _by_order(weights[f"{layer.name}.linear_up.weight"], features, layer.orders_in)
@@ -198,6 +203,17 @@ class Network:
         frames = batch.frames
         total = torch.zeros(members * frames + 1, dtype=self.dtype, device=self.device)
         return total.index_add(0, batch.frame_of_atom, node.reshape(-1))[:-1].view(members, frames)
+
+    def _embedded(self, weights: Weights, batch: GraphBatch, states: Tensor) -> Tensor:
+        """What charge and multiplicity add to the features of each atom, (M, N, channels); states (k, M, B): rows."""
+        members, frames = batch.members, batch.frames
+        tables = (weights[f"joint_embedding.embedders.{name}.weight"][0] for name in self.embeddings)
+        place = torch.arange(members, device=self.device)[:, None]
+        rows = torch.cat([table[place, row] for table, row in zip(tables, states, strict=True)], 2)
+        (mix,) = weights["joint_embedding.project.0.weight"]
+        mixed = torch.nn.functional.silu(torch.bmm(rows, mix.transpose(1, 2))).reshape(members * frames, -1)
+        mixed = torch.cat([mixed, torch.zeros_like(mixed[:1])])  # what fills up belongs to no frame
+        return mixed.index_select(0, batch.frame_of_atom).view(members, batch.atoms, -1)
 
     def _update(
         self, layer: _Layer, weights: Weights, batch: GraphBatch, features: Tensor, sums: Tensor, training: bool
@@ -456,6 +472,11 @@ def _terms(interaction: Any, orders: Sequence[int]) -> tuple[Terms, tuple[int, .
     return Terms.of(np.concatenate(rows), np.array(radial), signs), counts
 
 
+def _embeddings(model: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Embeddings of total charge and spin, by mace's names, in the order of their weights."""
+    return getattr(model, "embedding_specs", None) or {}
+
+
 def _refuse(model: Any) -> None:
     """Raises UnsupportedModel where the model has parts that this network does not know."""
     blocks = [type(block).__name__ for block in model.interactions]
@@ -468,7 +489,8 @@ def _refuse(model: Any) -> None:
         "its readouts": any(block not in READOUTS for block in readouts) or len(readouts) != len(blocks),
         "several heads": len(getattr(model, "heads", ["Default"])) > 1,
         "pair repulsion": hasattr(model, "pair_repulsion"),
-        "embeddings of charge or spin": hasattr(model, "joint_embedding"),
+        "embeddings that are no tables": any(spec["type"] != "categorical" for spec in _embeddings(model).values()),
+        "an energy of its own for charge or spin": hasattr(model, "embedding_readout"),
         "a transformed distance": hasattr(radial, "distance_transform"),
         "a trained radial basis": any(parameter.requires_grad for parameter in radial.parameters()),
         "a cutoff outside the radial functions": not getattr(radial, "apply_cutoff", True),

@@ -55,6 +55,8 @@ class NetworkVoter(Voter):
         if any(voter.votes != 1 or voter.dtype != first.dtype or voter.numbers != first.numbers for voter in voters):
             raise UnsupportedModel("members of several kinds")
         self.network = Network(first.model, str(first.device))
+        if self.network.embeddings:
+            raise UnsupportedModel("members that read charges or multiplicities")
         self.numbers, self.cutoff = first.numbers, first.cutoff
         self.e0s: FloatArray = np.concatenate([voter.e0s for voter in voters])
         try:

@@ -38,13 +38,12 @@ def serve() -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()  # imports take seconds
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what mace prints while it is imported is no answer
-    import mace.cli.run_train
-
-    from tentpole.training import mace as _command
+    from tentpole.committee.mace_architecture import mace
     from tentpole.training import stacked as _loop
     from tentpole.training.convolution import load_kernels
 
-    del mace, _command, _loop
+    del _loop
+    mace("modules")
     load_kernels()
     print(json.dumps({"ready": True}), file=answers)
     running: dict[int, int] = {}
@@ -84,6 +83,10 @@ def _obey(order: dict[str, Any], running: dict[int, int]) -> None:
                 os.kill(pid, signal.SIGTERM)
                 threading.Timer(PATIENCE_S, _kill, (pid, running)).start()
         return
+    if order["command"] is not None:
+        from tentpole.training.mace import training_command
+
+        training_command()  # once, not in every child
     pid = os.fork()
     if pid == 0:
         _child(order)

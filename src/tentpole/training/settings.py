@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from tentpole.errors import InputError, unknown
 from tentpole.training.schedule import automatic_updates
 
 LOOPS = ("stacked", "mace", "mace-total")
+EMBEDDABLE = ("charge", "multiplicity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class MACESettings:
     members train as one in a process; more cost less of the processor, fewer keep more cores busy. Large ones train by
     themselves.
     frozen : train the readouts alone; the body stays as it was in the members that the training goes on from.
+    embed : "charge", "multiplicity" or both: embeddings of a frame's total charge and spin, added to the features of
+    its atoms before the first layer.
     dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
     """
 
@@ -91,6 +95,7 @@ class MACESettings:
     loop: str = "stacked"
     together: int = 2
     frozen: bool = False
+    embed: tuple[str, ...] = ()
     dtype: str | None = None
     device: str = "auto"
     threads: int = 1
@@ -107,6 +112,7 @@ class MACESettings:
             raise unknown("updates", self.updates, ("auto", "a number of gradient steps"))
         if self.frozen and self.loop != "stacked":
             raise InputError(f'frozen needs loop = "stacked", not "{self.loop}"')
+        self._check_embed()
         for name in ("channels", "interactions", "updates", "updates_warm", "max_updates", "batch_size", "threads"):
             self._at_least(name, 1)
         for name, least in (("correlation", 1), ("folds", 2), ("patience", 1), ("together", 1)):
@@ -115,6 +121,14 @@ class MACESettings:
             given = getattr(self, name)
             if given is not None and not given > 0:
                 raise InputError(f"{name} = {given} must be positive")
+
+    def _check_embed(self) -> None:
+        object.__setattr__(self, "embed", tuple(self.embed))
+        for word in self.embed:
+            if word not in EMBEDDABLE:
+                raise unknown("embed", str(word), EMBEDDABLE)
+        if self.embed and self.loop != "stacked":
+            raise InputError(f'embed = {list(self.embed)} needs loop = "stacked", not "{self.loop}"')
 
     def _at_least(self, name: str, least: int) -> None:
         given = getattr(self, name)
@@ -145,6 +159,14 @@ class MACESettings:
         if isinstance(self.updates, int):
             return self.updates
         return self.updates_warm if warm else automatic_updates(frames, batch, self.max_updates)
+
+
+def told(settings: MACESettings) -> dict[str, Any]:
+    """The settings as data, without those that came later and are not made use of: what was made before fits them."""
+    found = asdict(settings)
+    if not settings.embed:
+        del found["embed"]
+    return found
 
 
 def as_trained_before(settings: MACESettings) -> MACESettings:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.adam import adam
 
 Tensor = torch.Tensor
 Weights = Mapping[str, tuple[Tensor, ...]]
@@ -30,6 +31,13 @@ class Part:
 
     shape: tuple[int, ...]
     factor: float = 1.0
+
+
+def _no_moments(weights: Tensor) -> dict[str, Tensor]:
+    """What Adam remembers of these weights before the first update."""
+    names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    step = torch.zeros((), dtype=torch.float32, device=weights.device)
+    return {"step": step, **{name: torch.zeros_like(weights, requires_grad=False) for name in names}}
 
 
 class Stack:
@@ -64,16 +72,7 @@ class Stack:
         self.mean = {group: flat.detach().clone() for group, flat in self.flat.items()}
         self.ema_decay = ema_decay
         self.updates = 0
-        self._adam = torch.optim.Adam(
-            [
-                {"params": [self.flat["decayed"]], "weight_decay": WEIGHT_DECAY},
-                {"params": [self.flat["plain"]], "weight_decay": 0.0},
-            ],
-            lr=1.0,
-            betas=BETAS,
-            amsgrad=True,
-            fused=True,
-        )
+        self._moments = {group: _no_moments(flat) for group, flat in self.flat.items()}
 
     def _mask(self, group: str, trained: tuple[str, ...]) -> Tensor:
         """Which weights of a group change."""
@@ -98,10 +97,8 @@ class Stack:
             before = [flat.detach().clone() for flat in flats]
         norms = torch.sqrt(sum((g.square().sum(1) for g in gradients), torch.zeros_like(losses)))
         factors = torch.clamp(CLIP / (norms + 1e-6), max=1.0)[:, None]
-        for flat, gradient, options in zip(flats, gradients, self._adam.param_groups, strict=True):
-            flat.grad = gradient * factors
-            options["lr"] = lr
-        self._adam.step()
+        for group, gradient in zip(GROUPS, gradients, strict=True):
+            self._adam(group, gradient * factors, lr)
         if self._moving is not None and before is not None:  # weight decay moves what has no gradient too
             with torch.no_grad():
                 for flat, old, group in zip(flats, before, GROUPS, strict=True):
@@ -112,13 +109,34 @@ class Stack:
             for group in GROUPS:
                 self.mean[group].lerp_(self.flat[group], 1.0 - keep)
 
+    @torch.no_grad()
+    def _adam(self, group: str, gradient: Tensor, lr: float) -> None:
+        """Torch's own Adam as a function: its class imports torch's compiler, which takes seconds."""
+        moments = self._moments[group]
+        adam(
+            [self.flat[group]],
+            [gradient],
+            [moments["exp_avg"]],
+            [moments["exp_avg_sq"]],
+            [moments["max_exp_avg_sq"]],
+            [moments["step"]],
+            fused=True,
+            amsgrad=True,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=lr,
+            weight_decay=WEIGHT_DECAY if group == "decayed" else 0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
     def state(self) -> dict[str, Tensor]:
         """All that the next update depends on, but for `updates`."""
         found = {}
         for group in GROUPS:
             found[f"{group}.weights"] = self.flat[group].detach()
             found[f"{group}.mean"] = self.mean[group]
-            for name, value in self._adam.state.get(self.flat[group], {}).items():
+            for name, value in self._moments[group].items():
                 found[f"{group}.{name}"] = value
         return found
 
@@ -130,14 +148,8 @@ class Stack:
                 flat = self.flat[group]
                 flat.copy_(state[f"{group}.weights"])
                 self.mean[group].copy_(state[f"{group}.mean"])
-                moments = {
-                    name: state[f"{group}.{name}"].clone().to("cpu" if name == "step" else flat.device)
-                    for name in ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-                    if f"{group}.{name}" in state
-                }
-                self._adam.state.pop(flat, None)
-                if moments:
-                    self._adam.state[flat] = moments
+                for name, value in _no_moments(flat).items():
+                    self._moments[group][name] = state.get(f"{group}.{name}", value).clone().to(flat.device)
 
     def load_into(self, model: Any, member: int, flats: Mapping[str, Tensor]) -> Any:
         """`model` with the weights of one member, from such flat tensors."""

@@ -28,6 +28,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tentpole.committee.committee import choose_device
+from tentpole.committee.electronic_state import specs_of
 from tentpole.committee.graph import edges_within, graph_of
 from tentpole.committee.mace_architecture import build_context, mace
 from tentpole.committee.mace_voter import tensors
@@ -42,6 +43,7 @@ from tentpole.training.network import FIRST, LATER, Network, StackedPrediction
 from tentpole.training.reports import Row, update_line
 from tentpole.training.schedule import TrainingPlan, cycle_at, is_under_trained, learning_rate, most_updates, on_plateau
 from tentpole.training.settings import MACESettings
+from tentpole.training.settings import told as settings_told
 from tentpole.training.stack import Stack, Weights
 
 Tensor = torch.Tensor
@@ -323,6 +325,7 @@ class Training:
             [0],
             self.network.dtype,
             self.device,
+            self.network.embeddings,
         )
         model = self.stack.load_into(self.models[0].to(self.device), 0, flat)
         out = model(inputs, training=False, compute_force=True)
@@ -349,7 +352,7 @@ class Training:
         for job in self.jobs:
             start = b"" if job.warm_start is None else weights_file(job.warm_start).read_bytes()
             digest.update(f"{job.member} {job.seed} {hashlib.sha256(start).hexdigest()}".encode())
-        told = {"settings": asdict(self.settings), "energies": self.energies, "finishing": self.finishing}
+        told = {"settings": settings_told(self.settings), "energies": self.energies, "finishing": self.finishing}
         digest.update(json.dumps(told, sort_keys=True, default=str).encode())
         return digest.hexdigest()
 
@@ -392,7 +395,7 @@ class Training:
                 "member": job.member,
                 "seed": job.seed,
                 "loop": "stacked",
-                "settings": asdict(self.settings),
+                "settings": settings_told(self.settings),
                 "finishing": self.finishing,
                 "warm_start": None if job.warm_start is None else job.warm_start.name,
                 "seconds": round(self.course.seconds / len(self.jobs), 3),
@@ -510,4 +513,5 @@ def _new_model(settings: MACESettings, frames: Sequence[Atoms], energies: Mappin
             gate=torch.nn.functional.silu,
             atomic_inter_scale=float(np.sqrt((forces**2).mean())) or 1.0,
             atomic_inter_shift=0.0,
+            embedding_specs=specs_of(settings.embed),
         )

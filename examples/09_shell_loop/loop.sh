@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# A campaign from the shell: every structure that wants a label is a file, and every label a job of the queue.
+# What computes it is up to you: any program whose output ASE reads. Start it again at any time: it goes on.
+#     examples/09_shell_loop/loop.sh campaign.toml runs/shell
+set -euo pipefail
+campaign=$1 folder=$2
+asked=$folder-asked answers=$folder-answers
+mkdir -p "$answers"
+
+label() { # of the structure in asked/NAME.extxyz, as answers/NAME.extxyz, by a job that this waits for
+    sbatch --wait --quiet --output "$answers/$1.log" --wrap \
+        "tentpole label '$asked/$1.extxyz' --reference emt --workers 1 --out '$answers/$1.extxyz'" || true
+}
+
+while tentpole ask "$campaign" --dir "$folder" --out "$asked"; do
+    told=()
+    for structure in "$asked"/*.extxyz; do
+        name=$(basename "$structure" .extxyz)
+        [ -e "$answers/$name.extxyz" ] || label "$name" &
+    done
+    wait
+    for structure in "$asked"/*.extxyz; do
+        name=$(basename "$structure" .extxyz)
+        if [ -e "$answers/$name.extxyz" ]; then told+=("$answers/$name.extxyz"); else told+=(--failed "$name=no label"); fi
+    done
+    tentpole tell "$folder" "${told[@]}"
+done
+tentpole status "$folder"

@@ -1,0 +1,152 @@
+"""How a worker process starts: as a fresh interpreter, or forked from a process that has imported what it needs.
+
+A fresh interpreter imports torch for seconds, and as many times as there are workers. The process here, the standard
+library's fork server, imports once, in the background; what is forked from it begins at once and shares its memory.
+Until it has imported, and where the environment is no longer the one that it was started in, workers start fresh.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing.context
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tentpole.execution import worker
+
+_MARK = "TENTPOLE_IMPORTED"
+"""The variable that tells the fork server which file to make once it has imported."""
+_lock = threading.RLock()
+_environment: dict[str, str] | None = None  # that of the fork server; None: there is none
+_mark = Path()
+
+
+def import_ahead(module: str) -> None:
+    """Have a process import `module` in the background, for workers to be forked from it.
+
+    The module does its imports within `importing()`. Nothing happens where there is such a process.
+    """
+    global _environment, _mark
+    with _lock:
+        if _environment is not None:
+            return
+        _environment = dict(os.environ)
+        folder = tempfile.mkdtemp(prefix="tentpole-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _mark = Path(folder) / "imported"
+        forkserver.set_forkserver_preload([module])
+        with _clean(), _variables({_MARK: str(_mark), **worker.thread_variables(1)}):
+            forkserver.ensure_running()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """For the module that the fork server imports: it ends with its driver, and says when all is imported."""
+    driver, done = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            if os.getppid() != driver:
+                os._exit(1)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()  # no thread is to be there when workers are forked
+    mark = os.environ.pop(_MARK, "")
+    if mark:
+        with suppress(OSError):
+            Path(mark).touch()
+
+
+def new_process(target: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> BaseProcess:
+    """A started process that runs `target(*arguments)`, for programs of so many threads.
+
+    Libraries that the fork server has loaded have one thread each: for more, the process is a fresh interpreter.
+    """
+    kind: type[BaseProcess] = _Forked if threads == 1 and _may_fork() else _Fresh
+    process = kind(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def _may_fork() -> bool:
+    with _lock:
+        return _environment == dict(os.environ) and _mark.is_file()
+
+
+class _Fresh(multiprocessing.context.SpawnProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        with _clean():
+            return multiprocessing.context.SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+
+
+class _Forked(multiprocessing.context.ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        with _clean():
+            return multiprocessing.context.ForkServerProcess._Popen(process_obj)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _clean() -> Iterator[None]:
+    """What starts meanwhile imports neither the driver's main script nor anything from the current folder.
+
+    No guard is needed in that script. Ctrl-C, which is meant for the driver, does not reach it until it has left the
+    driver's session.
+    """
+    with _lock, _no_main(), without_current_folder():
+        resource_tracker.ensure_running()  # else it starts in here, and lets Ctrl-C through again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """While a worker starts, `__main__` has no file that multiprocessing would tell it to run."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def without_current_folder() -> Iterator[None]:
+    """A Python that is started meanwhile imports nothing from the folder that this process happens to work in."""
+    with _variables({worker.SAFE_PATH: os.environ.get(worker.SAFE_PATH) or "1"}):
+        yield
+
+
+@contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """The environment with these in it, put back in the end."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
