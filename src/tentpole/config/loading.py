@@ -155,6 +155,8 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     if "evidence" not in selection.model_fields_set:
         then["evidence"] = "labels"
     update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
+    if "evaluation" not in config.committee.model_fields_set:
+        update["committee"] = config.committee.model_copy(update={"evaluation": "mace"})
     update["selection"] = selection.model_copy(update=then)
     if isinstance(config.initial, RattleSection) and config.initial.strain is None:
         update["initial"] = config.initial.model_copy(update={"strain": 0.0})
