@@ -173,9 +173,11 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
 def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[float]:
     """Mean disagreement (eV/Å) of the first `members` members in a folder on each frame."""
     from tentpole.committee import Committee
+    from tentpole.committee.baseline import baseline_beside
 
     stems = [models / f"member-{number}" for number in range(members)]
-    return [d.force_std for d in Committee.load(stems, dtype="float64").evaluate(frames).disagreements()]
+    committee = Committee.load(stems, dtype="float64", baseline=baseline_beside(models))
+    return [d.force_std for d in committee.evaluate(frames).disagreements()]
 
 
 def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> float:

@@ -17,11 +17,13 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.export import export_member
 from tentpole.campaign.paths import VALIDATION
 from tentpole.campaign.record import CampaignRecord, FrameRecord
 from tentpole.config.schema import LabelledSection
 from tentpole.errors import InputError, StateError
+from tentpole.execution.local import local
 from tentpole.labeling import references
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import Label, state_words
@@ -71,8 +73,9 @@ class ProductionCard:
     """What stands in card.json: data, physics, training, errors, and where the model must not be used.
 
     labels : all that the campaign has; trained, held_out : of those. physics : the reference's calculator and its
-    parameters. states : charges and multiplicities of the labels, where they are not the campaign's alone. errors : by
-    set, "held out" (what told when to stop) and "validation" (never trained on, and no guide).
+    parameters. states : charges and multiplicities of the labels, where they are not the campaign's alone. baseline :
+    name and hash of what the model learned the difference to. errors : by set, "held out" (what told when to stop) and
+    "validation" (never trained on, and no guide).
     """
 
     campaign: str
@@ -95,6 +98,7 @@ class ProductionCard:
     verdict: str
     not_for: tuple[str, ...]
     states: tuple[str, ...] = ()
+    baseline: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What card.json holds."""
@@ -103,6 +107,7 @@ class ProductionCard:
     @property
     def text(self) -> str:
         """The card for a reader, as Markdown."""
+        baseline = f" They were learned less {self.baseline}, which is to be added back." if self.baseline else ""
         physics = ", ".join(f"{key} = {value}" for key, value in sorted(self.physics.items()))
         state = "; ".join(self.states) or state_words((self.charge, self.multiplicity))
         errors = "\n".join(f"- on {name}, {errors_on.words}" for name, errors_on in sorted(self.errors.items()))
@@ -115,7 +120,7 @@ class ProductionCard:
                 f"**Data.** {self.labels} labels of the campaign, {self.trained} trained on, {self.held_out} held out. "
                 f"Conditions: {'; '.join(self.conditions) or 'none explored'}. Start: {self.start}.",
                 "",
-                f"**Physics.** {self.reference} ({self.reference_hash}): {physics}; {state}.",
+                f"**Physics.** {self.reference} ({self.reference_hash}): {physics}; {state}.{baseline}",
                 "",
                 f"**Model.** {model}. {self.updates} updates, ended by: {self.stopped}{train}.",
                 "",
@@ -213,8 +218,15 @@ def _train(
 ) -> None:
     from tentpole.training import TrainingJob, train_committee
 
-    for part, part_labels in (("train", labels), ("held-out", held)):
-        write_frames(out / f"{part}.extxyz", [labelled_atoms(label) for label in part_labels])
+    baseline, config = None, record.config
+    if config.baseline is not None:
+        name = _own_file(record, config.baseline.reference)
+        config = config.model_copy(update={"baseline": config.baseline.model_copy(update={"reference": name})})
+    with local(1) as executor:
+        for part, part_labels in (("train", labels), ("held-out", held)):
+            known = [labelled_atoms(label) for label in part_labels]
+            frames, baseline = with_baseline(config, known, out, lambda *job: executor.submit(*job).result())
+            write_frames(out / f"{part}.extxyz", frames)
     start = record.state.newest_models(record.state.current) / "member-0"
     seed = int.from_bytes(hashlib.sha256(f"{record.config.seed}/production".encode()).digest()[:4])
     shallow = record.config.committee.kind == "shallow"
@@ -226,12 +238,18 @@ def _train(
         out,
         out / MODEL,
         warm_start=None if anew or shallow else start,
+        baseline=baseline,
     )
 
     def on_progress(_member: int, update: int, of: int) -> None:
         progress.progress("training to the plateau", update, of)
 
     train_committee([job], settings, 1, on_progress, finishing=True)
+
+
+def _own_file(record: CampaignRecord, reference: str) -> str:
+    """A reference's name, or the path of the file of one's own in the campaign's folder."""
+    return str((record.folder / reference).resolve()) if reference.endswith(".toml") else reference
 
 
 def _card(
@@ -248,7 +266,7 @@ def _card(
     export_member(out / MODEL, out)
     frames = [label.atoms for label in [*labels, *held]]
     conditions = sorted({frame.condition for frame in record.frames if frame.condition})
-    reference = references.load(config.reference)
+    reference = references.load(_own_file(record, config.reference))
     return ProductionCard(
         campaign=config.name,
         reference=Path(config.reference).stem,
@@ -275,14 +293,17 @@ def _card(
         verdict="none yet" if record.verdict is None else f"{record.verdict.kind}: {record.verdict.reason}",
         not_for=tuple(_not_for(record, [*labels, *held])),
         states=_states(record, [*labels, *held]),
+        baseline=_baseline_words(out / MODEL),
     )
 
 
 def _errors(stem: Path, labels: Sequence[Label]) -> ErrorsOn:
     from tentpole.committee import Committee
+    from tentpole.committee.baseline import baseline_beside
 
     stressed = any(label.stress is not None for label in labels)
-    prediction = Committee.load([stem]).evaluate([label.atoms for label in labels], stress=stressed)
+    committee = Committee.load([stem], baseline=baseline_beside(stem.parent))
+    prediction = committee.evaluate([label.atoms for label in labels], stress=stressed)
     off = np.concatenate([f[0] - label.forces for f, label in zip(prediction.forces, labels, strict=True)])
     energies = [(e - label.energy) / len(label.atoms) for e, label in zip(prediction.energies[0], labels, strict=True)]
     stress = None
@@ -332,6 +353,13 @@ def _not_for(record: CampaignRecord, labels: Sequence[Label]) -> list[str]:
     if record.verdict is None or record.verdict.kind != "CONVERGED":
         words.append("work that needs the target error proved: the campaign did not end with CONVERGED")
     return words
+
+
+def _baseline_words(stem: Path) -> str:
+    from tentpole.committee.baseline import needed
+
+    facts = needed(stem)
+    return "" if facts is None else f"{facts.name} ({facts.hash})"
 
 
 def _states(record: CampaignRecord, labels: Sequence[Label]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.folder import open_config
@@ -65,6 +67,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     if own is not None and isinstance(tried, Trial) and tried.ok:
         yield own_line(own, tried.energy_eV)
     yield from _pretraining(config, starts, frames)
+    yield from _baseline(config, starts)
     told.progress("starting a worker", 0, 0)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
@@ -132,8 +135,6 @@ def own_line(own: Atoms, energy_eV: float) -> Line:
 
 def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms], own: Atoms | None) -> Trial | TentpoleError:
     """One label in a fresh worker, and some around it: of `own`, or of the first structure, rattled a little."""
-    import numpy as np
-
     from tentpole.exploration.initial import rattled
     from tentpole.labeling import references
     from tentpole.labeling.trial import trial
@@ -218,6 +219,30 @@ def _cheap_reference(
         f", take about {duration(calls * tried.seconds)} on one core; {section.updates} updates a member follow; {ANEW}"
     )
     return Line(what, True, words)
+
+
+def _baseline(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[Line]:
+    """The baseline, tried on every starting structure, and what it costs at every MD step."""
+    if config.baseline is None:
+        return
+    from tentpole.committee.baseline import Baseline
+
+    what = f'baseline "{config.baseline.reference}"'
+    try:
+        baseline, slowest = Baseline(config.baseline.reference, config.charge, config.multiplicity), 0.0
+        for name, atoms in starts.items():
+            baseline.of(atoms)  # the first call may compile
+            began = time.perf_counter()
+            energy, forces, _ = baseline.of(atoms)
+            slowest = max(slowest, time.perf_counter() - began)
+            if not (math.isfinite(energy) and np.isfinite(forces).all()):
+                said = baseline.said or "its numbers are not finite"
+                yield Line(what, False, f'nothing for structure "{name}": {said}. Take one that knows its elements')
+                return
+    except TentpoleError as error:
+        yield Line(what, False, str(error))
+        return
+    yield Line(what, True, f"hash {baseline.hash}; {1000 * slowest:.3g} ms a structure, paid at every MD step")
 
 
 def _places(config: CampaignConfig) -> int:

@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.io import read
 
 from tentpole.campaign.answers import count_outcome, label_tasks
+from tentpole.campaign.baseline import note_baseline, with_baseline
 from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, pending, read_batch, write_batch
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import energy_error, force_spread, refitted_energies
@@ -143,6 +144,7 @@ def _take_over(context: Context, section: EarlierCommitteeSection | FoundationSe
     """Members of an earlier campaign as they are, or fresh readouts on the body of one model."""
     if isinstance(section, EarlierCommitteeSection):
         folder = Path(section.folder)
+        note_baseline(context.config, folder)
     else:
         folder, seeds = context.paths.pretrained, [_seed(context.config.seed, m) for m in _members(context)]
         context.workers.run(write_fresh_members, Path(section.model), folder, seeds, root=context.root)
@@ -252,9 +254,11 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
     from tentpole.training import TrainingJob, train_committee
 
     config, folder = context.config, context.paths.pretrained
-    write_frames(folder / "train.extxyz", frames)
+    frames, baseline = with_baseline(config, frames, folder, partial(context.workers.run, root=context.root))
+    train = folder / "train.extxyz"
+    write_frames(train, frames)
     jobs = [
-        TrainingJob(m, _seed(config.seed, m), folder / "train.extxyz", None, folder, folder / f"member-{m}")
+        TrainingJob(m, _seed(config.seed, m), train, None, folder, folder / f"member-{m}", baseline=baseline)
         for m in _members(context)
     ]
     shares: dict[int, float] = {}

@@ -83,8 +83,11 @@ def score_file(
     cutoff: float,
     eps: float,
     progress: ProgressListener | None = None,
+    baseline: str | None = None,
 ) -> Counts:
     """Write `structures` to `out` as extended XYZ with their scores.
+
+    `baseline` is what the members learned the difference to, where they did.
 
     Each frame's info has energy_std (eV), energy_std_per_atom (eV/atom), force_std and max_force_std (eV/Å) and gain; a
     frame that cannot be scored has failed = reason. Non-finite coordinates cannot be written as numbers that others
@@ -99,7 +102,7 @@ def score_file(
     fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
     for known in read_structures(dataset, ":", "--dataset") if dataset is not None else []:
         covariance.add(fingerprint.fingerprints(known))
-    committee = Committee.load([str(path) for path in models])
+    committee = Committee.load([str(path) for path in models], baseline=baseline)
     if sum(voter.votes for voter in committee.voters) < 2:
         raise InputError("--models: one member has nobody to disagree with: name the members of a committee")
     results, progress = [], progress or NoProgress()

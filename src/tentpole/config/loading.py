@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole.committee.foundation_models import check_import
+from tentpole.config.baseline import unusable_baseline
 from tentpole.config.checks import contradictions
 from tentpole.config.pretraining import unusable_pretraining
 from tentpole.config.schema import (
@@ -79,6 +80,8 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     _check_reference(config, starts, frames, path)
     if wrong := list(unusable_pretraining(config, starts, frames)):
         raise InputError(f"{path}: pretraining: " + "\n".join(wrong))
+    if wrong := list(unusable_baseline(config, starts)):
+        raise InputError(f"{path}: baseline: " + "\n".join(wrong))
     for name in config.committee.foundations:
         try:
             check_import(name)
@@ -123,11 +126,11 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
             update[table] = update[table].model_copy(update={"reference": anchored(section.reference)})
     if config.reference.endswith(".toml"):
         update["reference"] = anchored(config.reference)
-    for key in ("folder", "model", "reference"):
-        section = update.get("pretraining", config.pretraining)
+    for table, key in (*(("pretraining", key) for key in ("folder", "model", "reference")), ("baseline", "reference")):
+        section = update.get(table, getattr(config, table))
         named = getattr(section, key, None)
         if section is not None and named is not None and (key != "reference" or named.endswith(".toml")):
-            update["pretraining"] = section.model_copy(update={key: anchored(named)})
+            update[table] = section.model_copy(update={key: anchored(named)})
     for table in ("executor", "training_executor"):
         section = getattr(config, table)
         if isinstance(section, ParslTrainingSection) and section.config.rpartition(":")[0].endswith(".py"):
@@ -152,6 +155,8 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     if "evidence" not in selection.model_fields_set:
         then["evidence"] = "labels"
     update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
+    if "evaluation" not in config.committee.model_fields_set:
+        update["committee"] = config.committee.model_copy(update={"evaluation": "mace"})
     update["selection"] = selection.model_copy(update=then)
     if isinstance(config.initial, RattleSection) and config.initial.strain is None:
         update["initial"] = config.initial.model_copy(update={"strain": 0.0})

@@ -37,10 +37,13 @@ class MaceFeatures:
     """
 
     def __init__(self, committee: Any, member: int = 0) -> None:
+        from tentpole.committee.baseline import without_baseline
+
         if not 0 <= member < committee.size:
             raise InputError(f"member {member} is not of this committee: legal are 0 to {committee.size - 1}.")
         seats = [(voter, vote) for voter in committee.voters for vote in range(voter.votes)]
-        self._voter, self._vote = seats[member]
+        voter, self._vote = seats[member]
+        self._voter = without_baseline(voter)
         if not hasattr(self._voter.model, "products"):
             raise InputError("these node features are MACE's: this committee's members are of another kind.")
         self._columns = _scalar_columns(self._voter.model)

@@ -18,7 +18,7 @@ from tentpole.committee.member_files import description_file, read_description
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.storage.structures import labelled_frames
 from tentpole.training.client import ServerLost, the_server
-from tentpole.training.frames import frames_of, isolated_energies, kept_energies
+from tentpole.training.frames import frames_of, isolated_energies, kept_energies, learned_frames
 from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
 from tentpole.training.mace import arguments, scratch_folder
 from tentpole.training.node import ATTEMPTS, train_all
@@ -157,7 +157,7 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
 
     Raises InputError where warm starts differ among themselves: their offsets would pass for uncertainty.
     """
-    frames = [atoms for path in sorted({job.train for job in jobs}) for atoms in labelled_frames(path)]
+    frames = [atoms for path in sorted({job.train for job in jobs}) for atoms in learned_frames(path)]
     starts = [job for job in jobs if job.warm_start is not None]
     if any(job.heads > 1 for job in starts):
         raise InputError("a shallow committee (heads > 1) is trained from scratch: set warm_start = None")

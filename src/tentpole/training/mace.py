@@ -149,7 +149,7 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
             "curve": curve,
             "made_by": provenance(),
         }
-        write_member(job.out, model, training=training)
+        write_member(job.out, model, training=training, baseline=job.baseline)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

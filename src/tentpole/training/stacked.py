@@ -37,7 +37,7 @@ from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
 from tentpole.storage.atomic import atomic_write
 from tentpole.training.frames import frames_of
-from tentpole.training.graphs import GraphBatch, Graphs
+from tentpole.training.graphs import Graphs, LabelledBatch
 from tentpole.training.jobs import TrainingError, TrainingJob
 from tentpole.training.network import FIRST, LATER, Network, StackedPrediction
 from tentpole.training.reports import Row, update_line
@@ -226,7 +226,7 @@ class Training:
             self._orders[member, epoch] = np.random.default_rng(seed).permutation(len(self.train[member]))
         return self._orders[member, epoch]
 
-    def _losses(self, prediction: StackedPrediction, batch: GraphBatch) -> Tensor:
+    def _losses(self, prediction: StackedPrediction, batch: LabelledBatch) -> Tensor:
         """MACE's weighted loss (M,): means over frames, force components and stress components of a member's batch."""
         settings = self.settings
         energy = ((prediction.energies - batch.energies) / batch.sizes).square().mean(1)
@@ -409,7 +409,9 @@ class Training:
                 "curve": self.course.curves[m],
                 "made_by": provenance(),
             }
-            write_member(job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training)
+            write_member(
+                job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training, baseline=job.baseline
+            )
 
 
 def seconds_per_update(

@@ -16,6 +16,8 @@ from tentpole.errors import InputError
 PACKAGES = {
     "tblite": 'pip install "tentpole[xtb]"',
     "chgnet": 'pip install "tentpole[chgnet]"',
+    "dftd3": 'pip install "tentpole[dispersion]"',
+    "dftd4": 'pip install "tentpole[dispersion]"',
     "gpaw": "pip install gpaw (it needs libxc and a BLAS)",
     "ase": "pip install ase",
     "tentpole": "pip install tentpole",
