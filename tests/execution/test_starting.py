@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -98,3 +99,8 @@ def test_what_imports_ahead_ends_with_a_driver_that_dies_meanwhile(tmp_path: Pat
     driver.kill()
     driver.wait()
     _ends(server)
+
+
+def test_what_a_campaign_has_imported_ahead_is_there() -> None:
+    module = importlib.import_module("tentpole.campaign.imported_ahead")
+    assert {"torch", *module.WANTED} <= set(sys.modules)
