@@ -19,7 +19,7 @@ from pathlib import Path
 
 from support.worker_tasks import imported, touch_and_sleep
 from tentpole.execution import starting
-from tentpole.execution.local import local
+from tentpole.execution.local import WorkerLost, local
 
 folder = Path(sys.argv[1])
 starting.import_ahead("support.imported_ahead")
@@ -35,6 +35,16 @@ with local(1) as executor:
     assert executor.submit(os.getsid, 0).result() == executor.submit(os.getpid).result()
     assert executor.submit(os.getenv, "TENTPOLE_IMPORTED").result() is None
     assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    try:
+        executor.submit(os.abort).result()
+    except WorkerLost as error:
+        assert "SIGABRT" in str(error), error
+    assert executor.submit(abs, -1).result() == 1
+with local(1, time_limit_s=0.5) as executor:
+    try:
+        executor.submit(time.sleep, 600).result()
+    except TimeoutError:
+        assert executor.submit(abs, -1).result() == 1
 with local(1, threads=2) as executor:
     assert executor.submit(imported, "support.imported_ahead").result() == (os.getpid(), False)
 os.environ["SOMETHING"] = "else"

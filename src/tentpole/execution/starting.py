@@ -35,11 +35,12 @@ _mark = Path()
 def import_ahead(module: str) -> None:
     """Have a process import `module` in the background, for workers to be forked from it.
 
-    The module does its imports within `importing()`. Nothing happens where there is such a process.
+    The module does its imports within `importing()`. Nothing happens where there is such a process, or off Linux, where
+    libraries of the system do not survive a fork.
     """
     global _environment, _mark
     with _lock:
-        if _environment is not None:
+        if _environment is not None or sys.platform != "linux":
             return
         _environment = environment()
         folder = tempfile.mkdtemp(prefix="tentpole-")
