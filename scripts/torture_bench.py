@@ -54,6 +54,7 @@ batch = 8
 audit = 0.25
 [executor]
 workers = 2
+walkers_together = 2
 """
 
 REFERENCE = """\

@@ -101,6 +101,7 @@ def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
         driver=0,
         voters=(),
         dtype="float64",
+        evaluation="own",
         ratio=0.0,
         entropy="logdet",
         fingerprint=FingerprintSettings(),

@@ -25,6 +25,7 @@ def before(folder: Path) -> None:
     for settings in (content, *(event["settings"] for event in events if event["event"] == "settings")):
         del settings["random_numbers"], settings["selection"]["sigma"], settings["explore"]["keep_last_sound"]
         del settings["selection"]["evidence"], settings["target"]["labels_needed"]
+        del settings["committee"]["evaluation"]
     path.write_text(tomli_w.dumps(content))
     lines.unlink()
     journal = Journal(lines)
@@ -47,6 +48,7 @@ def test_an_older_folder_keeps_what_held_when_it_began(campaign_file: Make, tmp_
     config = stored_config(tmp_path / "run")
     assert (config.random_numbers, config.selection.sigma, config.explore.keep_last_sound) == (1, "mean", False)
     assert (config.selection.evidence, config.target.labels_needed) == ("labels", 50)
+    assert config.committee.evaluation == "mace"
     assert config.selection.settings == {"gain": 0.01}  # the floor that was the default; eps was not used
     with Campaign(file, tmp_path / "run") as campaign:  # with the file it was started with
         assert campaign.config.random_numbers == 1

@@ -34,7 +34,7 @@ class Ahead:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._running: tuple[list[WalkerJob], list[Future[Path]]] | None = None
+        self._running: tuple[list[WalkerJob], list[Future[list[Path]]]] | None = None
 
     def start(self) -> None:
         """Set the walkers of the next round going while labels of this one are waited for, where [explore] ahead.

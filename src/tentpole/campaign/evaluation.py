@@ -165,8 +165,8 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
     from tentpole.training.frames import kept_energies
 
     frames, committee = labelled_frames(train), committee_in(models, "float64")
-    found = committee.evaluate(frames).energies.mean(axis=0)
-    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - found)
+    predicted = committee.evaluate(frames).energies.mean(axis=0)
+    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - predicted)
     return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
 
 
@@ -187,9 +187,9 @@ def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> fl
     from tentpole.training.frames import kept_energies
 
     frames, own = labelled_frames(train), kept_energies(models / "member-0")
-    found = committee_in(models, "float64").evaluate(frames).energies.mean(axis=0)
+    predicted = committee_in(models, "float64").evaluate(frames).energies.mean(axis=0)
     shift = [sum(energies.get(int(z), own[int(z)]) - own[int(z)] for z in atoms.numbers) for atoms in frames]
-    off = found + np.array(shift) - np.array([atoms.info["REF_energy"] for atoms in frames])
+    off = predicted + np.array(shift) - np.array([atoms.info["REF_energy"] for atoms in frames])
     return float(np.sqrt(np.mean((off / np.array([len(atoms) for atoms in frames])) ** 2)))
 
 

@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
+from tentpole.committee.committee import choose_device
 from tentpole.errors import MachineError
 from tentpole.execution.metering import measured
 from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed
 from tentpole.exploration.files import read_exploration
-from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walker, score_frames
+from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walkers, score_frames
 from tentpole.records import Candidate, Condition
 
 if TYPE_CHECKING:
     from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import Covariance
+
+
+LARGE = 40
+"""Atoms of a structure beyond which evaluating several at once gains nothing on a CPU (scripts/bench_walkers.py)."""
 
 
 def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
@@ -75,6 +80,7 @@ def walker_jobs(
             driver=config.committee.driver,
             voters=config.committee.voters,
             dtype=config.committee.dtype,
+            evaluation=config.committee.evaluation,
             ratio=ratio,
             entropy=section.bias.entropy,
             fingerprint=config.fingerprint.build(),
@@ -100,12 +106,31 @@ def _since(context: Context, number: int, walker: str) -> int:
     return max((k for k in changed if walker not in _walkers_as_before(context, number, k - 1)), default=1)
 
 
-def set_going(context: Context, jobs: Sequence[WalkerJob]) -> list[Future[Path]]:
-    """Run walkers to the end of their round, several at a time, in the background."""
-    return context.workers.submit(run_walker, jobs, context.root)
+def set_going(context: Context, jobs: Sequence[WalkerJob]) -> list[Future[list[Path]]]:
+    """Run walkers to the end of their round in the background, several at a time and several in a process."""
+    size = walkers_together(context.config, [len(job.start) for job in jobs], context.workers.processes)
+    parts = -(-len(jobs) // size)
+    return context.workers.submit(run_walkers, [tuple(jobs[part::parts]) for part in range(parts)], context.root)
 
 
-def await_walkers(context: Context, jobs: Sequence[WalkerJob], pending: Sequence[Future[Path]]) -> None:
+def walkers_together(config: CampaignConfig, atoms: Sequence[int], processes: int) -> int:
+    """How many walkers advance in one process: see the key [executor] walkers_together. No result depends on it.
+
+    atoms : of each walker's structure.
+    """
+    wanted = config.executor.walkers_together
+    if wanted != "auto":
+        return int(wanted)
+    if choose_device("auto") != "cpu":
+        return len(atoms)
+    committee = config.committee
+    member_drives = committee.driver == "mean" or isinstance(committee.driver, int)
+    if committee.evaluation == "mace" or committee.kind == "shallow" or not member_drives or max(atoms) > LARGE:
+        return 1
+    return -(-len(atoms) // processes)
+
+
+def await_walkers(context: Context, jobs: Sequence[WalkerJob], pending: Sequence[Future[list[Path]]]) -> None:
     """Wait for walkers that were set going. The time of the wait is what is noted: they may have run before."""
     number, began = jobs[0].round, time.monotonic()
     total = float(jobs[0].settings.steps * len(jobs))
@@ -114,7 +139,7 @@ def await_walkers(context: Context, jobs: Sequence[WalkerJob], pending: Sequence
         done = sum(job.steps_done() for job in jobs)
         stall.look(done, any(future.running() for future in pending))
         context.progress.progress(f"round {number}: MD", done, total)
-    results = [read_exploration(future.result()) for future in pending]
+    results = [read_exploration(shard) for future in pending for shard in future.result()]
     context.progress.progress(f"round {number}: MD", total, total)
     wall = time.monotonic() - began
     # workers do both in turn: their own clocks say how the wall time divides
@@ -159,6 +184,7 @@ def rescored(
             models=models,
             voters=config.committee.voters,
             dtype=config.committee.dtype,
+            evaluation=config.committee.evaluation,
             fingerprint=config.fingerprint.build(),
             species=species_of(context.starts.values()),
             covariance=covariance,

@@ -110,7 +110,7 @@ class ProductionCard:
         baseline = f" They were learned less {self.baseline}, which is to be added back." if self.baseline else ""
         physics = ", ".join(f"{key} = {value}" for key, value in sorted(self.physics.items()))
         state = "; ".join(self.states) or state_words((self.charge, self.multiplicity))
-        errors = "\n".join(f"- on {name}, {found.words}" for name, found in sorted(self.errors.items()))
+        errors = "\n".join(f"- on {name}, {errors_on.words}" for name, errors_on in sorted(self.errors.items()))
         model = ", ".join(f"{key} {value}" for key, value in sorted(self.model.items()))
         train = "" if self.train_force_rmse is None else f"; on trained frames {1000 * self.train_force_rmse:.1f} meV/Å"
         return "\n".join(
@@ -223,8 +223,8 @@ def _train(
         name = _own_file(record, config.baseline.reference)
         config = config.model_copy(update={"baseline": config.baseline.model_copy(update={"reference": name})})
     with local(1) as executor:
-        for part, found in (("train", labels), ("held-out", held)):
-            known = [labelled_atoms(label) for label in found]
+        for part, part_labels in (("train", labels), ("held-out", held)):
+            known = [labelled_atoms(label) for label in part_labels]
             frames, baseline = with_baseline(config, known, out, lambda *job: executor.submit(*job).result())
             write_frames(out / f"{part}.extxyz", frames)
     start = record.state.newest_models(record.state.current) / "member-0"
@@ -303,13 +303,15 @@ def _errors(stem: Path, labels: Sequence[Label]) -> ErrorsOn:
 
     stressed = any(label.stress is not None for label in labels)
     committee = Committee.load([stem], baseline=baseline_beside(stem.parent))
-    found = committee.evaluate([label.atoms for label in labels], stress=stressed)
-    off = np.concatenate([f[0] - label.forces for f, label in zip(found.forces, labels, strict=True)])
-    energies = [(e - label.energy) / len(label.atoms) for e, label in zip(found.energies[0], labels, strict=True)]
+    prediction = committee.evaluate([label.atoms for label in labels], stress=stressed)
+    off = np.concatenate([f[0] - label.forces for f, label in zip(prediction.forces, labels, strict=True)])
+    energies = [(e - label.energy) / len(label.atoms) for e, label in zip(prediction.energies[0], labels, strict=True)]
     stress = None
-    if stressed and found.stresses is not None:
+    if stressed and prediction.stresses is not None:
         pairs = [
-            (s, label.stress) for s, label in zip(found.stresses[0], labels, strict=True) if label.stress is not None
+            (s, label.stress)
+            for s, label in zip(prediction.stresses[0], labels, strict=True)
+            if label.stress is not None
         ]
         stress = _rms(np.array([s - known for s, known in pairs])) / GPA
     return ErrorsOn(
@@ -364,8 +366,8 @@ def _states(record: CampaignRecord, labels: Sequence[Label]) -> tuple[str, ...]:
     """Composition, charge and multiplicity of the labels, where frames carry their own."""
     if not record.config.states_on_frames:
         return ()
-    found = {(label.atoms.get_chemical_formula(), label.charge, label.multiplicity) for label in labels}
-    return tuple(f"{formula}: {state_words((charge, spin))}" for formula, charge, spin in sorted(found, key=str))
+    states = {(label.atoms.get_chemical_formula(), label.charge, label.multiplicity) for label in labels}
+    return tuple(f"{formula}: {state_words((charge, spin))}" for formula, charge, spin in sorted(states, key=str))
 
 
 def _of_cells(frames: Sequence[Atoms], stressed: bool) -> list[str]:
@@ -383,14 +385,14 @@ def _of_cells(frames: Sequence[Atoms], stressed: bool) -> list[str]:
 
 def _nearest(frames: Sequence[Atoms]) -> float:
     """The nearest distance of two atoms in the frames, Å; NaN for atoms alone."""
-    found = [float(d.min()) for atoms in frames if len(d := neighbor_list("d", atoms, 4.0))]
-    return min(found, default=math.nan)
+    distances = [float(d.min()) for atoms in frames if len(d := neighbor_list("d", atoms, 4.0))]
+    return min(distances, default=math.nan)
 
 
 def _read_card(path: Path) -> ProductionCard:
     content = {key: value for key, value in read_json(path).items() if key not in ("version", "checksum")}
     try:
-        errors = {name: ErrorsOn(**found) for name, found in content["errors"].items()}
+        errors = {name: ErrorsOn(**values) for name, values in content["errors"].items()}
         lists = {key: tuple(content[key]) for key in ("elements", "conditions", "not_for")}
         return ProductionCard(**{**content, **lists, "errors": errors})
     except (KeyError, TypeError, AttributeError) as error:

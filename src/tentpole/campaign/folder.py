@@ -246,12 +246,12 @@ def _copied(
     sections: Sequence[StructureSection], starts: Mapping[str, Atoms], paths: CampaignPaths
 ) -> list[StructureSection]:
     """The starting structures by their copies in the folder, which are written here."""
-    home, found = paths.structures.resolve(), []
+    home, copied = paths.structures.resolve(), []
     for section in sections:
         copy = home / f"{section.name}.extxyz"
         write_frames(copy, starts[section.name])
-        found.append(section.model_copy(update={"file": str(copy), "index": -1}))
-    return found
+        copied.append(section.model_copy(update={"file": str(copy), "index": -1}))
+    return copied
 
 
 def structure_files(config: CampaignConfig) -> dict[str, str]:

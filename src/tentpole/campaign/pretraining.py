@@ -224,12 +224,12 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
     for done, (job, future) in enumerate(zip(missing, futures, strict=True), start=1 + len(jobs) - len(missing)):
         write_frames(context.paths.pretraining_md(job.index), future.result())
         context.progress.progress("pretraining: MD by the cheap reference", done, len(jobs))
-    found = [
+    requests = [
         (bare(atoms), Condition(job.structure, job.temperature_K))
         for job in jobs
         for atoms in read(context.paths.pretraining_md(job.index), ":")
     ]
-    return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(found)]
+    return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(requests)]
 
 
 def _label(

@@ -67,15 +67,15 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
         write_frames(train, frames)
         members = range(config.committee.members)
         jobs = [TrainingJob(m, m, train, None, folder, folder / f"member-{m}") for m in members]
-        found = groups(jobs, settings)
+        together = groups(jobs, settings)
         energies = isolated_energies(settings, frames)
         with redirect_stdout(None):
             began = time.monotonic()
-            update_s = seconds_per_update(found[0], settings, energies, SHORT_S)
+            update_s = seconds_per_update(together[0], settings, energies, SHORT_S)
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
-            model = Training(found[0][:1], settings, energies).models[0]
+            model = Training(together[0][:1], settings, energies).models[0]
         write_member(folder / "untrained", model, training={})
-        return Cost(update_s, len(found[0]), len(found), _step_s(config, starts, folder / "untrained"), setup_s)
+        return Cost(update_s, len(together[0]), len(together), _step_s(config, starts, folder / "untrained"), setup_s)
 
 
 def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path) -> float:

@@ -561,10 +561,10 @@ def export(
         screen.progress("reading labels and models", 0, 0)
         from tentpole.campaign.export import export as export_all
 
-        found = export_all(folder, out_dir, lammps=lammps, progress=screen)
-    for path in found.files:
+        made = export_all(folder, out_dir, lammps=lammps, progress=screen)
+    for path in made.files:
         out.print(str(path), soft_wrap=True)
-    for line in found.words:
+    for line in made.words:
         out.print(line, soft_wrap=True)
 
 
@@ -699,8 +699,8 @@ def _print_study(facts: dict[str, Any]) -> None:
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
         out.print(words)
     for name, sizes in facts["stop"].items():
-        found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
-        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames")
+        labels = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
+        out.print(f"{name}: σ of the selected came down to that of the rest at {labels} frames")
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
 

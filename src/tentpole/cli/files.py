@@ -44,16 +44,16 @@ class Counts:
 
 def settings_of(words: Sequence[str]) -> dict[str, Any]:
     """`key=value` words as settings; values as in TOML, and a bare word is text. Raises InputError."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise InputError(f'--set {word}: write key=value, as in --set updates=600 or --set method="exact"')
         try:
-            found[key.strip()] = parse_toml(f"value = {value}")["value"]
+            settings[key.strip()] = parse_toml(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            found[key.strip()] = value
-    return found
+            settings[key.strip()] = value
+    return settings
 
 
 def check_out(out: Path, *inputs: Path | None) -> None:

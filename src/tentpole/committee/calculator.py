@@ -121,7 +121,19 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         self._stresses: dict[int, FloatArray] = {}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, as ASE asks; charge and multiplicity count too."""
+        """What has changed since the last calculation, as ASE asks; charge and multiplicity count too.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        tol : float
+            Of positions and cell, Å.
+
+        Returns
+        -------
+        list of str
+            ASE's names of what has changed.
+        """
         changed: list[str] = super().check_state(atoms, tol)
         if not changed and self.atoms is not None and readable_state(atoms) != readable_state(self.atoms):
             return ["info"]
@@ -133,7 +145,17 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill `results` with what `properties` need and no more."""
+        """Fill `results` with what `properties` need and no more.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            None: those of the last calculation.
+        properties : list of str
+            Of `implemented_properties`.
+        system_changes : list of str
+            ASE's names of what has changed.
+        """
         super().calculate(atoms, properties, system_changes)
         if system_changes or self._graph is None:
             self._graph = graph_of(self.atoms, self.neighbours(self.atoms))

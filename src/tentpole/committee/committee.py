@@ -15,7 +15,7 @@ from tentpole.committee import disagreement
 from tentpole.committee.committee_files import (
     member_stems,
 )
-from tentpole.committee.graph import Graph, collate, edges_within, graph_of
+from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
 from tentpole.errors import InputError
 
 FloatArray = NDArray[np.float64]
@@ -149,6 +149,7 @@ class Committee:
 
     def __init__(self, voters: Iterable[Voter]) -> None:
         self.voters = tuple(voters)
+        self._most_edges: dict[Voter, int] = {}  # that have fitted into memory, where more did not
         self._seats = [(voter, vote) for voter in self.voters for vote in range(voter.votes)]
         if not self._seats:
             raise InputError("a committee needs at least one member")
@@ -247,10 +248,30 @@ class Committee:
             if not rows:
                 continue
             votes = [self._seats[members[k]][1] for k in rows]
-            energies[rows], forces[rows], answer = voter.evaluate(graph, votes, stress)
+            energies[rows], forces[rows], answer = self._evaluated(voter, graph, votes, stress)
             if stresses is not None:
                 stresses[rows] = np.nan if answer is None else answer
         return energies, forces, stresses
+
+    def _evaluated(
+        self, voter: Voter, graph: Graph, votes: Sequence[int], stress: bool
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """The voter's answer; where memory does not suffice, from then on in parts of half as many edges."""
+        while True:
+            pieces = parts(graph, self._most_edges.get(voter))
+            try:
+                found = [voter.evaluate(piece, votes, stress) for piece in pieces]
+                break
+            except Exception as error:
+                if not _out_of_memory(error) or len(pieces) == len(graph.sizes):
+                    raise
+            self._most_edges[voter] = max(len(piece.edges.i) for piece in pieces) // 2
+        if len(found) == 1:
+            return found[0]
+        energies, forces, stresses = zip(*found, strict=True)
+        known = [answer for answer in stresses if answer is not None]
+        together = np.concatenate(known, axis=1) if len(known) == len(found) else None
+        return np.concatenate(energies, axis=1), np.concatenate(forces, axis=1), together
 
     def evaluate(self, frames: Sequence[Atoms], *, stress: bool = False, edges_per_batch: int = 20_000) -> Prediction:
         """Predictions of all members for `frames`.
@@ -313,6 +334,14 @@ def choose_device(device: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether a device, or this machine, had no memory left."""
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
 
 
 def _check_energies(tables: Sequence[tuple[tuple[int, ...], FloatArray]], tolerance_eV: float = 1e-3) -> None:

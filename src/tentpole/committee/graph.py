@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,40 @@ def _joined(states: Sequence[FloatArray | None], graphs: Sequence[Graph]) -> Flo
         return None
     each = zip(states, graphs, strict=True)
     return np.concatenate([np.full(len(g.sizes), np.nan) if state is None else state for state, g in each])
+
+
+def parts(graph: Graph, edges_at_once: int | None) -> list[Graph]:
+    """The graph cut into graphs of whole configurations, of about so many edges each; None: as it is.
+
+    0: one for each configuration.
+    """
+    if edges_at_once is None or len(graph.sizes) < 2:
+        return [graph]
+    ends = np.searchsorted(graph.edges.i, graph.starts[1:])  # edges are in the order of their first atoms
+    cuts, before = [0], 0
+    for k in range(1, len(graph.sizes)):
+        if ends[k] - before > edges_at_once:
+            cuts.append(k)
+            before = ends[k - 1]
+    return [_cut(graph, a, b) for a, b in pairwise([*cuts, len(graph.sizes)])] if len(cuts) > 1 else [graph]
+
+
+def _cut(graph: Graph, first: int, last: int) -> Graph:
+    """Configurations first, …, last − 1 of a graph."""
+    starts = graph.starts
+    atoms = slice(starts[first], starts[last])
+    edges = slice(*np.searchsorted(graph.edges.i, [starts[first], starts[last]]))
+    found = graph.edges
+    return Graph(
+        numbers=graph.numbers[atoms],
+        positions=graph.positions[atoms],
+        sizes=graph.sizes[first:last],
+        cells=graph.cells[first:last],
+        pbc=graph.pbc[first:last],
+        edges=Edges(found.i[edges] - starts[first], found.j[edges] - starts[first], found.shifts[edges]),
+        charges=None if graph.charges is None else graph.charges[first:last],
+        multiplicities=None if graph.multiplicities is None else graph.multiplicities[first:last],
+    )
 
 
 def _within(wide: Edges, atoms: Atoms, cutoff: float) -> Edges:

@@ -78,14 +78,7 @@ def tensors(
     import torch
 
     copies, n, atoms = len(heads), len(graph.sizes), len(graph.numbers)
-    table = np.asarray(numbers)
-    kinds = np.minimum(np.searchsorted(table, graph.numbers), len(table) - 1)
-    if not np.array_equal(table[kinds], graph.numbers):
-        unknown_species = sorted(set(graph.numbers.tolist()) - set(table.tolist()))
-        raise InputError(
-            f"atomic numbers {unknown_species} are unknown to a model of {table.tolist()}. "
-            "Train a committee on structures that hold them."
-        )
+    kinds, table = kinds_of(graph, numbers), np.asarray(numbers)
     attributes = np.zeros((atoms, len(table)))
     attributes[np.arange(atoms), kinds] = 1.0
     edges = np.stack([graph.edges.i, graph.edges.j])
@@ -118,3 +111,16 @@ def tensors(
         "ptr": index(np.append((graph.starts[:-1] + atoms * step[:, None]).reshape(-1), copies * atoms)),
         "head": index(np.repeat(np.asarray(heads), n)),
     }
+
+
+def kinds_of(graph: Graph, numbers: Sequence[int]) -> NDArray[np.int64]:
+    """The place of each atom's species (N,) in `numbers`. Raises InputError for one that is not there."""
+    table = np.asarray(numbers)
+    kinds = np.minimum(np.searchsorted(table, graph.numbers), len(table) - 1)
+    if not np.array_equal(table[kinds], graph.numbers):
+        unknown_species = sorted(set(graph.numbers.tolist()) - set(table.tolist()))
+        raise InputError(
+            f"atomic numbers {unknown_species} are unknown to a model of {table.tolist()}. "
+            "Train a committee on structures that hold them."
+        )
+    return kinds

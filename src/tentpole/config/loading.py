@@ -155,6 +155,8 @@ def as_first_meant(config: CampaignConfig) -> CampaignConfig:
     if "evidence" not in selection.model_fields_set:
         then["evidence"] = "labels"
     update: dict[str, Any] = {"random_numbers": 1, "explore": explore, "training": training}
+    if "evaluation" not in config.committee.model_fields_set:
+        update["committee"] = config.committee.model_copy(update={"evaluation": "mace"})
     update["selection"] = selection.model_copy(update=then)
     if isinstance(config.initial, RattleSection) and config.initial.strain is None:
         update["initial"] = config.initial.model_copy(update={"strain": 0.0})
@@ -169,7 +171,7 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
     Charge and multiplicity are theirs where any structure states its own. What the file of a structure says of them is
     held against that, and raises InputError where it is something else.
     """
-    found = {}
+    starts = {}
     for number, structure in enumerate(config.structures):
         where = f"{path}: structures.{number}.file"
         atoms = started(config.magnetism, read_structures(Path(structure.file), structure.index, where)[0], where)
@@ -178,8 +180,8 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
             config.multiplicity if structure.multiplicity is None else structure.multiplicity,
         )
         _refuse_contradiction(own_state(atoms, where), stated, where)
-        found[structure.name] = with_state(atoms, stated if config.states_on_frames else (None, None))
-    return found
+        starts[structure.name] = with_state(atoms, stated if config.states_on_frames else (None, None))
+    return starts
 
 
 def _refuse_contradiction(own: State, stated: State, where: str) -> None:
@@ -202,7 +204,7 @@ def _frame_state(config: CampaignConfig, atoms: Atoms, where: str) -> Atoms:
 
 def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
     """The frames that [initial], [validation] and [pretraining] take from files, by table, with their moments."""
-    found = {}
+    by_file = {}
     for table in FRAME_TABLES:
         section = getattr(config, table)
         if getattr(section, "file", None) is not None:
@@ -214,8 +216,8 @@ def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
             moments = config.magnetism
             names = [f"{where}: frame {k}" for k in range(len(frames))]
             begun = [started(moments, atoms, name) for atoms, name in zip(frames, names, strict=True)]
-            found[table] = [_frame_state(config, atoms, name) for atoms, name in zip(begun, names, strict=True)]
-    return found
+            by_file[table] = [_frame_state(config, atoms, name) for atoms, name in zip(begun, names, strict=True)]
+    return by_file
 
 
 def own_frames(section: LabelledSection | CheapLabelsSection, where: str) -> list[Atoms]:

@@ -491,6 +491,8 @@ class CommitteeSection(Section):
         "package.module:name" (it is imported).
     voters : foundation models that are never trained and vote on σ beside the members.
     dtype : "float64" or "float32", of their predictions.
+    evaluation : "own", by this package's network where it can stand for the members, the same numbers to rounding and
+        several times as fast, or "mace", by mace-torch's model.
     """
 
     kind: Literal["deep", "shallow"] = "deep"
@@ -498,6 +500,7 @@ class CommitteeSection(Section):
     driver: Annotated[int, Field(ge=0)] | str = 0
     voters: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     dtype: Literal["float32", "float64"] = "float64"
+    evaluation: Literal["own", "mace"] = "own"
 
     @property
     def foundations(self) -> tuple[str, ...]:
@@ -653,6 +656,9 @@ class LabelLimits:
     persistent : a Quantum ESPRESSO or FHI-aims per worker stays and serves label after label over ASE's socket; measure
         first whether it pays (scripts/bench_persistent.py).
     walkers_stalled_s : walkers at work of which none comes to its next frame for so many seconds stop the campaign.
+    walkers_together : how many walkers advance in one process, by one evaluation of the driver for all; "auto": on a
+        GPU all, on a CPU so many that every core has its share where structures are small, else 1. On a CPU no result
+        depends on it, to the last bit.
     """
 
     label_time_limit_s: Positive = 3600.0
@@ -661,6 +667,7 @@ class LabelLimits:
     crashes_in_a_row: Annotated[int, Field(ge=0, le=1000)] = 6
     persistent: bool = False
     walkers_stalled_s: Positive = 3600.0
+    walkers_together: Annotated[int, Field(ge=1, le=10**4)] | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -826,7 +833,18 @@ class CampaignConfig(Section):
         return {section.name: section.system or section.name for section in self.structures}
 
     def force_error_of(self, structure: str) -> float:
-        """The bound on the force RMSE of a structure's frames, eV/Å."""
+        """The bound on the force RMSE of a structure's frames, eV/Å.
+
+        Parameters
+        ----------
+        structure : str
+            Its name in the campaign.
+
+        Returns
+        -------
+        float
+            Of its system where that has a target of its own, else the campaign's.
+        """
         return self.target.force_errors_eV_per_A.get(self.systems[structure], self.target.force_error_eV_per_A)
 
     @model_validator(mode="after")

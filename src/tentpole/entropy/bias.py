@@ -151,7 +151,21 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         self._held = value is not None
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """As ASE's; what the bias does not touch comes from the calculator within, when asked for."""
+        """As ASE's; what the bias does not touch comes from the calculator within, when asked for.
+
+        Parameters
+        ----------
+        name : str
+            ASE's name.
+        atoms : Atoms, optional
+        allow_calculation : bool
+            Whether it may be calculated.
+
+        Returns
+        -------
+        float or array
+            In ASE's units; None where it is not known and may not be calculated.
+        """
         if name in _NO_BIAS_KNOWN:
             raise PropertyNotImplementedError(f"{name} is not known per atom for a biased energy")
         if name in _BIASED or name in _OWN:
@@ -164,7 +178,17 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """ASE's entry point. A second property of an unchanged structure does not move the strength again."""
+        """ASE's entry point. A second property of an unchanged structure does not move the strength again.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            None: those of the last calculation.
+        properties : list of str
+            Of `implemented_properties`.
+        system_changes : list of str
+            ASE's names of what has changed.
+        """
         super().calculate(atoms, properties, system_changes)
         if system_changes or "forces" not in self.results:
             self._evaluate()

@@ -179,6 +179,7 @@ def explore(
     settings: ExploreSettings,
     seed: WalkerSeed,
     on_progress: Callable[[Exploration], None] = lambda _state: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Exploration:
     """Run `state` to the end of its round. Same arguments, same result, bit for bit.
 
@@ -199,6 +200,8 @@ def explore(
         With the count of mishaps it seeds the momenta of a walker that is sent back.
     on_progress : callable
         Called after each snapshot or mishap with the state, which may be saved and gone on from.
+    clock : callable
+        Seconds, for the times that are written down.
 
     Returns
     -------
@@ -212,11 +215,11 @@ def explore(
     """
     judge = _Judge(physical, scorer, start, settings)
     while state.done < settings.steps:
-        began = time.perf_counter()
+        began = clock()
         steps = min(settings.snapshot_every, settings.steps - state.done)
         before = state
         walker = advance(state.walker, driver, steps, settings.ensemble, stop=judge.blown_up)
-        moved = time.perf_counter()
+        moved = clock()
         scores, wrong = judge(walker)
         state = replace(state, done=state.done + walker.step - state.walker.step)
         if wrong is None:
@@ -229,7 +232,7 @@ def explore(
         state = replace(
             state,
             md_seconds=state.md_seconds + moved - began,
-            scoring_seconds=state.scoring_seconds + time.perf_counter() - moved,
+            scoring_seconds=state.scoring_seconds + clock() - moved,
         )
         on_progress(state)
     return state

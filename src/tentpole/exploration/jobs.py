@@ -1,10 +1,11 @@
-"""Exploration as a job: one walker, one round, in a process of its own, resumable at any step."""
+"""Exploration as a job: the round of one walker, or of several side by side, in a process; resumable at any step."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,8 +14,10 @@ from ase import Atoms
 from tentpole.execution.metering import Meter, metered
 from tentpole.exploration import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.exploration.files import read_exploration, write_exploration
+from tentpole.exploration.lockstep import Lockstep
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.records import Condition, Scores
+from tentpole.training.network_voter import members_in
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
@@ -25,6 +28,9 @@ from tentpole.committee.cached import committee_in, foundation_in
 ALIGN_ON = 50
 """Labels on which the energies of foundation models that vote are brought to the committee's scale."""
 
+
+AT_ONCE = 64
+"""Frames whose scores are asked for together."""
 
 REASON = "failed labels"
 """Reason code of the mishap that a walker's shard then begins with."""
@@ -77,6 +83,8 @@ class WalkerJob:
         Foundation models that vote beside the members.
     dtype : {"float32", "float64"}
         The committee's.
+    evaluation : {"own", "mace"}
+        By whose network members are evaluated.
     ratio : float
         RMS bias force over RMS physical force; 0 for plain MD.
     entropy : {"logdet", "nearest"}
@@ -107,6 +115,7 @@ class WalkerJob:
     driver: int | str
     voters: tuple[str, ...]
     dtype: str
+    evaluation: str
     ratio: float
     entropy: Literal["logdet", "nearest"]
     fingerprint: FingerprintSettings
@@ -124,25 +133,33 @@ class WalkerJob:
             return 0
 
 
-def run_walker(job: WalkerJob) -> Path:
-    """Run one walker to the end of its round and write its shard; what is done already is not done again."""
-    if job.shard.exists():
-        read_exploration(job.shard)  # refuses a damaged one by name
-        return job.shard
-    with metered(job.root, "md") as meter:
-        return _run(job, meter)
+def run_walkers(jobs: Sequence[WalkerJob]) -> list[Path]:
+    """Run walkers side by side to the end of their round and write their shards; what is done is not done again.
+
+    A walker's result does not depend on the others, to the last bit on a CPU.
+    """
+    todo = [job for job in jobs if not job.shard.exists()]
+    for job in jobs:
+        if job not in todo:
+            read_exploration(job.shard)  # refuses a damaged one by name
+    if todo:
+        with metered(todo[0].root, "md") as meter:
+            lockstep, spent = Lockstep(), _Spent(meter)
+            lockstep.run([partial(_run, job, lockstep, spent) for job in todo])
+    return [job.shard for job in jobs]
 
 
-def _run(job: WalkerJob, meter: Meter) -> Path:
-    from tentpole.committee import CommitteeCalculator
+def _run(job: WalkerJob, lockstep: Lockstep, spent: _Spent) -> None:
+    from tentpole.committee import Committee, CommitteeCalculator
     from tentpole.entropy import EntropyBias, SpeciesBlocks, make_fingerprint
     from tentpole.exploration.scoring import FrameScorer
 
     outside = isinstance(job.driver, str) and job.driver != "mean"
-    driven_by = foundation_in(str(job.driver), job.dtype) if outside else job.driver
-    committee = _committee(job.models, job.voters, job.dtype)
+    driven_by = lockstep.shared(foundation_in(str(job.driver), job.dtype)) if outside else job.driver
+    members = _committee(job.models, job.voters, job.dtype, job.evaluation)
+    committee = Committee([lockstep.shared(voter) for voter in members.voters])
     physical = CommitteeCalculator(committee, driven_by, stress=job.settings.ensemble.barostatted)
-    fingerprint = make_fingerprint(job.fingerprint, job.species, committee)
+    fingerprint = make_fingerprint(job.fingerprint, job.species, committee_in(job.models, job.dtype))
     driver: Any = physical
     if job.ratio > 0:
         base = fingerprint.base if isinstance(fingerprint, SpeciesBlocks) else fingerprint
@@ -166,12 +183,26 @@ def _run(job: WalkerJob, meter: Meter) -> Path:
         job.start,
         job.settings,
         job.seed,
-        _checkpoints(job, meter),
+        _checkpoints(job, spent),
+        lockstep.seconds,
     )
     write_exploration(job.shard, result)
     job.checkpoint.unlink(missing_ok=True)
     job.progress.unlink(missing_ok=True)
-    return job.shard
+
+
+class _Spent:
+    """What walkers side by side have spent on MD and on scores, told to the meter of their process."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._of: dict[str, tuple[float, float]] = {}
+
+    def note(self, state: Exploration) -> None:
+        """How far one of them is."""
+        self._of[state.walker.id] = state.md_seconds, state.scoring_seconds
+        md, scoring = (sum(column) for column in zip(*self._of.values(), strict=True))
+        self._meter.divide(md=md, scoring=scoring)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +212,7 @@ class ScoreJob:
     models: Path
     voters: tuple[str, ...]
     dtype: str
+    evaluation: str
     fingerprint: FingerprintSettings
     species: tuple[int, ...]
     covariance: Covariance
@@ -188,23 +220,31 @@ class ScoreJob:
 
 
 def score_frames(job: ScoreJob) -> list[Scores]:
-    """Scores of frames one by one, as a walker would score them: the same whatever else is in the job."""
-    from tentpole.committee import CommitteeCalculator
+    """Scores of frames as walkers would score them: the same whatever else is in the job."""
+    from tentpole.committee import Committee, CommitteeCalculator
     from tentpole.entropy import make_fingerprint
     from tentpole.exploration.scoring import FrameScorer
 
-    committee = _committee(job.models, job.voters, job.dtype)
-    fingerprint = make_fingerprint(job.fingerprint, job.species, committee)
-    scorer = FrameScorer(CommitteeCalculator(committee, 0), fingerprint, job.covariance)
-    return [scorer(atoms) for atoms in job.frames]
+    members = _committee(job.models, job.voters, job.dtype, job.evaluation)
+    fingerprint = make_fingerprint(job.fingerprint, job.species, committee_in(job.models, job.dtype))
+    lockstep = Lockstep()
+    committee = Committee([lockstep.shared(voter) for voter in members.voters])
+
+    def scored(atoms: Atoms) -> Scores:
+        return FrameScorer(CommitteeCalculator(committee, 0), fingerprint, job.covariance)(atoms)
+
+    found: list[Scores] = []
+    for begin_at in range(0, len(job.frames), AT_ONCE):
+        found += lockstep.run([partial(scored, atoms) for atoms in job.frames[begin_at : begin_at + AT_ONCE]])
+    return found
 
 
-def _committee(models: Path, voters: tuple[str, ...], dtype: str) -> Committee:
+def _committee(models: Path, voters: tuple[str, ...], dtype: str, evaluation: str) -> Committee:
     """The committee of a round, with the foundation models that vote."""
     from tentpole.committee import Committee, aligned
     from tentpole.storage.structures import labelled_frames
 
-    committee = committee_in(models, dtype)
+    committee = members_in(models, dtype, evaluation)
     if not voters:
         return committee
     known = labelled_frames(models / "train.extxyz")[:ALIGN_ON]
@@ -238,14 +278,14 @@ def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[s
     return ()
 
 
-def _checkpoints(job: WalkerJob, meter: Meter) -> Callable[[Exploration], None]:
+def _checkpoints(job: WalkerJob, spent: _Spent) -> Callable[[Exploration], None]:
     job.progress.parent.mkdir(exist_ok=True)
     last = time.monotonic()
 
     def save(state: Exploration) -> None:
         nonlocal last
         job.progress.write_text(str(state.done), encoding="utf-8")
-        meter.divide(md=state.md_seconds, scoring=state.scoring_seconds)
+        spent.note(state)
         if time.monotonic() - last >= job.checkpoint_seconds and state.done < job.settings.steps:
             write_exploration(job.checkpoint, state)
             last = time.monotonic()

@@ -40,7 +40,7 @@ class Frames:
 
 def frames_of(jobs: Sequence[TrainingJob], settings: MACESettings) -> Frames:
     """The frames of `jobs` without isolated atoms, each file read once. Raises InputError where none is left."""
-    found = Frames([], [], [])
+    result = Frames([], [], [])
     places: dict[Path, IntArray] = {}
 
     def read(path: Path) -> IntArray:
@@ -48,8 +48,8 @@ def frames_of(jobs: Sequence[TrainingJob], settings: MACESettings) -> Frames:
             labels = [atoms for atoms in learned_frames(path) if not is_isolated_atom(atoms, settings.r_max)]
             if not labels:
                 raise InputError(f"{path} holds nothing but isolated atoms: there is nothing to train on")
-            places[path] = len(found.frames) + np.arange(len(labels))
-            found.frames.extend(labels)
+            places[path] = len(result.frames) + np.arange(len(labels))
+            result.frames.extend(labels)
         return places[path]
 
     for job in jobs:
@@ -59,9 +59,9 @@ def frames_of(jobs: Sequence[TrainingJob], settings: MACESettings) -> Frames:
         else:
             held = hold_out(len(own), job.member, settings.folds)
             train, valid = np.delete(own, held), own[held] if held else own
-        found.train.append(train)
-        found.valid.append(valid)
-    return found
+        result.train.append(train)
+        result.valid.append(valid)
+    return result
 
 
 def learned_frames(path: Path) -> list[Atoms]:

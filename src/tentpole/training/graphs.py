@@ -26,7 +26,7 @@ IntArray = NDArray[np.int64]
 FEATURES_B = 4_000_000_000  # what is known of all pairs is kept up to that size, and made anew for each batch above
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GraphBatch:
     """M rows of B frames, as one set of tensors.
 
@@ -34,10 +34,8 @@ class GraphBatch:
     all rows; pairs are filled up too. What fills up belongs to no frame and touches no atom.
 
     species (N,). features : parts (M, P, ·) of `Network.pair_features`. frame_of_atom (M N,), frame_of_pair (M P,) :
-    counted through the rows, M B for what fills up. energies (M, B) in eV, forces (M, N, 3) in eV/Å, stress
-    (M, B, 3, 3) in eV/Å³; sizes (M, B) atoms per frame; mask (M, N, 1) and stressed (M, B) : 1 where there is a label;
-    volumes (M, B) in Å³. scale, shift (M, 1) : of the members' energies. states (k, M, B) : rows of the k embeddings of
-    charge and multiplicity, None where members read neither.
+    counted through the rows, M B for what fills up. volumes (M, B) in Å³. scale, shift (M, 1) : of the members'
+    energies. states (k, M, B) : rows of the k embeddings of charge and multiplicity, None where members read neither.
     """
 
     caps: tuple[int, ...]
@@ -46,12 +44,6 @@ class GraphBatch:
     pairs: NeighbourPairs
     frame_of_atom: Tensor
     frame_of_pair: Tensor
-    energies: Tensor
-    forces: Tensor
-    stress: Tensor
-    sizes: Tensor
-    mask: Tensor
-    stressed: Tensor
     volumes: Tensor
     scale: Tensor
     shift: Tensor
@@ -60,12 +52,33 @@ class GraphBatch:
     @property
     def members(self) -> int:
         """How many members, M."""
-        return len(self.energies)
+        return len(self.volumes)
+
+    @property
+    def frames(self) -> int:
+        """How many frames in each row, B."""
+        return self.volumes.shape[1]
 
     @property
     def atoms(self) -> int:
-        """How many atoms in all frames of all members."""
+        """How many places for atoms in each row, N."""
         return len(self.species)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledBatch(GraphBatch):
+    """A batch with its labels.
+
+    energies (M, B) in eV, forces (M, N, 3) in eV/Å, stress (M, B, 3, 3) in eV/Å³; sizes (M, B) atoms per frame; mask
+    (M, N, 1) and stressed (M, B) : 1 where there is a label.
+    """
+
+    energies: Tensor
+    forces: Tensor
+    stress: Tensor
+    sizes: Tensor
+    mask: Tensor
+    stressed: Tensor
 
 
 class Graphs:
@@ -93,11 +106,11 @@ class Graphs:
         self.stress: FloatArray = np.array([_stress(atoms) for atoms in frames])
         self.volumes: FloatArray = np.array([atoms.get_volume() if _has_stress(atoms) else 1.0 for atoms in frames])
         self.states: IntArray | None = _states(frames, network)
-        found = [_pairs(atoms, network.cutoff) for atoms in frames]
-        self.pair_counts: IntArray = np.array([len(send) for send, _, _ in found])
+        edges = [_pairs(atoms, network.cutoff) for atoms in frames]
+        self.pair_counts: IntArray = np.array([len(send) for send, _, _ in edges])
         self.first_pair: IntArray = np.concatenate(([0], np.cumsum(self.pair_counts)))
-        self.send, self.receive = (np.concatenate([pairs[k] for pairs in found]) for k in range(2))
-        self.vectors: FloatArray = np.concatenate([vectors for _, _, vectors in found])
+        self.send, self.receive = (np.concatenate([pairs[k] for pairs in edges]) for k in range(2))
+        self.vectors: FloatArray = np.concatenate([vectors for _, _, vectors in edges])
         size = len(self.vectors) * sum(network.columns) * network.dtype.itemsize
         self._features = network.pair_features(self.vectors) if size <= FEATURES_B else None
 
@@ -109,7 +122,7 @@ class Graphs:
         """Whether any frame has a labelled stress."""
         return bool(self.stressed.any())
 
-    def batch(self, rows: IntArray, scale: Tensor, shift: Tensor) -> GraphBatch:
+    def batch(self, rows: IntArray, scale: Tensor, shift: Tensor) -> LabelledBatch:
         """The frames whose numbers are `rows` (M, B); scale and shift (M,) of the members."""
         network = self.network
         members, frames = rows.shape
@@ -148,7 +161,7 @@ class Graphs:
         def real(array: FloatArray, *shape: int) -> Tensor:
             return torch.as_tensor(array, dtype=network.dtype, device=network.device).view(*shape)
 
-        return GraphBatch(
+        return LabelledBatch(
             caps=caps,
             species=self._index(np.repeat(np.arange(len(caps)), caps)),
             features=torch.split(rows_of_features, network.columns, 2),

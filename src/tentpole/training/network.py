@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from tentpole.errors import TentpoleError
-from tentpole.training.convolution import NeighbourPairs, Terms, convolve
+from tentpole.training.convolution import Terms, convolve
 from tentpole.training.stack import Part, Weights
 
 if TYPE_CHECKING:
@@ -141,17 +141,16 @@ class Network:
             raise UnsupportedModel(f"a model that reads {' and '.join(self.embeddings)}, and frames without them")
         radial, slopes, harmonics, turns, unit, vectors = batch.features
         waves = harmonics.detach().requires_grad_()
-        pairs = batch.pairs
         networks = self._radial_networks(weights, torch.cat([radial, slopes], 1))
         values, derivatives = zip(*(network.chunk(2, 1) for network in networks), strict=True)
         if not training:
             values = tuple(value.detach().requires_grad_() for value in values)
-        energies = self._energies(weights, batch, pairs, waves, values)
+        energies = self._energies(weights, batch, waves, values, training)
         to_waves, *to_values = torch.autograd.grad(energies.sum(), [waves, *values], create_graph=training)
         along: Any = sum((g * d).sum(-1, keepdim=True) for g, d in zip(to_values, derivatives, strict=True))
         members, count = harmonics.shape[:2]
         pull = torch.matmul(to_waves[:, :, None], turns.view(members, count, -1, 3))[:, :, 0] + along * unit
-        send, receive = pairs.index
+        send, receive = batch.pairs.index
         flat = pull.reshape(-1, 3)
         forces = torch.zeros(members * batch.atoms, 3, dtype=self.dtype, device=self.device)
         forces = forces.index_add(0, torch.cat([send, receive]), torch.cat([flat, -flat]))
@@ -170,18 +169,18 @@ class Network:
 
     def _radial_networks(self, weights: Weights, functions: Tensor) -> list[Tensor]:
         """T of every layer and, below it along the second axis, dT/dr."""
-        found = []
+        networks = []
         for layer in self._layers:
             hidden = functions
             for name, gate in layer.radial:
                 hidden = torch.bmm(hidden, weights[name][0])
                 if gate is not None:
                     hidden = _Gate.apply(hidden, gate)  # type: ignore[no-untyped-call]
-            found.append(hidden)
-        return found
+            networks.append(hidden)
+        return networks
 
     def _energies(
-        self, weights: Weights, batch: GraphBatch, pairs: NeighbourPairs, waves: Tensor, radial: Sequence[Tensor]
+        self, weights: Weights, batch: GraphBatch, waves: Tensor, radial: Sequence[Tensor], training: bool
     ) -> Tensor:
         members, atoms = batch.members, batch.atoms
         (kinds,) = weights["node_embedding.linear.weight"]
@@ -195,19 +194,19 @@ class Network:
                 waves.reshape(-1, waves.shape[2]),
                 lifted.reshape(members * atoms, -1, self.channels),
                 values.reshape(-1, sum(layer.paths), self.channels),
-                pairs,
+                batch.pairs,
                 layer.terms,
             )
-            features = self._update(layer, weights, batch, features, sums)
-            node = node + _read(readout, weights, features[:, :, 0])
+            features = self._update(layer, weights, batch, features, sums, training)
+            node = node + _read(readout, weights, features[:, :, 0], training)
         node = node * batch.scale + batch.shift
-        frames = batch.energies.shape[1]
+        frames = batch.frames
         total = torch.zeros(members * frames + 1, dtype=self.dtype, device=self.device)
         return total.index_add(0, batch.frame_of_atom, node.reshape(-1))[:-1].view(members, frames)
 
     def _embedded(self, weights: Weights, batch: GraphBatch, states: Tensor) -> Tensor:
         """What charge and multiplicity add to the features of each atom, (M, N, channels); states (k, M, B): rows."""
-        members, frames = batch.energies.shape
+        members, frames = batch.members, batch.frames
         tables = (weights[f"joint_embedding.embedders.{name}.weight"][0] for name in self.embeddings)
         place = torch.arange(members, device=self.device)[:, None]
         rows = torch.cat([table[place, row] for table, row in zip(tables, states, strict=True)], 2)
@@ -216,7 +215,9 @@ class Network:
         mixed = torch.cat([mixed, torch.zeros_like(mixed[:1])])  # what fills up belongs to no frame
         return mixed.index_select(0, batch.frame_of_atom).view(members, batch.atoms, -1)
 
-    def _update(self, layer: _Layer, weights: Weights, batch: GraphBatch, features: Tensor, sums: Tensor) -> Tensor:
+    def _update(
+        self, layer: _Layer, weights: Weights, batch: GraphBatch, features: Tensor, sums: Tensor, training: bool
+    ) -> Tensor:
         """The features after one layer, from those before and the summed messages (M N, rows, channels)."""
         members, channels = batch.members, self.channels
         skip = weights[f"{layer.name}.skip_tp.weight"]
@@ -232,23 +233,25 @@ class Network:
                 by_kind = torch.einsum("mac,mczd->mzad", mix, skip[k])
                 mixed.append(_by_species(by_kind, rows, batch.caps))
         message = torch.cat(mixed, 2)
-        contracted = self._contract(layer, weights, message.permute(0, 3, 2, 1).contiguous(), batch.caps)
+        contracted = self._contract(layer, weights, message.permute(0, 3, 2, 1).contiguous(), batch.caps, training)
         parts = torch.split(contracted, [2 * l + 1 for l in layer.orders_out], 2)
         out = []
         for mix, values in zip(weights[f"{layer.product}.linear.weight"], parts, strict=True):
             shape = (members, channels, values.shape[2], batch.atoms)
             out.append(torch.bmm(mix.transpose(1, 2), values.flatten(2)).view(shape))
-        found = torch.cat(out, 2).permute(0, 3, 2, 1)
+        updated = torch.cat(out, 2).permute(0, 3, 2, 1)
         if not layer.residual:
-            return found
+            return updated
         before = torch.split(features, [2 * l + 1 for l in layer.orders_in], 2)
         kept = [
             _by_species(mix.permute(0, 2, 1, 3), before[layer.orders_in.index(l)], batch.caps)
             for l, mix in zip(layer.orders_kept, skip, strict=True)
         ]
-        return found + torch.cat(kept, 2)
+        return updated + torch.cat(kept, 2)
 
-    def _contract(self, layer: _Layer, weights: Weights, features: Tensor, caps: Sequence[int]) -> Tensor:
+    def _contract(
+        self, layer: _Layer, weights: Weights, features: Tensor, caps: Sequence[int], training: bool
+    ) -> Tensor:
         """The symmetric contraction, by Horner's rule, of features (M, channels, components, N)."""
         members, channels, components, _ = features.shape
         kinds = len(self.numbers)
@@ -261,7 +264,7 @@ class Network:
                 parts.append((flat @ term.coupling).view(members, kinds, channels, 2 * term.l + 1, -1))
             by_degree.append(torch.cat(parts, 3))
         out = by_degree[0].shape[3]
-        found = []
+        sums = []
         for kind, (atoms, part) in enumerate(zip(caps, torch.split(features, list(caps), 3), strict=True)):
             own = part.reshape(batches, components, atoms)
             degree = len(by_degree)
@@ -270,9 +273,9 @@ class Network:
                 degree -= 1
                 shape = (batches, out, components ** (degree - 1), components)
                 held = held.view(*shape, atoms) + lower[:, kind].reshape(*shape, 1)
-                held = (held * own[:, None, None]).sum(3)
-            found.append(held.view(members, channels, out, atoms))
-        return torch.cat(found, 3)
+                held = (held * own[:, None, None]).sum(3) if training else _Dot.apply(held, own)  # type: ignore[no-untyped-call]
+            sums.append(held.view(members, channels, out, atoms))
+        return torch.cat(sums, 3)
 
     # -- what mace's model is made of ----------------------------------------------------------------------------
 
@@ -303,7 +306,7 @@ class Network:
         )
 
     def _radial(self, name: str, block: Any) -> tuple[tuple[str, float | None], ...]:
-        found = []
+        layers = []
         for k, layer in enumerate(block):
             gate = None if layer.act is None else float(layer.act.cst)
             variance = layer.var_in / (layer.var_out if gate is None else 1.0)
@@ -311,8 +314,8 @@ class Network:
                 raise UnsupportedModel("a radial network whose layers rescale their variance")
             weight = f"{name}.layer{k}.weight"
             self.parts[weight] = (Part((layer.h_in, layer.h_out), (layer.h_in * variance) ** -0.5),)
-            found.append((weight, gate))
-        return tuple(found)
+            layers.append((weight, gate))
+        return tuple(layers)
 
     def _readout(self, name: str, block: Any) -> _Readout:
         if type(block).__name__ == "LinearReadoutBlock":
@@ -324,7 +327,7 @@ class Network:
     def _contractions(self, name: str, block: Any) -> tuple[tuple[_Contraction, ...], ...]:
         orders = [int(ir.ir.l) for ir in block.irreps_out]
         highest = int(block.contractions[0].correlation)
-        found = []
+        contractions = []
         for degree in range(highest, 0, -1):
             terms = []
             for a, (l, part) in enumerate(zip(orders, block.contractions, strict=True)):
@@ -333,8 +336,8 @@ class Network:
                 which = "weights_max" if degree == highest else f"weights.{highest - 1 - degree}"
                 flat = coupling.detach().reshape(-1, q).T.contiguous().to(self.dtype).to(self.device)
                 terms.append(_Contraction(f"{name}.contractions.{a}.{which}", l, flat))
-            found.append(tuple(terms))
-        return tuple(found)
+            contractions.append(tuple(terms))
+        return tuple(contractions)
 
 
 class _Gate(torch.autograd.Function):
@@ -359,6 +362,31 @@ class _Gate(torch.autograd.Function):
         return torch.cat([above, to_slope * d], 1).mul_(ctx.constant), None
 
 
+class _Dot(torch.autograd.Function):
+    """Σ_i h[b, o, r, i, a] x[b, i, a], added up in the order of i for every atom a.
+
+    torch's own sum adds up the last few atoms of a batch in another order than the others.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(h, x)
+        found = h[:, :, :, 0] * x[:, None, None, 0]
+        for i in range(1, h.shape[3]):
+            found += h[:, :, :, i] * x[:, None, None, i]
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        h, x = ctx.saved_tensors
+        flat, g = h.flatten(1, 2), gradients[0].flatten(1, 2)
+        to_x = flat[:, 0] * g[:, 0, None]
+        for r in range(1, flat.shape[1]):
+            to_x += flat[:, r] * g[:, r, None]
+        return gradients[0].unsqueeze(3) * x[:, None, None], to_x
+
+
 def _by_order(mixes: Sequence[Tensor], features: Tensor, orders: Sequence[int]) -> Tensor:
     """Channels of every order mixed by its own weights (M, a, b): features (M, N, components, a)."""
     members, atoms = features.shape[:2]
@@ -374,43 +402,46 @@ def _by_species(by_kind: Tensor, rows: Tensor, caps: Sequence[int]) -> Tensor:
     """Rows (M, N, components, a) times the weights (M, kinds, a, b) of each atom's species."""
     members, _, components, _ = rows.shape
     mixed = [
-        torch.bmm(part.reshape(members, -1, part.shape[3]), by_kind[:, kind]).view(
-            members, part.shape[1], components, -1
+        torch.bmm(part.reshape(members, part.shape[1] * components, part.shape[3]), by_kind[:, kind]).view(
+            members, part.shape[1], components, by_kind.shape[3]
         )
         for kind, part in enumerate(torch.split(rows, list(caps), 1))
     ]
     return torch.cat(mixed, 1) if len(mixed) > 1 else mixed[0]
 
 
-def _read(readout: _Readout, weights: Weights, scalars: Tensor) -> Tensor:
+def _read(readout: _Readout, weights: Weights, scalars: Tensor, training: bool) -> Tensor:
     """Energies (M, N) from the scalar features (M, N, channels)."""
     if readout.hidden:
         scalars = readout.gate(torch.bmm(scalars, weights[readout.hidden][0]))
-    return torch.bmm(scalars, weights[readout.linear][0]).squeeze(-1)
+    mix = weights[readout.linear][0]
+    if training:
+        return torch.bmm(scalars, mix).squeeze(-1)
+    return (scalars.contiguous() * mix.transpose(1, 2)).sum(-1)  # one column's product depends on their number
 
 
 def _parts(block: Any) -> tuple[Part, ...]:
     """The weights of an e3nn linear map, or of a product with one-hot species, one part per order."""
-    found = []
+    parts = []
     for instruction in block.instructions:
         factor = float(instruction.path_weight)
         if hasattr(instruction, "i_in1"):  # the coupling l × 0 → l
             factor /= math.sqrt(2 * block.irreps_in1[instruction.i_in1].ir.l + 1)
-        found.append(Part(tuple(int(n) for n in instruction.path_shape), factor))
-    return tuple(found)
+        parts.append(Part(tuple(int(n) for n in instruction.path_shape), factor))
+    return tuple(parts)
 
 
 def _merged(parts: Sequence[Part], paths: Sequence[int], factor: float) -> tuple[Part, ...]:
     """The parts of all paths of each order as one, acting on the paths' channels side by side; times `factor`."""
-    found, place = [], 0
+    merged, place = [], 0
     for n in paths:
         same = parts[place : place + n]
         if any(p.shape != same[0].shape or not math.isclose(p.factor, same[0].factor) for p in same):
             raise UnsupportedModel("the paths of a convolution are not in the order of their angular momenta")
         a, b = same[0].shape
-        found.append(Part((n * a, b), same[0].factor * factor))
+        merged.append(Part((n * a, b), same[0].factor * factor))
         place += n
-    return tuple(found)
+    return tuple(merged)
 
 
 def _terms(interaction: Any, orders: Sequence[int]) -> tuple[Terms, tuple[int, ...]]:
@@ -466,5 +497,5 @@ def _refuse(model: Any) -> None:
         "products that ignore species": any(product.use_agnostic_product for product in model.products),
         "accelerated kernels": any(getattr(block, "cueq_config", None) is not None for block in model.interactions),
     }
-    if found := [what for what, there in reasons.items() if there]:
-        raise UnsupportedModel(f"a model with {', '.join(found)} is trained by mace's own command")
+    if reasons_met := [what for what, there in reasons.items() if there]:
+        raise UnsupportedModel(f"a model with {', '.join(reasons_met)} is trained by mace's own command")
