@@ -62,6 +62,12 @@ def state_of(atoms: Atoms, charge: int | None = None, multiplicity: int | None =
     return (charge if own[0] is None else own[0]), (multiplicity if own[1] is None else own[1])
 
 
+def readable_state(atoms: Atoms) -> State:
+    """As `own_state`, but what is no whole number counts as not stated: for readers to whom it need not matter."""
+    charge, multiplicity = (atoms.info.get(key) for key in (CHARGE, MULTIPLICITY))
+    return (int(charge) if _is_whole(charge) else None), (int(multiplicity) if _is_whole(multiplicity) else None)
+
+
 def with_state(atoms: Atoms, state: State) -> Atoms:
     """`atoms` itself, carrying the charge and the multiplicity in `state`, and none where that is None."""
     for key, value in zip((CHARGE, MULTIPLICITY), state, strict=True):
@@ -140,10 +146,7 @@ def bare(atoms: Atoms) -> Atoms:
     moments = moments_of(atoms)
     if moments is not None:
         copy.set_initial_magnetic_moments(moments)
-    for key in (CHARGE, MULTIPLICITY):
-        if _is_whole(atoms.info.get(key)):
-            copy.info[key] = int(atoms.info[key])
-    return copy
+    return with_state(copy, readable_state(atoms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from tentpole.campaign.facts import VERSION, BatchFacts, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import BatchName, CampaignPaths
 from tentpole.errors import InputError, LabelError, StateError
 from tentpole.labeling.acceptance import Accept
-from tentpole.records import Condition, FloatArray, Label, State, state_of, structure_hash
+from tentpole.records import Condition, FloatArray, Label, State, own_state, state_of, structure_hash
 from tentpole.storage.atomic import read_as, write_json
 from tentpole.storage.labels import is_name, read_label
 from tentpole.storage.structures import atoms_from_json, atoms_to_json
@@ -305,6 +305,8 @@ def check_answer(answer: object, asked: Mapping[str, Request], method: Method, a
     if isinstance(answer, Label):
         answer.check()
         answer.check_details()
+        if own_state(answer.atoms) != own_state(request.atoms):
+            raise InputError(f"{answer.name}: its atoms have lost their charge or multiplicity: label request.atoms")
         _check_accepted(answer, accept)
     elif not (isinstance(answer.reason, str) and answer.reason and isinstance(answer.message, str)):
         raise InputError(f"{answer.name}: a failure needs a reason in words, not {answer.reason!r}")

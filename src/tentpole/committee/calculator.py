@@ -14,7 +14,7 @@ from tentpole.committee import disagreement
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, Neighbours, graph_of
 from tentpole.errors import InputError
-from tentpole.records import own_state
+from tentpole.records import readable_state
 
 FloatArray = NDArray[np.float64]
 
@@ -135,7 +135,7 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
             ASE's names of what has changed.
         """
         changed: list[str] = super().check_state(atoms, tol)
-        if not changed and self.atoms is not None and own_state(atoms) != own_state(self.atoms):
+        if not changed and self.atoms is not None and readable_state(atoms) != readable_state(self.atoms):
             return ["info"]
         return changed
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
 from tentpole.errors import InputError
-from tentpole.records import own_state
+from tentpole.records import readable_state
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -117,7 +117,7 @@ def edges_within(atoms: Atoms, cutoff: float) -> Edges:
 
 def graph_of(atoms: Atoms, edges: Edges) -> Graph:
     """The graph of one configuration."""
-    charge, multiplicity = own_state(atoms)
+    charge, multiplicity = readable_state(atoms)
     return Graph(
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.array(atoms.positions, dtype=np.float64),

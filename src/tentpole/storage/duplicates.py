@@ -10,6 +10,8 @@ from ase.geometry import get_distances
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from tentpole.records import readable_state
+
 
 def duplicate_of(frames: Sequence[Atoms], tolerance_A: float = 1e-3) -> NDArray[np.int64]:
     """(n,) the index of the first frame that each frame is a rotated, shifted or reflected copy of; else its own.
@@ -20,7 +22,7 @@ def duplicate_of(frames: Sequence[Atoms], tolerance_A: float = 1e-3) -> NDArray[
     first = np.arange(len(frames))
     kinds: dict[str, list[int]] = {}
     for k, atoms in enumerate(frames):
-        kinds.setdefault(f"{sorted(atoms.numbers.tolist())} {atoms.pbc.tolist()}", []).append(k)
+        kinds.setdefault(f"{sorted(atoms.numbers.tolist())} {atoms.pbc.tolist()} {readable_state(atoms)}", []).append(k)
     for members in kinds.values():
         signatures = np.array([_distances(frames[k]) for k in members])
         if signatures.shape[1] == 0:  # single atoms: all alike
