@@ -386,6 +386,9 @@ def score(
     ] = None,
     cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
     eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    dtype: Annotated[
+        str | None, typer.Option(help="float64 or float32, of predictions; that of the members' files by default.")
+    ] = None,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
     from tentpole.cli.progress_bars import Screen
@@ -394,7 +397,7 @@ def score(
         screen.progress("reading models and structures", 0, 0)
         from tentpole.cli.files import score_file
 
-        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen)
+        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, dtype)
     _print_counts("scored", counts, out_file)
 
 
