@@ -120,12 +120,9 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         self._forces: dict[int, FloatArray] = {}
         self._stresses: dict[int, FloatArray] = {}
 
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, as ASE asks; charge and multiplicity count too."""
-        changed: list[str] = super().check_state(atoms, tol)
-        if not changed and self.atoms is not None and own_state(atoms) != own_state(self.atoms):
-            return ["info"]
-        return changed
+    def check_state(self, atoms: Atoms, _tolerance: float = 0.0) -> list[str]:
+        """What has changed since the last calculation, to the last bit; charge and multiplicity count too."""
+        return changes_between(self.atoms, atoms)
 
     def calculate(
         self,
@@ -193,3 +190,18 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         if all(m in self._stresses for m in everyone):
             stresses = np.array([self._stresses[m] for m in everyone])
             self.results.update(stress_comm=stresses, stress_std=disagreement.stress_std(stresses))
+
+
+def changes_between(before: Atoms | None, now: Atoms) -> list[str]:
+    """What a calculator's answer depends on and that is not the same to the last bit, by ASE's names.
+
+    ASE's own comparison allows for a tolerance, and takes as long as half a step of MD of a small molecule.
+    """
+    if before is None:
+        return list(all_changes)
+    found = [name for name in ("cell", "pbc") if not np.array_equal(getattr(before, name), getattr(now, name))]
+    for name in ("positions", "numbers", "initial_charges", "initial_magmoms"):
+        old, new = before.arrays.get(name), now.arrays.get(name)
+        if old is not new and (old is None or new is None or not np.array_equal(old, new)):
+            found.append(name)
+    return found if found or own_state(before) == own_state(now) else ["info"]
