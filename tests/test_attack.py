@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.paths import TOP
+
+pytestmark = pytest.mark.slow
 
 KINDS = {
     "answers", "campaign file", "command lines", "folders", "imports", "kills", "models", "moves", "orphans",

@@ -7,6 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from support.paths import TOP
 from tentpole.selection import KINDS
 from tentpole.testing import tiny_committee
@@ -14,6 +16,7 @@ from tentpole.testing import tiny_committee
 README = (TOP / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_ase_script_runs_as_printed(tmp_path: Path) -> None:
     script = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "EntropyBias" in block)
     tiny_committee(tmp_path / "runs" / "zundel" / "models" / "r000")

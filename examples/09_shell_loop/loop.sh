@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # A campaign from the shell: every structure that wants a label is a file, and every label a job of the queue.
-# What computes it is up to you: any program whose output ASE reads. Start it again at any time: it goes on.
+# What computes it is up to you: LABEL is any command that takes a structure's file and writes one that ASE reads with its
+# energy and forces; {} is the first and @ the second. Start the loop again at any time: it goes on.
 #     examples/09_shell_loop/loop.sh campaign.toml runs/shell
 set -euo pipefail
 campaign=$1 folder=$2
 asked=$folder-asked answers=$folder-answers
+LABEL=${LABEL:-"tentpole label {} --reference emt --workers 1 --out @"}
 mkdir -p "$answers"
 
 label() { # of the structure in asked/NAME.extxyz, as answers/NAME.extxyz, by a job that this waits for
-    sbatch --wait --quiet --output "$answers/$1.log" --wrap \
-        "tentpole label '$asked/$1.extxyz' --reference emt --workers 1 --out '$answers/$1.extxyz'" || true
+    command=${LABEL//\{\}/$asked/$1.extxyz}
+    sbatch --wait --quiet --output "$answers/$1.log" --wrap "${command//@/$answers/$1.extxyz}" || true
 }
 
 while tentpole ask "$campaign" --dir "$folder" --out "$asked"; do

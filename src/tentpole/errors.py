@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def unknown(what: str, given: str, legal: Iterable[str], where: str = "") -> Inp
     return InputError(f'{place}unknown {what} "{given}"{nearest(given, legal) or "."} Legal: {", ".join(legal)}.')
 
 
-def optional_module(name: str, *, extra: str, needed_by: str = "this") -> Any:
+def optional_module(name: str, *, extra: str = "", command: str = "", needed_by: str = "this") -> Any:
     """Import a module that only part of Tentpole needs.
 
     Parameters
@@ -170,14 +171,16 @@ def optional_module(name: str, *, extra: str, needed_by: str = "this") -> Any:
         Dotted name of the module, as in "matplotlib.figure".
     extra : str
         The extra of Tentpole that brings it, as in "report".
+    command : str
+        What installs it where no extra does.
     needed_by : str
         What asks for it, the subject of the error's sentence.
 
     Raises
     ------
     InputError
-        With the command that installs the extra, where a package is missing; with the import's own words where
-        it is there and cannot be imported.
+        With the command that installs it, where a package is missing; with the import's own words where it is
+        there and cannot be imported.
 
     Examples
     --------
@@ -187,11 +190,21 @@ def optional_module(name: str, *, extra: str, needed_by: str = "this") -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        missing = (error.name or name).partition(".")[0]
-        command = f'pip install "tentpole[{extra}]"'
-        raise InputError(f"{needed_by} needs {missing}, which is not installed: {command}") from None
+        raise _missing(error.name or name, extra, command, needed_by) from None
     except ImportError as error:
         raise InputError(f"{needed_by} needs {name}, which cannot be imported: {error}") from error
+
+
+def require_module(name: str, *, extra: str = "", command: str = "", needed_by: str = "this") -> None:
+    """Raise InputError as `optional_module` does where the module is not installed; it is not imported."""
+    if find_spec(name) is None:
+        raise _missing(name, extra, command, needed_by)
+
+
+def _missing(name: str, extra: str, command: str, needed_by: str) -> InputError:
+    package = name.partition(".")[0]
+    how = command or f'pip install "tentpole[{extra}]"'
+    return InputError(f"{needed_by} needs {package}, which is not installed: {how}")
 
 
 def import_object(path: str, *, where: str = "") -> Any:

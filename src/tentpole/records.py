@@ -337,11 +337,11 @@ class Label:
                 f"{self.name}: is of {state_words((self.charge, self.multiplicity))}, and its atoms carry "
                 f"{state_words(own)}: label request.atoms as they are"
             )
-        found = structure_hash(self.atoms, self.charge, self.multiplicity)
-        if found != self.structure:
+        digest = structure_hash(self.atoms, self.charge, self.multiplicity)
+        if digest != self.structure:
             raise InputError(
                 f"{self.name}: its atoms, charge, spin or moments are not those that were asked for, but of structure "
-                f"{found}: label request.atoms as they are"
+                f"{digest}: label request.atoms as they are"
             )
 
     def check_details(self) -> None:

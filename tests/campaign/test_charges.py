@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 
+from support.paths import DATA
 from support.small_campaign import small_campaign
 from tentpole import Campaign
 from tentpole.campaign.export import export
@@ -170,3 +171,9 @@ def test_label_takes_each_frames_own_charge(tmp_path: Path) -> None:
     found = read(tmp_path / "out.extxyz", ":")
     assert [atoms.info["charge"] for atoms in found] == [1, 0]
     assert np.isfinite([atoms.info["REF_energy"] for atoms in found]).all()
+
+
+def test_members_that_read_no_charge_are_no_start_for_some_that_do(tmp_path: Path) -> None:
+    start = {"kind": "committee", "folder": str(DATA / "v1" / "finished")}
+    with pytest.raises(InputError, match=r"member-0 reads neither charge nor multiplicity, and training.embed"):
+        open_config(ions(tmp_path, pretraining=start))

@@ -13,6 +13,8 @@ from tentpole import Campaign, CampaignRecord
 from tentpole.committee.committee_files import member_stems
 from tentpole.committee.member_files import read_description
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 EASY = {
     "reference": "lenient.toml",

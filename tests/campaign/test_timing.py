@@ -13,6 +13,7 @@ from tentpole.config.loading import given_frames, load, starting_structures
 Make = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_a_moment_of_training_and_of_md_is_measured(campaign_file: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SHORT_S", 0.01)
     path = campaign_file(training={"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 2})

@@ -20,6 +20,7 @@ def tentpole(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "200"})
 
 
+@pytest.mark.slow
 def test_check_tries_what_a_campaign_needs(campaign_file: Make) -> None:
     ended = tentpole("check", campaign_file(stop={"labels": 1000}))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -32,6 +33,7 @@ def test_check_tries_what_a_campaign_needs(campaign_file: Make) -> None:
     assert "1000 labels would take about" in ended.stdout
 
 
+@pytest.mark.slow
 def test_check_of_a_reference_that_cannot_run_says_so(campaign_file: Make, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('calculator = "no_such_module:Thing"\nproperties = ["energy", "forces"]\n')
     ended = tentpole("check", campaign_file(reference="mine.toml"))
@@ -53,6 +55,7 @@ def test_references_are_listed_and_shown_whole() -> None:
     assert "[parameters]" in tentpole("references", "vasp").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])
 def test_an_interrupted_run_saves_says_how_to_go_on_and_leaves_no_worker(
     campaign_file: Make, tmp_path: Path, number: signal.Signals, status: int

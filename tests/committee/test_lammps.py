@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_committee(tmp_path_factory.mktemp("two"), [29], members=2, dtype="float64")
 
 
+@pytest.mark.slow
 def test_a_converted_member_gives_the_forces_of_the_member(copper: Atoms, folder: Path) -> None:
     model, _ = read_member(folder / "member-0")
     frames = [copper.copy() for _ in range(3)]

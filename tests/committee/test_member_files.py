@@ -283,6 +283,7 @@ def test_another_version_or_format_is_refused(tmp_path, members):
         Committee.load(tmp_path / "absent")
 
 
+@pytest.mark.slow
 def test_importing_and_loading_leave_torch_as_careful_as_it_was(members):
     program = f"""
 import os, sys

@@ -116,6 +116,7 @@ def test_an_unconfigured_machine_says_which_lines_to_add(machine: Any) -> None:
     assert Aims().configuration("").missing == ("[aims] command", "[aims] default_species_directory")
 
 
+@pytest.mark.slow
 def test_worker_processes_run_the_program_too(aims: Any, tmp_path: Path) -> None:
     reference = load("aims", elements=("H", "O"))
     frames = []

@@ -214,6 +214,7 @@ def test_the_last_moments_that_pw_x_writes_are_kept(site: str) -> None:
 # what a good label is
 
 
+@pytest.mark.slow
 def test_a_band_of_moments_keeps_other_branches_out(vasp: Any, tmp_path: Path) -> None:
     strict = own(tmp_path, 'parent = "vasp"\n[accept]\nmagnetization = [2.0, 2.5]\n')
     assert label(tmp_path, strict, FERROUS)  # the stand-in ends at 0.9 of the start: 2.25 µB
@@ -259,6 +260,7 @@ Cr = "Cr.pbe-spn-kjpaw_psl.1.0.0.UPF"
 """
 
 
+@pytest.mark.slow
 @real
 @pytest.mark.real
 @pytest.mark.parametrize(

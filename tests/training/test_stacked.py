@@ -92,6 +92,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_bit_for_bit(monkeypatch, train, tmp_path):
     whole, halved = (jobs_in(tmp_path / name, train) for name in ("whole", "halved"))
     settings = replace(SMALL, updates=24, max_updates=48)
@@ -161,6 +162,7 @@ def strained_copper(n: int, seed: int) -> list:
     return frames
 
 
+@pytest.mark.slow
 def test_stress_is_learned_better_than_its_mean(tmp_path):
     write(tmp_path / "train.xyz", strained_copper(24, 0), format="extxyz")
     settings = replace(SMALL, E0s="average", channels=8, correlation=2, updates=160, r_max=3.5)

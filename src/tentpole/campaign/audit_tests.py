@@ -192,26 +192,26 @@ def _relative(rounds: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
     if not criteria.targets:
         return rounds
     weights = {name: (criteria.force_error_eV_per_A / target) ** 2 for name, target in criteria.targets.items()}
-    found = []
+    relative = []
     for r in rounds:
         look = r.audits.look
         counted = look.squares * np.array([weights.get(name, 1.0) for name in look.conditions])
-        found.append(replace(r, audits=replace(r.audits, look=replace(look, squares=counted))))
-    return found
+        relative.append(replace(r, audits=replace(r.audits, look=replace(look, squares=counted))))
+    return relative
 
 
 def _of_systems(rounds: Sequence[Round], criteria: Criteria) -> list[Evidence]:
     """What each system's own error is, beside its target: told, and judged by the conditions' tests."""
     look = joined([r.audits.look for r in rounds])
-    found = []
+    evidence = []
     for system, conditions in criteria.systems.items():
         target = criteria.target_of(conditions[0])
         weight = (target / criteria.force_error_eV_per_A) ** 2
         squares = weight * look.squares[[name in conditions for name in look.conditions]]
         value = math.sqrt(float(squares.mean())) if len(squares) else None
         note = f"{len(squares)} audit frames; its target is {target:g} eV/Å"
-        found.append(Evidence(f"force RMSE of system {system}, eV/Å", value, None, None, note))
-    return found
+        evidence.append(Evidence(f"force RMSE of system {system}, eV/Å", value, None, None, note))
+    return evidence
 
 
 def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:

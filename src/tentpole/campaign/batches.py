@@ -184,10 +184,10 @@ class Batch:
     @cached_property
     def by_name(self) -> dict[str, Request]:
         """The requests by the names of their labels; a structure that was asked for twice stands here once."""
-        found: dict[str, Request] = {}
+        requests: dict[str, Request] = {}
         for request in self.requests:
-            found.setdefault(request.name, request)
-        return found
+            requests.setdefault(request.name, request)
+        return requests
 
 
 @dataclass(frozen=True, slots=True)

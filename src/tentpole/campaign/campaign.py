@@ -138,7 +138,13 @@ class Campaign:
         return self._context.state.current
 
     def show(self) -> Any:
-        """Write the report page as it is now and return it for a notebook to display; needs the extra "report"."""
+        """Write the report page as it is now and return it for a notebook to display; needs the extra "report".
+
+        Returns
+        -------
+        object
+            IPython's HTML of the page.
+        """
         return self._record().show()
 
     def __repr__(self) -> str:
@@ -146,8 +152,8 @@ class Campaign:
         return f"<Campaign {str(self.folder)!r}, round {self.round}, {verdict}>"
 
     def _repr_html_(self) -> str:
-        found: str = self._record()._repr_html_()
-        return found
+        html: str = self._record()._repr_html_()
+        return html
 
     def _record(self) -> Any:
         from tentpole.campaign.record import CampaignRecord
@@ -301,9 +307,9 @@ class Campaign:
             if verdict is not None:
                 finish_committee(self._context, verdict)
                 return []
-            found = next_step(self._context, self._ahead)
-            if found is not None:
-                self._conclude(found)
+            requests = next_step(self._context, self._ahead)
+            if requests is not None:
+                self._conclude(requests)
 
     def _reconsider(self) -> None:
         """Judge again what the last driver may have left in the wrong.
@@ -333,8 +339,8 @@ class Campaign:
         self._cut_short = bool(self._context.state.waiting())  # what still runs is no longer wanted
 
     def _criteria(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(json.dumps(asdict(criteria(self.config))))  # as it is read back
-        return found
+        values: dict[str, Any] = json.loads(json.dumps(asdict(criteria(self.config))))  # as it is read back
+        return values
 
     def _answer(self, name: str) -> Label | Failure | None:
         """The answer that is on disk."""

@@ -65,8 +65,8 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
     outcome = replace(outcome, covered=covered(state.end(before).limit, facts.frames, conditions))
     if record.facts.final_look:
         passed = final_look_passes(state, context.config, record, outcome)
-        found = "every test holds" if passed else "a test does not hold, the campaign goes on"
-        context.progress.note(f"round {number}: final look {record.facts.final_look}: {found}")
+        in_words = "every test holds" if passed else "a test does not hold, the campaign goes on"
+        context.progress.note(f"round {number}: final look {record.facts.final_look}: {in_words}")
         outcome = replace(outcome, passed=passed)
     return replace(outcome, canary=_canary(context, number, outcome))
 
@@ -85,13 +85,13 @@ def _canary(context: Context, number: int, outcome: RoundOutcome) -> CanaryFacts
         return None
     walkers = [asked[name].walker for name in names]
     enough = len(set(walkers)) >= FEWEST  # of fewer walkers every frame counts as one datum
-    found = compare_committees(old, new, walkers=walkers if enough else None)
-    if found.worse:
-        context.journal.append("committee worse", round=number - 1, words=found.words)
+    facts = compare_committees(old, new, walkers=walkers if enough else None)
+    if facts.worse:
+        context.journal.append("committee worse", round=number - 1, words=facts.words)
         context.progress.note(
-            f"round {number}: the committee in force became worse: {found.words}; training goes on from the one before"
+            f"round {number}: the committee in force became worse: {facts.words}; training goes on from the one before"
         )
-    return CanaryFacts(found.worse, found.words)
+    return CanaryFacts(facts.worse, facts.words)
 
 
 def train_round(context: Context, number: int) -> None:

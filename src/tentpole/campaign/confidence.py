@@ -240,8 +240,8 @@ def interim_bound(
     number = sum(sum(counts[: r + 1]) >= needed for r in range(len(counts)))
     if number == 0:
         look = joined(rounds)
-        found = (len(look), len(set(look.walkers)), len(set(look.conditions)))
-        return Bound(None, None, alpha, *found, why_not=f"{needed} frames are needed")
+        sizes = (len(look), len(set(look.walkers)), len(set(look.conditions)))
+        return Bound(None, None, alpha, *sizes, why_not=f"{needed} frames are needed")
     return rmse_bound(joined(rounds[-window(counts, needed) :]), spend(alpha, number), weights)
 
 
@@ -262,8 +262,8 @@ def final_bound(
     hold the earlier one's frames too. Below `least` frames nothing is said.
     """
     if len(look) < least:
-        found = (len(look), len(set(look.walkers)), len(set(look.conditions)))
-        return Bound(None, None, spend(alpha, number), *found, why_not=f"{least} frames are needed")
+        counts = (len(look), len(set(look.walkers)), len(set(look.conditions)))
+        return Bound(None, None, spend(alpha, number), *counts, why_not=f"{least} frames are needed")
     return rmse_bound(look, spend(alpha, number), weights)
 
 

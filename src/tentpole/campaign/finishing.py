@@ -17,11 +17,13 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.export import export_member
 from tentpole.campaign.paths import VALIDATION
 from tentpole.campaign.record import CampaignRecord, FrameRecord
 from tentpole.config.schema import LabelledSection
 from tentpole.errors import InputError, StateError
+from tentpole.execution.local import local
 from tentpole.labeling import references
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import Label, state_words
@@ -71,8 +73,9 @@ class ProductionCard:
     """What stands in card.json: data, physics, training, errors, and where the model must not be used.
 
     labels : all that the campaign has; trained, held_out : of those. physics : the reference's calculator and its
-    parameters. states : charges and multiplicities of the labels, where they are not the campaign's alone. errors : by
-    set, "held out" (what told when to stop) and "validation" (never trained on, and no guide).
+    parameters. states : charges and multiplicities of the labels, where they are not the campaign's alone. baseline :
+    name and hash of what the model learned the difference to. errors : by set, "held out" (what told when to stop) and
+    "validation" (never trained on, and no guide).
     """
 
     campaign: str
@@ -95,6 +98,7 @@ class ProductionCard:
     verdict: str
     not_for: tuple[str, ...]
     states: tuple[str, ...] = ()
+    baseline: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What card.json holds."""
@@ -103,9 +107,10 @@ class ProductionCard:
     @property
     def text(self) -> str:
         """The card for a reader, as Markdown."""
+        baseline = f" They were learned less {self.baseline}, which is to be added back." if self.baseline else ""
         physics = ", ".join(f"{key} = {value}" for key, value in sorted(self.physics.items()))
         state = "; ".join(self.states) or state_words((self.charge, self.multiplicity))
-        errors = "\n".join(f"- on {name}, {found.words}" for name, found in sorted(self.errors.items()))
+        errors = "\n".join(f"- on {name}, {errors_on.words}" for name, errors_on in sorted(self.errors.items()))
         model = ", ".join(f"{key} {value}" for key, value in sorted(self.model.items()))
         train = "" if self.train_force_rmse is None else f"; on trained frames {1000 * self.train_force_rmse:.1f} meV/Å"
         return "\n".join(
@@ -115,7 +120,7 @@ class ProductionCard:
                 f"**Data.** {self.labels} labels of the campaign, {self.trained} trained on, {self.held_out} held out. "
                 f"Conditions: {'; '.join(self.conditions) or 'none explored'}. Start: {self.start}.",
                 "",
-                f"**Physics.** {self.reference} ({self.reference_hash}): {physics}; {state}.",
+                f"**Physics.** {self.reference} ({self.reference_hash}): {physics}; {state}.{baseline}",
                 "",
                 f"**Model.** {model}. {self.updates} updates, ended by: {self.stopped}{train}.",
                 "",
@@ -213,8 +218,15 @@ def _train(
 ) -> None:
     from tentpole.training import TrainingJob, train_committee
 
-    for part, found in (("train", labels), ("held-out", held)):
-        write_frames(out / f"{part}.extxyz", [labelled_atoms(label) for label in found])
+    baseline, config = None, record.config
+    if config.baseline is not None:
+        name = _own_file(record, config.baseline.reference)
+        config = config.model_copy(update={"baseline": config.baseline.model_copy(update={"reference": name})})
+    with local(1) as executor:
+        for part, part_labels in (("train", labels), ("held-out", held)):
+            known = [labelled_atoms(label) for label in part_labels]
+            frames, baseline = with_baseline(config, known, out, lambda *job: executor.submit(*job).result())
+            write_frames(out / f"{part}.extxyz", frames)
     start = record.state.newest_models(record.state.current) / "member-0"
     seed = int.from_bytes(hashlib.sha256(f"{record.config.seed}/production".encode()).digest()[:4])
     shallow = record.config.committee.kind == "shallow"
@@ -226,12 +238,18 @@ def _train(
         out,
         out / MODEL,
         warm_start=None if anew or shallow else start,
+        baseline=baseline,
     )
 
     def on_progress(_member: int, update: int, of: int) -> None:
         progress.progress("training to the plateau", update, of)
 
     train_committee([job], settings, 1, on_progress, finishing=True)
+
+
+def _own_file(record: CampaignRecord, reference: str) -> str:
+    """A reference's name, or the path of the file of one's own in the campaign's folder."""
+    return str((record.folder / reference).resolve()) if reference.endswith(".toml") else reference
 
 
 def _card(
@@ -248,7 +266,7 @@ def _card(
     export_member(out / MODEL, out)
     frames = [label.atoms for label in [*labels, *held]]
     conditions = sorted({frame.condition for frame in record.frames if frame.condition})
-    reference = references.load(config.reference)
+    reference = references.load(_own_file(record, config.reference))
     return ProductionCard(
         campaign=config.name,
         reference=Path(config.reference).stem,
@@ -275,20 +293,25 @@ def _card(
         verdict="none yet" if record.verdict is None else f"{record.verdict.kind}: {record.verdict.reason}",
         not_for=tuple(_not_for(record, [*labels, *held])),
         states=_states(record, [*labels, *held]),
+        baseline=_baseline_words(out / MODEL),
     )
 
 
 def _errors(stem: Path, labels: Sequence[Label]) -> ErrorsOn:
     from tentpole.committee import Committee
+    from tentpole.committee.baseline import baseline_beside
 
     stressed = any(label.stress is not None for label in labels)
-    found = Committee.load([stem]).evaluate([label.atoms for label in labels], stress=stressed)
-    off = np.concatenate([f[0] - label.forces for f, label in zip(found.forces, labels, strict=True)])
-    energies = [(e - label.energy) / len(label.atoms) for e, label in zip(found.energies[0], labels, strict=True)]
+    committee = Committee.load([stem], baseline=baseline_beside(stem.parent))
+    prediction = committee.evaluate([label.atoms for label in labels], stress=stressed)
+    off = np.concatenate([f[0] - label.forces for f, label in zip(prediction.forces, labels, strict=True)])
+    energies = [(e - label.energy) / len(label.atoms) for e, label in zip(prediction.energies[0], labels, strict=True)]
     stress = None
-    if stressed and found.stresses is not None:
+    if stressed and prediction.stresses is not None:
         pairs = [
-            (s, label.stress) for s, label in zip(found.stresses[0], labels, strict=True) if label.stress is not None
+            (s, label.stress)
+            for s, label in zip(prediction.stresses[0], labels, strict=True)
+            if label.stress is not None
         ]
         stress = _rms(np.array([s - known for s, known in pairs])) / GPA
     return ErrorsOn(
@@ -332,12 +355,19 @@ def _not_for(record: CampaignRecord, labels: Sequence[Label]) -> list[str]:
     return words
 
 
+def _baseline_words(stem: Path) -> str:
+    from tentpole.committee.baseline import needed
+
+    facts = needed(stem)
+    return "" if facts is None else f"{facts.name} ({facts.hash})"
+
+
 def _states(record: CampaignRecord, labels: Sequence[Label]) -> tuple[str, ...]:
     """Composition, charge and multiplicity of the labels, where frames carry their own."""
     if not record.config.states_on_frames:
         return ()
-    found = {(label.atoms.get_chemical_formula(), label.charge, label.multiplicity) for label in labels}
-    return tuple(f"{formula}: {state_words((charge, spin))}" for formula, charge, spin in sorted(found, key=str))
+    states = {(label.atoms.get_chemical_formula(), label.charge, label.multiplicity) for label in labels}
+    return tuple(f"{formula}: {state_words((charge, spin))}" for formula, charge, spin in sorted(states, key=str))
 
 
 def _of_cells(frames: Sequence[Atoms], stressed: bool) -> list[str]:
@@ -355,14 +385,14 @@ def _of_cells(frames: Sequence[Atoms], stressed: bool) -> list[str]:
 
 def _nearest(frames: Sequence[Atoms]) -> float:
     """The nearest distance of two atoms in the frames, Å; NaN for atoms alone."""
-    found = [float(d.min()) for atoms in frames if len(d := neighbor_list("d", atoms, 4.0))]
-    return min(found, default=math.nan)
+    distances = [float(d.min()) for atoms in frames if len(d := neighbor_list("d", atoms, 4.0))]
+    return min(distances, default=math.nan)
 
 
 def _read_card(path: Path) -> ProductionCard:
     content = {key: value for key, value in read_json(path).items() if key not in ("version", "checksum")}
     try:
-        errors = {name: ErrorsOn(**found) for name, found in content["errors"].items()}
+        errors = {name: ErrorsOn(**values) for name, values in content["errors"].items()}
         lists = {key: tuple(content[key]) for key in ("elements", "conditions", "not_for")}
         return ProductionCard(**{**content, **lists, "errors": errors})
     except (KeyError, TypeError, AttributeError) as error:

@@ -128,6 +128,9 @@ def adopt_reference(config: CampaignConfig, paths: CampaignPaths) -> CampaignCon
     if isinstance(cheap, CheapReferenceSection) and cheap.reference.endswith(".toml"):
         copy = _adopted(Path(cheap.reference), home / "pretraining")
         adopted = adopted.model_copy(update={"pretraining": cheap.model_copy(update={"reference": str(copy)})})
+    if config.baseline is not None and config.baseline.reference.endswith(".toml"):
+        copy = _adopted(Path(config.baseline.reference), home / "baseline")
+        adopted = adopted.model_copy(update={"baseline": config.baseline.model_copy(update={"reference": str(copy)})})
     if adopted is not config:
         write_config(adopted, paths)
     return adopted
@@ -243,12 +246,12 @@ def _copied(
     sections: Sequence[StructureSection], starts: Mapping[str, Atoms], paths: CampaignPaths
 ) -> list[StructureSection]:
     """The starting structures by their copies in the folder, which are written here."""
-    home, found = paths.structures.resolve(), []
+    home, copied = paths.structures.resolve(), []
     for section in sections:
         copy = home / f"{section.name}.extxyz"
         write_frames(copy, starts[section.name])
-        found.append(section.model_copy(update={"file": str(copy), "index": -1}))
-    return found
+        copied.append(section.model_copy(update={"file": str(copy), "index": -1}))
+    return copied
 
 
 def structure_files(config: CampaignConfig) -> dict[str, str]:
@@ -353,6 +356,9 @@ def _relative(config: CampaignConfig, root: Path) -> CampaignConfig:
     for table in FRAME_TABLES:
         if getattr(getattr(config, table), "file", None) is not None:
             update[table] = relative(getattr(config, table))
+    if config.baseline is not None:
+        name = inside(config.baseline.reference)
+        update["baseline"] = config.baseline.model_copy(update={"reference": name})
     for key in ("reference", "folder", "model"):
         section = update.get("pretraining", config.pretraining)
         if section is not None and hasattr(section, key):
@@ -377,6 +383,8 @@ def _named(settings: Mapping[str, Any]) -> dict[str, Any]:
     named = {**settings, "reference": _reference_name(settings["reference"])}
     if cheap and "reference" in cheap:
         named["pretraining"] = {**cheap, "reference": _reference_name(cheap["reference"])}
+    if base := settings.get("baseline"):
+        named["baseline"] = {**base, "reference": _reference_name(base["reference"])}
     return named
 
 

@@ -97,17 +97,17 @@ def keep_summary(paths: CampaignPaths, *, always: bool = False) -> None:
         return
 
 
-def _advanced(found: JournalSummary, paths: CampaignPaths) -> JournalSummary:
+def _advanced(summary: JournalSummary, paths: CampaignPaths) -> JournalSummary:
     with reading(paths.journal, error=StateError, remedy=REMEDY):
-        for event, place in events_after(paths.journal, found.place):
-            found.add(event)
-            found.place = place
-    return found
+        for event, place in events_after(paths.journal, summary.place):
+            summary.add(event)
+            summary.place = place
+    return summary
 
 
 def _kept(paths: CampaignPaths) -> JournalSummary:
     with suppress(OSError, StateError):
-        found = read_as(paths.journal_summary, JournalSummary.from_json)
-        if same_beginning(paths.journal, found.place):
-            return found
+        summary = read_as(paths.journal_summary, JournalSummary.from_json)
+        if same_beginning(paths.journal, summary.place):
+            return summary
     return JournalSummary()

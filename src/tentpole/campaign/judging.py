@@ -68,12 +68,12 @@ def criteria(config: CampaignConfig) -> Criteria:
 
 def _systems(config: CampaignConfig, conditions: Sequence[Condition]) -> dict[str, tuple[str, ...]]:
     """The conditions of each system; {} where none is stated or there is one alone."""
-    found: dict[str, tuple[str, ...]] = {}
+    tests_of: dict[str, tuple[str, ...]] = {}
     for condition in conditions:
         name = config.systems[condition.structure]
-        found[name] = (*found.get(name, ()), str(condition))
+        tests_of[name] = (*tests_of.get(name, ()), str(condition))
     told = any(section.system for section in config.structures) or config.target.force_errors_eV_per_A
-    return found if told and len(found) > 1 else {}
+    return tests_of if told and len(tests_of) > 1 else {}
 
 
 def history(state: RoundState) -> list[Round]:

@@ -105,8 +105,8 @@ class Ledger:
             if refused.get(name.partition("-")[0], name) == name:
                 self.label(read_label(self._paths.label(name)))
 
-    def _take(self, found: Mapping[str, Mapping[str, float]]) -> None:
-        new = {name: reading for name, reading in found.items() if name not in self._usage.counted}
+    def _take(self, seconds_of: Mapping[str, Mapping[str, float]]) -> None:
+        new = {name: reading for name, reading in seconds_of.items() if name not in self._usage.counted}
         total: dict[str, float] = {}
         for reading in new.values():
             for phase, seconds in reading.items():

@@ -158,8 +158,8 @@ class CampaignPaths:
             there = sorted(self.snapshots.iterdir())  # glob passes over a folder that it may not read
         except FileNotFoundError:
             there = []
-        found = [path for path in there if _SHARD.fullmatch(path.name)]
-        return found if number is None else [p for p in found if p.name.startswith(f"{_stem(number)}-")]
+        shard_files = [path for path in there if _SHARD.fullmatch(path.name)]
+        return shard_files if number is None else [p for p in shard_files if p.name.startswith(f"{_stem(number)}-")]
 
     def checkpoint(self, walker: str) -> Path:
         """The state of a walker within a round, to go on from."""

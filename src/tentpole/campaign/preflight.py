@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.folder import open_config
@@ -60,11 +62,12 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     yield from _rule(config)
     own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
     told.progress(f'labelling one structure by "{config.reference}", then others near it', 0, 0)
-    found = _try_reference(config, starts, own)
-    yield from _reference(config, found, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
-    if own is not None and isinstance(found, Trial) and found.ok:
-        yield own_line(own, found.energy_eV)
+    tried = _try_reference(config, starts, own)
+    yield from _reference(config, tried, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
+    if own is not None and isinstance(tried, Trial) and tried.ok:
+        yield own_line(own, tried.energy_eV)
     yield from _pretraining(config, starts, frames)
+    yield from _baseline(config, starts)
     told.progress("starting a worker", 0, 0)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
@@ -74,7 +77,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     yield _models()
     for name in config.committee.foundations:
         yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
-    seconds = found.seconds if isinstance(found, Trial) and found.ok else None
+    seconds = tried.seconds if isinstance(tried, Trial) and tried.ok else None
     yield from plan_lines(config, starts, frames, seconds, _places(config))
     told.progress("training for a moment", 0, 0)
     yield from _timed(config, starts, planned(config, starts, frames), seconds)
@@ -132,8 +135,6 @@ def own_line(own: Atoms, energy_eV: float) -> Line:
 
 def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms], own: Atoms | None) -> Trial | TentpoleError:
     """One label in a fresh worker, and some around it: of `own`, or of the first structure, rattled a little."""
-    import numpy as np
-
     from tentpole.exploration.initial import rattled
     from tentpole.labeling import references
     from tentpole.labeling.trial import trial
@@ -152,26 +153,26 @@ def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms], own: Ato
         return error
 
 
-def _reference(config: CampaignConfig, found: Trial | TentpoleError, structure: str) -> Iterator[Line]:
+def _reference(config: CampaignConfig, tried: Trial | TentpoleError, structure: str) -> Iterator[Line]:
     what = f'reference "{config.reference}"'
-    if isinstance(found, TentpoleError):
-        yield Line(what, False, str(found))
+    if isinstance(tried, TentpoleError):
+        yield Line(what, False, str(tried))
         return
-    if not found.ok:
-        words = found.message if found.reason == "not_configured" else f"{found.reason}: {found.message}"
-        add, advice = found.configuration.add, found.configuration.advice
+    if not tried.ok:
+        words = tried.message if tried.reason == "not_configured" else f"{tried.reason}: {tried.message}"
+        add, advice = tried.configuration.add, tried.configuration.advice
         lines = f"\nAdd to ASE's config:\n{add}" if add else f"\n{advice}" if advice else ""
         yield Line(what, False, words + lines)
         return
     words = (
-        f"{found.energy_eV:.4f} eV, largest force {found.max_force_eV_per_A:.2f} eV/Å ({structure}); "
-        f"{found.seconds:.3g} s a label, {found.start_s:.3g} s to start, {found.peak_memory_GB:.2f} GB at most"
+        f"{tried.energy_eV:.4f} eV, largest force {tried.max_force_eV_per_A:.2f} eV/Å ({structure}); "
+        f"{tried.seconds:.3g} s a label, {tried.start_s:.3g} s to start, {tried.peak_memory_GB:.2f} GB at most"
     )
     if config.stop.labels is not None:
-        seconds = 3600 * found.projected_hours(config.stop.labels, 1)
+        seconds = 3600 * tried.projected_hours(config.stop.labels, 1)
         words += f"; {config.stop.labels} labels would take about {duration(seconds)} on one worker"
     yield Line(what, True, words)
-    for finding in found.findings:
+    for finding in tried.findings:
         yield Line(f"its {finding.what}", finding.good, finding.words, finding.doubtful)
 
 
@@ -206,18 +207,42 @@ def _cheap_reference(
         own, cheap = references.load(config.reference, elements), references.load(section.reference, elements)
         if own.hash == cheap.hash:
             return Line(what, False, "that is the campaign's own reference: labels at the campaign's price")
-        found = trial(cheap, bare(some[0]), *state_of(some[0], config.charge, config.multiplicity))
+        tried = trial(cheap, bare(some[0]), *state_of(some[0], config.charge, config.multiplicity))
     except TentpoleError as error:
         return Line(what, False, str(error))
-    if not found.ok:
-        return Line(what, False, f"{found.reason}: {found.message}")
+    if not tried.ok:
+        return Line(what, False, f"{tried.reason}: {tried.message}")
     labels = section.frames if given is None else len(given)
     calls = labels if given is not None else labels + round(1.1 * labels * section.every)
     words = f"{labels} labels" + ("" if given is not None else ", and MD between them")
     words += (
-        f", take about {duration(calls * found.seconds)} on one core; {section.updates} updates a member follow; {ANEW}"
+        f", take about {duration(calls * tried.seconds)} on one core; {section.updates} updates a member follow; {ANEW}"
     )
     return Line(what, True, words)
+
+
+def _baseline(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[Line]:
+    """The baseline, tried on every starting structure, and what it costs at every MD step."""
+    if config.baseline is None:
+        return
+    from tentpole.committee.baseline import Baseline
+
+    what = f'baseline "{config.baseline.reference}"'
+    try:
+        baseline, slowest = Baseline(config.baseline.reference, config.charge, config.multiplicity), 0.0
+        for name, atoms in starts.items():
+            baseline.of(atoms)  # the first call may compile
+            began = time.perf_counter()
+            energy, forces, _ = baseline.of(atoms)
+            slowest = max(slowest, time.perf_counter() - began)
+            if not (math.isfinite(energy) and np.isfinite(forces).all()):
+                said = baseline.said or "its numbers are not finite"
+                yield Line(what, False, f'nothing for structure "{name}": {said}. Take one that knows its elements')
+                return
+    except TentpoleError as error:
+        yield Line(what, False, str(error))
+        return
+    yield Line(what, True, f"hash {baseline.hash}; {1000 * slowest:.3g} ms a structure, paid at every MD step")
 
 
 def _places(config: CampaignConfig) -> int:

@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.io import read
 
 from tentpole.campaign.answers import count_outcome, label_tasks
+from tentpole.campaign.baseline import note_baseline, with_baseline
 from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, pending, read_batch, write_batch
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import energy_error, force_spread, refitted_energies
@@ -143,6 +144,7 @@ def _take_over(context: Context, section: EarlierCommitteeSection | FoundationSe
     """Members of an earlier campaign as they are, or fresh readouts on the body of one model."""
     if isinstance(section, EarlierCommitteeSection):
         folder = Path(section.folder)
+        note_baseline(context.config, folder)
     else:
         folder, seeds = context.paths.pretrained, [_seed(context.config.seed, m) for m in _members(context)]
         context.workers.run(write_fresh_members, Path(section.model), folder, seeds, root=context.root)
@@ -222,12 +224,12 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
     for done, (job, future) in enumerate(zip(missing, futures, strict=True), start=1 + len(jobs) - len(missing)):
         write_frames(context.paths.pretraining_md(job.index), future.result())
         context.progress.progress("pretraining: MD by the cheap reference", done, len(jobs))
-    found = [
+    requests = [
         (bare(atoms), Condition(job.structure, job.temperature_K))
         for job in jobs
         for atoms in read(context.paths.pretraining_md(job.index), ":")
     ]
-    return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(found)]
+    return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(requests)]
 
 
 def _label(
@@ -252,9 +254,11 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
     from tentpole.training import TrainingJob, train_committee
 
     config, folder = context.config, context.paths.pretrained
-    write_frames(folder / "train.extxyz", frames)
+    frames, baseline = with_baseline(config, frames, folder, partial(context.workers.run, root=context.root))
+    train = folder / "train.extxyz"
+    write_frames(train, frames)
     jobs = [
-        TrainingJob(m, _seed(config.seed, m), folder / "train.extxyz", None, folder, folder / f"member-{m}")
+        TrainingJob(m, _seed(config.seed, m), train, None, folder, folder / f"member-{m}", baseline=baseline)
         for m in _members(context)
     ]
     shares: dict[int, float] = {}

@@ -298,7 +298,13 @@ class CampaignRecord:
         return float(covariance.gain(fingerprint.fingerprints(atoms)))
 
     def show(self) -> Any:
-        """Write the report page and return it for a notebook to display; needs the extra "report"."""
+        """Write the report page and return it for a notebook to display; needs the extra "report".
+
+        Returns
+        -------
+        object
+            IPython's HTML of the page.
+        """
         return import_object("tentpole.report:show")(self.folder)
 
     def _repr_html_(self) -> str:
@@ -307,7 +313,16 @@ class CampaignRecord:
         return record_html(self)
 
     def features(self, frames: Sequence[Atoms]) -> FloatArray:
-        """(n, d) mean fingerprint of each frame, by the campaign's fingerprint and its newest committee."""
+        """Mean fingerprint of each frame, by the campaign's fingerprint and its newest committee.
+
+        Parameters
+        ----------
+        frames : sequence of Atoms
+
+        Returns
+        -------
+        (n, d) array
+        """
         from tentpole.campaign.dataset import fingerprint_rows
 
         learned = self.config.fingerprint.kind == "mace"
@@ -496,7 +511,13 @@ class CampaignRecord:
         return {shard.walker.id: shard for shard in shards}
 
     def to_json(self) -> dict[str, Any]:
-        """For `tentpole status --json`: as `status_schema.CampaignStatus` says."""
+        """For `tentpole status --json`: as `status_schema.CampaignStatus` says.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
         seconds = self.usage.shares
         total = sum(seconds.values())
         return {
@@ -539,7 +560,7 @@ def _round(state: RoundState, name: BatchName) -> RoundRecord:
 
 def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
     errors: Mapping[str, FrameError] = {} if one.errors is None else one.errors.frames
-    found = []
+    records = []
     for request in one.batch.requests:
         name = request.name
         frame = FrameRecord(request, one.name, "waiting", errors.get(name))
@@ -547,8 +568,8 @@ def _frames(paths: CampaignPaths, one: RoundRecord) -> list[FrameRecord]:
             frame = replace(frame, outcome="accepted", label=paths.label(name))
         elif (failure := failure_of(paths, name)) is not None:
             frame = replace(frame, outcome="failed", failure=failure, folder=paths.failure(name).parent)
-        found.append(frame)
-    return found
+        records.append(frame)
+    return records
 
 
 def _reference_of(paths: CampaignPaths, labels: Collection[str]) -> str:

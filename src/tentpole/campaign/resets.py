@@ -18,7 +18,7 @@ def walker_resets(state: RoundState, last: int, lag: int) -> list[WalkerReset]:
     What a round finds is heeded `lag` rounds later: 1, or 2 where walkers run ahead of the labels. Frames from
     before a reset do not count against the walker again.
     """
-    found: list[WalkerReset] = []
+    resets: list[WalkerReset] = []
     failures: dict[str, list[tuple[int, str, str]]] = {}
     since: dict[str, int] = {}
     for number in range(1, last + 1):
@@ -39,7 +39,7 @@ def walker_resets(state: RoundState, last: int, lag: int) -> list[WalkerReset]:
             if len(row) == IN_A_ROW:
                 reasons = ", ".join(f"{key} {reason}" for _, key, reason in row)
                 message = f"{IN_A_ROW} labels in a row failed: {reasons}"
-                found.append(WalkerReset(walker, number, number + lag, min(row)[0], message))
+                resets.append(WalkerReset(walker, number, number + lag, min(row)[0], message))
                 since[walker] = number + lag
                 row.clear()
-    return found
+    return resets

@@ -55,7 +55,7 @@ def retry_failed(root: Path, reason: str | None = None) -> tuple[list[str], list
 
 def _closed(paths: CampaignPaths) -> dict[str, str]:
     """The failures of batches that are closed, with why they stay as they are."""
-    found: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
     names: list[BatchName] = [VALIDATION]
     while paths.outcome(len(names) - 1).exists():
         names.append(len(names) - 1)
@@ -63,5 +63,5 @@ def _closed(paths: CampaignPaths) -> dict[str, str]:
         if paths.outcome(name).exists():
             where = f"round {name}" if isinstance(name, int) else f"the {name} set"
             words = f"{where} is closed: what follows was made without this label, and would not be the same with it."
-            found |= dict.fromkeys(read_outcome(paths, name).failed, words)
-    return found
+            outcomes |= dict.fromkeys(read_outcome(paths, name).failed, words)
+    return outcomes

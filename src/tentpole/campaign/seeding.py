@@ -57,15 +57,15 @@ def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
         groups.setdefault(condition, []).append(atoms)
     fingerprint = make_fingerprint(replace(context.config.fingerprint.build(), kind="gom"))
     rng = generator(context.config.seed, "initial structures", scheme=context.config.random_numbers)
-    found = []
+    chosen = []
     for place, (condition, frames) in enumerate(sorted(groups.items())):
         share = count // len(groups) + (place < count % len(groups))
         rows = [fingerprint.fingerprints(atoms) for atoms in frames]
         names = [str(k) for k in range(len(frames))]
         candidates = Candidates.of_rows(names, [0.0] * len(frames), rows, [condition] * len(frames))
         picks = Diversity().select(candidates, Labelled(candidates.features[:0]), share, rng) if share else []
-        found += [(condition, frames[pick.index]) for pick in picks]
-    return found
+        chosen += [(condition, frames[pick.index]) for pick in picks]
+    return chosen
 
 
 def joined_requests(context: Context, number: int) -> list[Request]:
@@ -92,19 +92,19 @@ def validation_requests(context: Context) -> list[Request]:
     config, section = context.config, context.config.validation
     if isinstance(section, FramesSection | LabelledSection):
         _keep_own_labels(context, "validation")
-        found = [atoms for _, atoms in _given(context, "validation")]
+        frames = [atoms for _, atoms in _given(context, "validation")]
     else:
         assert isinstance(section, ReferenceMDSection)
-        found = []
+        frames = []
         jobs = trajectories(context, config.reference, section, section.temperatures_K, "validation")
         context.progress.progress("round 0: MD by the reference, for the validation set", 0, 0)
         began = time.monotonic()
         counted = partial(measured, context.root, "labelling", reference_md)
         for future in context.workers.submit(counted, jobs, context.root):
-            found += future.result()
+            frames += future.result()
         context.note_phase("labelling", time.monotonic() - began)
     reason = "validation: judges every committee, trains none"
-    return [_request(context, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(found)]
+    return [_request(context, f"validation-{i:04d}", atoms, reason) for i, atoms in enumerate(frames)]
 
 
 def _given(context: Context, table: str) -> list[tuple[str, Atoms]]:

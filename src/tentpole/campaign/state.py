@@ -50,8 +50,8 @@ class FileCache:
         if kept is None or kept[0] != identity:
             kept = (identity, parse())
             self._kept[path, what] = kept
-        found: T = kept[1]
-        return found
+        value: T = kept[1]
+        return value
 
     def drop(self, path: Path, what: str) -> None:
         """Keep this no longer."""
@@ -116,12 +116,12 @@ class RoundState:
         return self._files.read(self.paths.batch(name), "record", lambda: self._summarised(name))
 
     def _summarised(self, name: BatchName) -> BatchRecord:
-        found = read_summary(self.paths, name, self.method)
-        if found is None:
-            found = BatchRecord.of(self.batch(name))
+        record = read_summary(self.paths, name, self.method)
+        if record is None:
+            record = BatchRecord.of(self.batch(name))
             if self.summarises and self.is_closed(name):
-                write_summary(self.paths, name, self.method, found)
-        return found
+                write_summary(self.paths, name, self.method, record)
+        return record
 
     def outcome(self, name: BatchName) -> RoundOutcome:
         """What came of a closed batch."""
@@ -188,17 +188,17 @@ class RoundState:
 
     def newest_models(self, last: int) -> Path:
         """The committee's folder that is in force after round `last`: rounds without labels train none."""
-        found = self._committees(last)
-        if not found:
+        committees = self._committees(last)
+        if not committees:
             raise StateError(
                 f"{self.paths.root}: no committee has been trained up to round {last}. Start again in another folder."
             )
-        return found[0]
+        return committees[0]
 
     def models_before(self, last: int) -> Path | None:
         """The committee that was in force before that of `newest_models(last)`; None where there was none."""
-        found = self._committees(last)
-        return found[1] if len(found) > 1 else None
+        committees = self._committees(last)
+        return committees[1] if len(committees) > 1 else None
 
     def training_start(self, number: int) -> Path | None:
         """The committee from which the training of a round goes on.
@@ -213,13 +213,13 @@ class RoundState:
 
     def _committees(self, last: int) -> list[Path]:
         """The folders of the two newest committees up to round `last`, the newest first."""
-        found: list[Path] = []
+        committees: list[Path] = []
         for number in range(last, -1, -1):
             folders = (self.paths.finished(number), self.paths.models(number))
-            found.extend(folder for folder in folders if (folder / COMMITTEE_FILE).exists())
-            if len(found) > 1:
+            committees.extend(folder for folder in folders if (folder / COMMITTEE_FILE).exists())
+            if len(committees) > 1:
                 break
-        return found
+        return committees
 
     def needs_finished(self, number: int) -> bool:
         """Whether the round after `number` was a final look at a finished committee that is no longer there."""
@@ -243,7 +243,7 @@ class RoundState:
 def _verdict(content: dict[str, Any]) -> Verdict:
     if content.get("version", VERSION) != VERSION:
         raise InputError(f"format version {content['version']}, this Tentpole reads {VERSION}")
-    found = Verdict.from_json(content)
-    if found.kind not in MEANING:
-        raise unknown("verdict", found.kind, MEANING)
-    return found
+    verdict = Verdict.from_json(content)
+    if verdict.kind not in MEANING:
+        raise unknown("verdict", verdict.kind, MEANING)
+    return verdict

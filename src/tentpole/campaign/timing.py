@@ -89,21 +89,21 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
         write_frames(train, frames)
         members = range(config.committee.members)
         jobs = [TrainingJob(m, m, train, None, folder, folder / f"member-{m}") for m in members]
-        found = groups(jobs, settings)
+        together = groups(jobs, settings)
         energies = isolated_energies(settings, frames)
         with redirect_stdout(None):
             began = time.monotonic()
-            update_s = seconds_per_update(found[0], settings, energies, SHORT_S)
+            update_s = seconds_per_update(together[0], settings, energies, SHORT_S)
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
-            model = Training(found[0][:1], settings, energies).models[0]
+            model = Training(together[0][:1], settings, energies).models[0]
         write_member(folder / "untrained", model, training={})
         walkers = walkers_of(config, starts)
         many = min(MOST_TOGETHER, -(-len(walkers) // _cores(config)))
         member = folder / "untrained"
-        alone, side = (_step_s(config, starts, member, together) for together in (1, many))
+        alone, side = (_step_s(config, starts, member, n) for n in (1, many))
         atoms = [len(starts[condition.structure]) for _, condition, _ in walkers]
         as_set = walkers_together(config, atoms, _cores(config))
-        return Cost(update_s, len(found[0]), len(found), alone, setup_s, many, side, as_set)
+        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set)
 
 
 def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path, together: int) -> float:

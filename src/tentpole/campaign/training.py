@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import refitted_energies
 from tentpole.campaign.pretraining import first_training, start_committee
@@ -69,8 +71,10 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
     if config.training.loop == "mace-total":
         held = [i for i in range(len(labels)) if i % HELD_BACK == HELD_BACK - 1] or [len(labels) - 1]
         parts = {"train": [i for i in range(len(labels)) if i not in set(held)], "valid": held}
+    run = partial(context.workers.run, root=context.root)
+    frames, baseline = with_baseline(config, [labelled_atoms(label) for label in labels], folder, run)
     for part, indices in parts.items():
-        write_frames(folder / f"{part}.extxyz", [labelled_atoms(labels[i]) for i in indices])
+        write_frames(folder / f"{part}.extxyz", [frames[i] for i in indices])
     shallow = config.committee.kind == "shallow"
     start = start_committee(context)
     before = context.state.newest_models(number) if finishing else context.state.training_start(number)
@@ -95,6 +99,7 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
             out=folder / name,
             warm_start=None if warm is None else warm / name,
             heads=config.committee.members if shallow else 1,
+            baseline=baseline,
         )
         for m, name in enumerate(names)
     ]

@@ -28,10 +28,10 @@ def refuse_contradictions(
     paths: CampaignPaths, config: CampaignConfig, state: RoundState, starts: Mapping[str, Atoms]
 ) -> None:
     """Raises StateError, naming the keys, where rounds of the folder cannot have been made with these settings."""
-    found = [*_committees(paths, config, state), *_initial(config, state, starts), *_walkers(config, state, starts)]
-    if found:
+    refused = [*_committees(paths, config, state), *_initial(config, state, starts), *_walkers(config, state, starts)]
+    if refused:
         raise StateError(
-            f"{paths.campaign_file}: was edited since this campaign began: {'; '.join(dict.fromkeys(found))}. Undo "
+            f"{paths.campaign_file}: was edited since this campaign began: {'; '.join(dict.fromkeys(refused))}. Undo "
             "that, or start another campaign with another --dir."
         )
 

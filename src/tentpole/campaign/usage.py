@@ -139,5 +139,5 @@ def core_seconds_of(event: Mapping[str, Any]) -> dict[str, float]:
 
 def driver_of_note(name: str) -> int:
     """The number of the driver whose meter's file is called `name`; 0 for other files."""
-    found = _DRIVER_NOTE.search(name)
-    return int(found[1]) if found else 0
+    match = _DRIVER_NOTE.search(name)
+    return int(match[1]) if match else 0

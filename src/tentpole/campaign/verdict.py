@@ -118,14 +118,14 @@ def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours
     recent = history[1:][-criteria.rounds :]
     full = len(recent) == criteria.rounds
     by_audits = criteria.evidence == "audits"
-    found = (
+    verdict = (
         (full and _unstable(recent))
         or (_converged_by_audits(history, criteria) if by_audits else full and _converged_by_labels(tests, criteria))
         or (full and (_silent(recent, criteria) if by_audits else _exhausted_by_labels(recent)))
         or (None if _lacks_updates(history, criteria) else _stalled(history, criteria))
     )
-    if found:
-        return Verdict(*found, tests)
+    if verdict:
+        return Verdict(*verdict, tests)
     limit = _limit(history, criteria) or time_limit(hours, core_hours, criteria)
     return Verdict("BUDGET", limit, tests) if limit else None
 

@@ -386,6 +386,9 @@ def score(
     ] = None,
     cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
     eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    baseline: Annotated[
+        str | None, typer.Option(help="What the members learned the difference to: a name, or a reference file.")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(help="float64 or float32, of predictions; that of the members' files by default.")
     ] = None,
@@ -397,7 +400,7 @@ def score(
         screen.progress("reading models and structures", 0, 0)
         from tentpole.cli.files import score_file
 
-        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, dtype)
+        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, baseline, dtype)
     _print_counts("scored", counts, out_file)
 
 
@@ -561,10 +564,10 @@ def export(
         screen.progress("reading labels and models", 0, 0)
         from tentpole.campaign.export import export as export_all
 
-        found = export_all(folder, out_dir, lammps=lammps, progress=screen)
-    for path in found.files:
+        made = export_all(folder, out_dir, lammps=lammps, progress=screen)
+    for path in made.files:
         out.print(str(path), soft_wrap=True)
-    for line in found.words:
+    for line in made.words:
         out.print(line, soft_wrap=True)
 
 
@@ -699,8 +702,8 @@ def _print_study(facts: dict[str, Any]) -> None:
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
         out.print(words)
     for name, sizes in facts["stop"].items():
-        found = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
-        out.print(f"{name}: σ of the selected came down to that of the rest at {found} frames")
+        labels = ", ".join("none yet" if n is None else str(n) for n in sizes.values())
+        out.print(f"{name}: σ of the selected came down to that of the rest at {labels} frames")
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
 

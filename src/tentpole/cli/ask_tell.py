@@ -57,13 +57,13 @@ def answers_in(files: Sequence[Path], asked: Mapping[str, Request]) -> list[Labe
 
 def failures_of(words: Sequence[str], asked: Mapping[str, Request]) -> list[Failure]:
     """Failures from words NAME=REASON, where NAME may be a file that was written for the structure."""
-    found = []
+    failures = []
     for word in words:
         name, equals, reason = word.partition("=")
         if not equals or not reason.strip():
             raise InputError(f"--failed {word}: write NAME=REASON, as in --failed asked/NAME.extxyz=unconverged")
-        found.append(_asked([_stem(Path(name))], asked, f"--failed {word}").failed(reason.strip()))
-    return found
+        failures.append(_asked([_stem(Path(name))], asked, f"--failed {word}").failed(reason.strip()))
+    return failures
 
 
 def _answers(file: Path, asked: Mapping[str, Request]) -> list[Label]:

@@ -44,16 +44,16 @@ class Counts:
 
 def settings_of(words: Sequence[str]) -> dict[str, Any]:
     """`key=value` words as settings; values as in TOML, and a bare word is text. Raises InputError."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
             raise InputError(f'--set {word}: write key=value, as in --set updates=600 or --set method="exact"')
         try:
-            found[key.strip()] = parse_toml(f"value = {value}")["value"]
+            settings[key.strip()] = parse_toml(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            found[key.strip()] = value
-    return found
+            settings[key.strip()] = value
+    return settings
 
 
 def check_out(out: Path, *inputs: Path | None) -> None:
@@ -83,11 +83,13 @@ def score_file(
     cutoff: float,
     eps: float,
     progress: ProgressListener | None = None,
+    baseline: str | None = None,
     dtype: str | None = None,
 ) -> Counts:
     """Write `structures` to `out` as extended XYZ with their scores.
 
-    dtype : "float32" or "float64", of the members' predictions; None: that of their files.
+    `baseline` is what the members learned the difference to, where they did; `dtype`, "float32" or "float64", that of
+    their predictions, their files' own where None.
 
     Each frame's info has energy_std (eV), energy_std_per_atom (eV/atom), force_std and max_force_std (eV/Å) and gain; a
     frame that cannot be scored has failed = reason. Non-finite coordinates cannot be written as numbers that others
@@ -106,7 +108,7 @@ def score_file(
     fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
     for known in read_structures(dataset, ":", "--dataset") if dataset is not None else []:
         covariance.add(fingerprint.fingerprints(known))
-    committee = faster(Committee.load([str(path) for path in models], dtype=dtype))
+    committee = faster(Committee.load([str(path) for path in models], dtype=dtype, baseline=baseline))
     if sum(voter.votes for voter in committee.voters) < 2:
         raise InputError("--models: one member has nobody to disagree with: name the members of a committee")
     results, progress = [], progress or NoProgress()

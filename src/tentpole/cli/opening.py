@@ -43,5 +43,5 @@ def _rounds(content: dict[str, Any]) -> str:
 
 
 def _table(content: dict[str, Any], key: str) -> dict[str, Any]:
-    found = content.get(key)
-    return found if isinstance(found, dict) else {}
+    table = content.get(key)
+    return table if isinstance(table, dict) else {}

@@ -158,8 +158,8 @@ def run(
             )
         for note in results.about["notes"]:
             typer.echo(note)
-        for found in results.about["suspicious"]:
-            typer.echo(f"warning: {found} correlates with the target so strongly that it may contain it")
+        for warning in results.about["suspicious"]:
+            typer.echo(f"warning: {warning} correlates with the target so strongly that it may contain it")
         if len(results.seeds) > 1 and "random" in how.rules:
             rows = comparisons(results)
             typer.echo(terminal(rows))

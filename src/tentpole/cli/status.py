@@ -140,8 +140,8 @@ def _ahead(record: CampaignRecord) -> list[str]:
     """Labels still to come, while there is no verdict that more of them would be no use to."""
     if record.verdict is not None and record.verdict.kind != "BUDGET":
         return []
-    found = record.projection
-    return [] if found is None else [found.words[:1].upper() + found.words[1:]]
+    projection = record.projection
+    return [] if projection is None else [projection.words[:1].upper() + projection.words[1:]]
 
 
 def _costs(record: CampaignRecord) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tentpole.committee.ase_voter import AseVoter, aligned
+    from tentpole.committee.baseline import Baseline
     from tentpole.committee.calculator import CommitteeCalculator
     from tentpole.committee.calibration import Calibration, atom_cases, calibrate, member_diversity, structure_cases
     from tentpole.committee.committee import Committee, Disagreement, Prediction
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AseVoter": "ase_voter",
     "aligned": "ase_voter",
+    "Baseline": "baseline",
     "foundation": "foundation_models",
     "Calibration": "calibration",
     "atom_cases": "calibration",
@@ -53,6 +55,7 @@ _HOME = {
 
 __all__ = [
     "AseVoter",
+    "Baseline",
     "Calibration",
     "Committee",
     "CommitteeCalculator",

@@ -42,7 +42,26 @@ class AseVoter(Voter):
     def evaluate(
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """Energies (1, n), forces (1, N, 3), stresses (1, n, 6); NaN where the calculator gives no stress."""
+        """Energies, forces and stresses of one voter; NaN where the calculator has no stress.
+
+        Parameters
+        ----------
+        graph : Graph
+            n frames of N atoms in all.
+        votes : sequence of int
+            Ignored: there is one.
+        stress : bool
+            Whether stresses are wanted.
+
+        Returns
+        -------
+        energies : (1, n) array
+            eV.
+        forces : (1, N, 3) array
+            eV/Å.
+        stresses : (1, n, 6) array or None
+            eV/Å³, in ASE's Voigt order.
+        """
         energies, forces = np.empty((1, len(graph.sizes))), np.empty((1, len(graph.numbers), 3))
         stresses = np.full((1, len(graph.sizes), 6), np.nan) if stress else None
         for k, (start, end) in enumerate(zip(graph.starts[:-1], graph.starts[1:], strict=True)):
@@ -61,11 +80,11 @@ class AseVoter(Voter):
             forces[0, start:end] = self.calculator.get_property("forces", atoms)
             if stresses is not None and graph.pbc[k].any():
                 try:
-                    found = self.calculator.get_property("stress", atoms)
+                    tensor = self.calculator.get_property("stress", atoms)
                 except PropertyNotImplementedError:
                     continue
                 # most calculators give six components, some (CHGNet's) the whole tensor
-                stresses[0, k] = full_3x3_to_voigt_6_stress(found) if np.shape(found) == (3, 3) else found
+                stresses[0, k] = full_3x3_to_voigt_6_stress(tensor) if np.shape(tensor) == (3, 3) else tensor
         return energies, forces, stresses
 
 
@@ -124,8 +143,8 @@ def aligned(voter: Voter, frames: Sequence[Atoms], energies: ArrayLike) -> Shift
     >>> {int(z): round(shift, 6) for z, shift in moved.shifts.items()}
     {1: -10.0, 6: -10.0, 8: -10.0}
     """
-    found = Committee([voter]).evaluate(frames).energies.mean(axis=0)
-    return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - found))
+    predicted = Committee([voter]).evaluate(frames).energies.mean(axis=0)
+    return Shifted(voter, composition_shifts(frames, np.asarray(energies, dtype=float) - predicted))
 
 
 def composition_shifts(frames: Sequence[Atoms], residuals: ArrayLike) -> dict[int, float]:

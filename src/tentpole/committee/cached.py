@@ -20,10 +20,11 @@ def committee_in(models: Path, dtype: str) -> Committee:
     import torch
 
     from tentpole.committee import Committee
+    from tentpole.committee.baseline import baseline_beside
 
     torch.set_num_threads(1)
 
-    return Committee.load(models, dtype=dtype)
+    return Committee.load(models, dtype=dtype, baseline=baseline_beside(models))
 
 
 @lru_cache(maxsize=4)

@@ -120,8 +120,20 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         self._forces: dict[int, FloatArray] = {}
         self._stresses: dict[int, FloatArray] = {}
 
-    def check_state(self, atoms: Atoms, _tolerance: float = 0.0) -> list[str]:
-        """What has changed since the last calculation, to the last bit; charge and multiplicity count too."""
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's own signature
+        """What has changed since the last calculation, to the last bit; charge and multiplicity count too.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        tol : float
+            Not used.
+
+        Returns
+        -------
+        list of str
+            ASE's names of what has changed.
+        """
         return changes_between(self.atoms, atoms)
 
     def calculate(
@@ -130,7 +142,17 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill `results` with what `properties` need and no more."""
+        """Fill `results` with what `properties` need and no more.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            None: those of the last calculation.
+        properties : list of str
+            Of `implemented_properties`.
+        system_changes : list of str
+            ASE's names of what has changed.
+        """
         super().calculate(atoms, properties, system_changes)
         if system_changes or self._graph is None:
             self._graph = graph_of(self.atoms, self.neighbours(self.atoms))

@@ -194,8 +194,8 @@ def calibrate(
     if count >= needed and rank <= n:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(s > 0, e / s, np.where(e > 0, np.inf, 0.0))
-        found = float(np.partition(ratio, rank - 1)[rank - 1])
-        scale = found if math.isfinite(found) else None
+        factor = float(np.partition(ratio, rank - 1)[rank - 1])
+        scale = factor if math.isfinite(factor) else None
     return Calibration(scale, alpha, n, count, needed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -162,6 +162,7 @@ class Committee:
         device: str = "auto",
         dtype: str | None = None,
         same_energies: bool = True,
+        baseline: Any = None,
     ) -> Committee:
         """Read a committee from a campaign folder (its newest models), a models folder, or member files.
 
@@ -176,6 +177,9 @@ class Committee:
         same_energies : bool
             False lets members differ in the energies of their isolated atoms; such an offset passes for uncertainty
             unless it is taken out (see `aligned`).
+        baseline : str, Path, Reference, Calculator or Baseline, optional
+            What members learned the difference to, where they did: it is added back. A name from `tentpole references`
+            or a reference file is held against the hash in the members' descriptions; nothing else is imported.
 
         Returns
         -------
@@ -188,6 +192,7 @@ class Committee:
         StateError
             For members that are damaged or of another version.
         """
+        from tentpole.committee.baseline import with_baselines
         from tentpole.committee.member_files import read_voter, refuse_copies
 
         chosen, stems = choose_device(device), member_stems(path)
@@ -195,7 +200,7 @@ class Committee:
         voters = [read_voter(stem, device=chosen, dtype=dtype) for stem in stems]
         if same_energies:
             _check_energies([(voter.numbers, row) for voter in voters for row in voter.e0s])
-        return cls(voters)
+        return cls(with_baselines(voters, stems, baseline))
 
     @property
     def size(self) -> int:

@@ -33,8 +33,8 @@ def member_stems(path: str | Path | Sequence[str | Path]) -> list[Path]:
     for folder in sorted(rounds, key=_age, reverse=True):
         if (folder / COMMITTEE_FILE).is_file():
             return _members_in(folder)
-    if found := _members_in(place):
-        return found
+    if members := _members_in(place):
+        return members
     pickles = sorted(place.glob("*.model"))
     if pickles:
         refuse_pickle(pickles[0])

@@ -78,9 +78,9 @@ def described(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Raises InputError for others than of total charge and spin.
     """
-    found = [{"name": name, **spec} for name, spec in specs.items()]
-    check_specs(found)
-    return found
+    embeddings = [{"name": name, **spec} for name, spec in specs.items()]
+    check_specs(embeddings)
+    return embeddings
 
 
 def check_specs(specs: Any) -> None:

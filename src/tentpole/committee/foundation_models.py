@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import io
 import os
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from tentpole.committee.committee import Voter, choose_device
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import MaceVoter
 from tentpole.committee.member_files import read_voter, refuse_pickle
-from tentpole.errors import InputError, TentpoleError, import_object, unknown
+from tentpole.errors import InputError, TentpoleError, import_object, optional_module, require_module, unknown
 
 
 def foundation(name: str, *, device: str = "auto", dtype: str = "float32") -> Voter:
@@ -70,8 +69,8 @@ def check_name(name: str) -> None:
     path = all(word.isidentifier() for word in (*kind.split("."), *rest.split(".")))
     if kind not in _KINDS and not path:
         raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
-    if kind in _PACKAGES:
-        _require(kind, _PACKAGES[kind])
+    if kind in _INSTALLED_BY:
+        require_module(kind, command=_INSTALLED_BY[kind], needed_by=f'"{kind}"')
     if kind in _MACE and _names_a_file(rest):
         refuse_unsafe(rest)
 
@@ -91,8 +90,7 @@ def check_species(name: str, numbers: Iterable[int]) -> None:
 
 
 def _chgnet(_variant: str, device: str, _dtype: str) -> Voter:
-    _require("chgnet", _PACKAGES["chgnet"])
-    dynamics = importlib.import_module("chgnet.model.dynamics")
+    dynamics = optional_module("chgnet.model.dynamics", command=_INSTALLED_BY["chgnet"], needed_by='"chgnet"')
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its device
         calculator = dynamics.CHGNetCalculator(use_device=device, on_isolated_atoms="ignore")
     return AseVoter(calculator, numbers=range(1, 95))
@@ -109,7 +107,7 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
         os.environ[_FORCE] = "1"  # mace's loader reads pickles of its own makers
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                found = getattr(module, loader)(model=model, device=device, return_raw_model=True)
+                model_of_loader = getattr(module, loader)(model=model, device=device, return_raw_model=True)
         except Exception as error:
             raise InputError(
                 f"the weights of {loader} {model!r} cannot be had here ({error}). On a machine with access to "
@@ -118,8 +116,8 @@ def _mace(loader: str) -> Callable[[str, str, str], Voter]:
             ) from error
         finally:
             os.environ.pop(_FORCE, None) if before is None else os.environ.update({_FORCE: before})
-        found = found.double() if dtype == "float64" else found.float()
-        return MaceVoter(found.requires_grad_(False).eval(), [0], device)
+        model_of_loader = model_of_loader.double() if dtype == "float64" else model_of_loader.float()
+        return MaceVoter(model_of_loader.requires_grad_(False).eval(), [0], device)
 
     return load
 
@@ -148,7 +146,7 @@ def _member_file(variant: str, device: str, dtype: str) -> Voter:
 
 
 def _nequip(file: str, device: str, _dtype: str) -> Voter:
-    _require("nequip", _PACKAGES["nequip"])
+    require_module("nequip", command=_INSTALLED_BY["nequip"], needed_by='"nequip"')
     command = f"nequip-compile MODEL {file} --mode aotinductor --device {device} --target ase"
     if not Path(file).is_file():
         raise InputError(f"no compiled model {file!r}: make it with `{command}`")
@@ -171,11 +169,11 @@ def _nequip(file: str, device: str, _dtype: str) -> Voter:
 
 def _by_import_path(module: str, name: str) -> Any:
     path = f"{module}:{name}"
-    found = import_object(path)
-    if hasattr(found, "get_property") and not isinstance(found, type):
-        return found
+    calculator = import_object(path)
+    if hasattr(calculator, "get_property") and not isinstance(calculator, type):
+        return calculator
     try:
-        made = found()
+        made = calculator()
     except TentpoleError:
         raise
     except Exception as error:  # whatever that code raises
@@ -187,16 +185,11 @@ def _by_import_path(module: str, name: str) -> Any:
     return made
 
 
-def _require(package: str, command: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise InputError(f"{package} is not installed: {command}")
-
-
 _NEQUIP = (
     "pip install nequip, in an environment of its own: it replaces mace's e3nn 0.4.4 by 0.6, with which members train "
     "and predict, but cannot be exported as .model files"
 )
-_PACKAGES = {"chgnet": "pip install 'tentpole[chgnet]'", "nequip": _NEQUIP}
+_INSTALLED_BY = {"chgnet": 'pip install "tentpole[chgnet]"', "nequip": _NEQUIP}
 _FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _MACE = ("mace-mp", "mace-off")
 _KINDS: dict[str, Callable[[str, str, str], Voter]] = {

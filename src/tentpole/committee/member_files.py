@@ -10,6 +10,7 @@ Reading either executes nothing. The JSON carries
                         the model's own stand among the weights
     sha256              of NAME.safetensors
     training            provenance: whatever the trainer recorded
+    baseline            what it learned the difference to: name, hash, charge, multiplicity; absent where whole energies
     checksum            SHA-256 of the rest; older members have none
 
 and is written last: a member whose JSON is there is whole.
@@ -52,7 +53,12 @@ def description_file(stem: Path) -> Path:
 
 
 def write_member(
-    stem: Path, model: Any, *, training: Mapping[str, Any] | None = None, voting: Sequence[str] | None = None
+    stem: Path,
+    model: Any,
+    *,
+    training: Mapping[str, Any] | None = None,
+    voting: Sequence[str] | None = None,
+    baseline: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a mace model as a member.
 
@@ -66,6 +72,8 @@ def write_member(
         Provenance, kept as it is.
     voting : sequence of str, optional
         The heads that vote; all of them where None.
+    baseline : mapping, optional
+        Name, hash, charge and multiplicity of what it learned the difference to; None: it learned whole energies.
 
     Returns
     -------
@@ -109,6 +117,7 @@ def write_member(
         },
         "sha256": hashlib.sha256(blob).hexdigest(),
         "training": dict(training or {}),
+        **({} if baseline is None else {"baseline": dict(baseline)}),
     }
     atomic_write(weights_file(stem), blob)
     description["checksum"] = _checksum(json.loads(json.dumps(description)))

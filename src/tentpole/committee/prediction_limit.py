@@ -243,7 +243,7 @@ def _log_normal(frames: _Frames, names: Sequence[str], alpha: float) -> dict[str
     y, w, n = np.log(np.maximum(frames.ratio, 1e-300)), frames.weight, frames.effective
     total = float(w.sum())
     m = float(w @ y) / total
-    found = {name: _upper(m, y - m, w, n - 1, 1 / n, alpha) for name in ("",)}
+    limits = {name: _upper(m, y - m, w, n - 1, 1 / n, alpha) for name in ("",)}
     parts = {name: np.array([c == name for c in frames.conditions]) for name in names}
     held = {name: float(w[part].sum()) for name, part in parts.items()}
     share = {name: count / (count + SHRINKAGE) for name, count in held.items()}
@@ -253,8 +253,8 @@ def _log_normal(frames: _Frames, names: Sequence[str], alpha: float) -> dict[str
     for name in names:
         k = share[name]
         extra = k**2 / held[name] + (1 - k**2) / n
-        found[name] = _upper(centre[name], y - fitted, w, n - lost, extra, alpha)
-    return found
+        limits[name] = _upper(centre[name], y - fitted, w, n - lost, extra, alpha)
+    return limits
 
 
 def _upper(centre: float, residuals: FloatArray, w: FloatArray, free: float, extra: float, alpha: float) -> float:

@@ -95,11 +95,11 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
                 f"stop.labels = {stop.labels} leaves {room} labels after the initial ones, and {needed} audit frames "
                 f"are needed at least, {frames} of them in the final look: raise stop.labels"
             )
-    found = audited_frames(config)
-    if found < frames:
+    audited = audited_frames(config)
+    if audited < frames:
         yield (
             f"a final look takes {frames} frames of {'unbiased ' if 0.0 in explore.bias.ratios else ''}MD, and a round "
-            f"has {found}: raise explore.steps, or lower explore.snapshot_every"
+            f"has {audited}: raise explore.steps, or lower explore.snapshot_every"
         )
 
 

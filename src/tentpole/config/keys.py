@@ -65,11 +65,11 @@ def summary(kind: type) -> str:
 def meanings(kind: type) -> dict[str, str]:
     """What the keys of a section mean, from `key : meaning` in its docstring and those of what it inherits from."""
     keys = list(fields_of(kind))
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for ancestor in reversed(kind.__mro__):
         if ancestor.__module__.startswith("tentpole."):
-            found |= dict(_described(_plain_entries(inspect.cleandoc(ancestor.__doc__ or "")), keys))
-    return {key: found[key] for key in keys if key in found}
+            words |= dict(_described(_plain_entries(inspect.cleandoc(ancestor.__doc__ or "")), keys))
+    return {key: words[key] for key in keys if key in words}
 
 
 def _plain_entries(text: str) -> str:
@@ -141,15 +141,15 @@ def _section(title: str, kind: type, *, skip_tables: bool = False) -> Iterator[s
 def defaults_of(kind: type) -> dict[str, Any]:
     """Defaults of a section's keys; without those that have none."""
     if issubclass(kind, BaseModel):
-        found = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not PydanticUndefined}
-    found = {}
+        defaults = {name: field.get_default(call_default_factory=True) for name, field in kind.model_fields.items()}
+        return {name: value for name, value in defaults.items() if value is not PydanticUndefined}
+    defaults = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.default is not dataclasses.MISSING:
-            found[field.name] = field.default
+            defaults[field.name] = field.default
         elif field.default_factory is not dataclasses.MISSING:
-            found[field.name] = field.default_factory()
-    return found
+            defaults[field.name] = field.default_factory()
+    return defaults
 
 
 def _toml(value: Any) -> str:

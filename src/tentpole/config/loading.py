@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole.committee.foundation_models import check_import
+from tentpole.config.baseline import unusable_baseline
 from tentpole.config.checks import contradictions
 from tentpole.config.pretraining import unusable_pretraining
 from tentpole.config.schema import (
@@ -79,6 +80,8 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     _check_reference(config, starts, frames, path)
     if wrong := list(unusable_pretraining(config, starts, frames)):
         raise InputError(f"{path}: pretraining: " + "\n".join(wrong))
+    if wrong := list(unusable_baseline(config, starts)):
+        raise InputError(f"{path}: baseline: " + "\n".join(wrong))
     for name in config.committee.foundations:
         try:
             check_import(name)
@@ -123,11 +126,11 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
             update[table] = update[table].model_copy(update={"reference": anchored(section.reference)})
     if config.reference.endswith(".toml"):
         update["reference"] = anchored(config.reference)
-    for key in ("folder", "model", "reference"):
-        section = update.get("pretraining", config.pretraining)
+    for table, key in (*(("pretraining", key) for key in ("folder", "model", "reference")), ("baseline", "reference")):
+        section = update.get(table, getattr(config, table))
         named = getattr(section, key, None)
         if section is not None and named is not None and (key != "reference" or named.endswith(".toml")):
-            update["pretraining"] = section.model_copy(update={key: anchored(named)})
+            update[table] = section.model_copy(update={key: anchored(named)})
     for table in ("executor", "training_executor"):
         section = getattr(config, table)
         if isinstance(section, ParslTrainingSection) and section.config.rpartition(":")[0].endswith(".py"):
@@ -168,7 +171,7 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
     Charge and multiplicity are theirs where any structure states its own. What the file of a structure says of them is
     held against that, and raises InputError where it is something else.
     """
-    found = {}
+    starts = {}
     for number, structure in enumerate(config.structures):
         where = f"{path}: structures.{number}.file"
         atoms = started(config.magnetism, read_structures(Path(structure.file), structure.index, where)[0], where)
@@ -177,8 +180,8 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
             config.multiplicity if structure.multiplicity is None else structure.multiplicity,
         )
         _refuse_contradiction(own_state(atoms, where), stated, where)
-        found[structure.name] = with_state(atoms, stated if config.states_on_frames else (None, None))
-    return found
+        starts[structure.name] = with_state(atoms, stated if config.states_on_frames else (None, None))
+    return starts
 
 
 def _refuse_contradiction(own: State, stated: State, where: str) -> None:
@@ -201,7 +204,7 @@ def _frame_state(config: CampaignConfig, atoms: Atoms, where: str) -> Atoms:
 
 def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
     """The frames that [initial], [validation] and [pretraining] take from files, by table, with their moments."""
-    found = {}
+    by_file = {}
     for table in FRAME_TABLES:
         section = getattr(config, table)
         if getattr(section, "file", None) is not None:
@@ -213,8 +216,8 @@ def given_frames(config: CampaignConfig, path: Path) -> dict[str, list[Atoms]]:
             moments = config.magnetism
             names = [f"{where}: frame {k}" for k in range(len(frames))]
             begun = [started(moments, atoms, name) for atoms, name in zip(frames, names, strict=True)]
-            found[table] = [_frame_state(config, atoms, name) for atoms, name in zip(begun, names, strict=True)]
-    return found
+            by_file[table] = [_frame_state(config, atoms, name) for atoms, name in zip(begun, names, strict=True)]
+    return by_file
 
 
 def own_frames(section: LabelledSection | CheapLabelsSection, where: str) -> list[Atoms]:

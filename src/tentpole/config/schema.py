@@ -296,6 +296,18 @@ class EarlierCommitteeSection(Section):
     folder: str
 
 
+class BaselineSection(Section):
+    """What members learn the difference to: it is computed for every structure, and added back wherever they predict.
+
+    reference : a name from `tentpole references`, or the path of a TOML file of yours: "zbl" keeps atoms apart where no
+        label is, "d3" and "d4" (dispersion) reach beyond a member's cutoff, "xtb" leaves little to be learned. It gives
+        forces, is not the campaign's reference, and is paid for at every MD step; charge and multiplicity are the
+        frames'.
+    """
+
+    reference: str
+
+
 class NoValidationSection(Section):
     """No fixed validation set: new labels alone are judged by.
 
@@ -804,6 +816,7 @@ class CampaignConfig(Section):
     committee: CommitteeSection = CommitteeSection()
     pretraining: Annotated[Pretraining, Field(discriminator="kind")] | None = None
     training: MACESection = MACESection()
+    baseline: BaselineSection | None = None
     selection: SelectionSection = SelectionSection()
     executor: Annotated[LabelPlaces, Field(discriminator="kind")] = LocalSection()
     training_executor: Annotated[TrainingPlaces, Field(discriminator="kind")] = LocalTrainingSection()
@@ -820,7 +833,18 @@ class CampaignConfig(Section):
         return {section.name: section.system or section.name for section in self.structures}
 
     def force_error_of(self, structure: str) -> float:
-        """The bound on the force RMSE of a structure's frames, eV/Å."""
+        """The bound on the force RMSE of a structure's frames, eV/Å.
+
+        Parameters
+        ----------
+        structure : str
+            Its name in the campaign.
+
+        Returns
+        -------
+        float
+            Of its system where that has a target of its own, else the campaign's.
+        """
         return self.target.force_errors_eV_per_A.get(self.systems[structure], self.target.force_error_eV_per_A)
 
     @model_validator(mode="after")

@@ -84,10 +84,10 @@ def problems(error: ValidationError, kind: type, content: Any) -> list[str]:
         problem["loc"] = problem["loc"][1:]  # without the holder
         said.setdefault(_path(problem, content), []).append(problem)
     return [
-        f"{path or 'the file'}: {_words(found, kind)}"
-        for path, found in said.items()
+        f"{path or 'the file'}: {_words(details, kind)}"
+        for path, details in said.items()
         # what is said of a list or table is a consequence where one of its entries is refused
-        if found[0]["type"] in _UNKNOWN or not any(other.startswith(f"{path}.") for other in said if path)
+        if details[0]["type"] in _UNKNOWN or not any(other.startswith(f"{path}.") for other in said if path)
     ]
 
 
@@ -111,17 +111,17 @@ def _path(problem: ErrorDetails, content: Any) -> str:
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
-def _words(found: list[ErrorDetails], kind: type) -> str:
+def _words(details: list[ErrorDetails], kind: type) -> str:
     """What is said of one key: the first sentence there is, or else all that would be taken, and what was given."""
-    for problem in found:
+    for problem in details:
         if problem["type"] in _UNKNOWN:
-            return "; ".join(_unknown_key(p, kind) for p in found if p["type"] in _UNKNOWN)
+            return "; ".join(_unknown_key(p, kind) for p in details if p["type"] in _UNKNOWN)
         if problem["type"] == "value_error":
             return problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "missing":
             return "is missing, and has no default"
-    wanted = list(dict.fromkeys(_wanted(problem, kind) for problem in found))
-    return f"{', or '.join(wanted)} is wanted; {_given(found[0])}"
+    wanted = list(dict.fromkeys(_wanted(problem, kind) for problem in details))
+    return f"{', or '.join(wanted)} is wanted; {_given(details[0])}"
 
 
 def _unknown_key(problem: ErrorDetails, kind: type) -> str:
@@ -226,20 +226,20 @@ def branches(kind: Any) -> Iterator[Any]:
 
 def kinds_of(kind: Any) -> list[str]:
     """The legal words for the key `kind` of a table, all branches taken together."""
-    found = [fields_of(branch).get("kind") for branch in branches(kind)]
-    return [str(word) for one in found if typing.get_origin(one) is Literal for word in typing.get_args(one)]
+    kinds = [fields_of(branch).get("kind") for branch in branches(kind)]
+    return [str(word) for one in kinds if typing.get_origin(one) is Literal for word in typing.get_args(one)]
 
 
 def type_at(kind: Any, place: tuple[int | str, ...]) -> Any:
     """The type that pydantic means by the place of an error, or None."""
     for part in place:
-        found = None
+        branch_there = None
         for branch in branches(kind):
             if str(part) in kinds_of(branch):
-                found = branch
+                branch_there = branch
             elif part in fields_of(branch):
-                found = fields_of(branch)[str(part)]
+                branch_there = fields_of(branch)[str(part)]
             elif isinstance(part, int) and typing.get_args(branch):
-                found = typing.get_args(branch)[0]
-        kind = found
+                branch_there = typing.get_args(branch)[0]
+        kind = branch_there
     return kind

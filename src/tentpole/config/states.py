@@ -28,11 +28,11 @@ def unreadable_states(
     states = dict(_states(config, starts, frames))
     embed = config.training.embed
     for place, word in enumerate(WORDS):
-        found: dict[int, str] = {}
+        unreadable: dict[int, str] = {}
         for name, state in states.items():
-            found.setdefault(comparable(state)[place], name)
-        if len(found) > 1 and word not in embed:
-            told = ", ".join(f"{value} ({found[value]})" for value in sorted(found))
+            unreadable.setdefault(comparable(state)[place], name)
+        if len(unreadable) > 1 and word not in embed:
+            told = ", ".join(f"{value} ({unreadable[value]})" for value in sorted(unreadable))
             yield (
                 f"structures differ in {word}: {told}. Members that see atoms alone have one energy for all of "
                 f'them. Have them read it, [training] embed = ["{word}"], or run one campaign per {word}'

@@ -152,15 +152,41 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         self._held = value is not None
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """As ASE's; what the bias does not touch comes from the calculator within, when asked for."""
+        """As ASE's; what the bias does not touch comes from the calculator within, when asked for.
+
+        Parameters
+        ----------
+        name : str
+            ASE's name.
+        atoms : Atoms, optional
+        allow_calculation : bool
+            Whether it may be calculated.
+
+        Returns
+        -------
+        float or array
+            In ASE's units; None where it is not known and may not be calculated.
+        """
         if name in _NO_BIAS_KNOWN:
             raise PropertyNotImplementedError(f"{name} is not known per atom for a biased energy")
         if name in _BIASED or name in _OWN:
             return super().get_property(name, atoms, allow_calculation)
         return self.calculator.get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
 
-    def check_state(self, atoms: Atoms, _tolerance: float = 0.0) -> list[str]:
-        """What of the atoms differs from those evaluated last, to the last bit."""
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's own signature
+        """What of the atoms differs from those evaluated last, to the last bit.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        tol : float
+            Not used.
+
+        Returns
+        -------
+        list of str
+            ASE's names of what has changed.
+        """
         return changes_between(self.atoms, atoms)
 
     def calculate(
@@ -169,7 +195,17 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """ASE's entry point. A second property of an unchanged structure does not move the strength again."""
+        """ASE's entry point. A second property of an unchanged structure does not move the strength again.
+
+        Parameters
+        ----------
+        atoms : Atoms, optional
+            None: those of the last calculation.
+        properties : list of str
+            Of `implemented_properties`.
+        system_changes : list of str
+            ASE's names of what has changed.
+        """
         super().calculate(atoms, properties, system_changes)
         if system_changes or "forces" not in self.results:
             self._evaluate()

@@ -114,7 +114,13 @@ class Covariance:
         return float(2.0 * np.log(np.diag(factor)).sum())
 
     def effective_rank(self) -> int:
-        """How many directions of C have a variance above ε: what H sees of the d."""
+        """How many directions of C have a variance above ε: what H sees of the d.
+
+        Returns
+        -------
+        int
+            0 for an empty dataset.
+        """
         return int((np.linalg.eigvalsh(self.covariance) > self.eps).sum()) if self.size else 0
 
     def rows(self, block: FloatArray) -> FloatArray:
@@ -203,7 +209,23 @@ class Covariance:
         return gains
 
     def stacks(self, batch: Blocks) -> list[tuple[np.ndarray, FloatArray]]:
-        """The batch by number of rows: index arrays with (m, N, d) stacks of at most _CHUNK numbers."""
+        """Sort the batch by number of rows into stacks of bounded size.
+
+        Parameters
+        ----------
+        batch : (n, d) array or sequence of (N, d) arrays
+            Fingerprint rows of n configurations; a plain array holds one row for each.
+
+        Returns
+        -------
+        list of tuple
+            Index arrays (m,) into the batch, each with its stack (m, N, d).
+
+        Raises
+        ------
+        ValueError
+            For rows of another length than the dataset's, or not finite.
+        """
         if isinstance(batch, np.ndarray) and batch.ndim == 2:
             if self.size and batch.shape[1] != self.size:
                 raise ValueError(f"candidates must have shape (n, {self.size}), got {batch.shape}")
@@ -230,7 +252,18 @@ class Covariance:
         return stacks
 
     def stack_gains(self, blocks: FloatArray) -> FloatArray:
-        """(m,) gains of a stack (m, N, d) that `stacks` made."""
+        """Gains of a stack that `stacks` made.
+
+        Parameters
+        ----------
+        blocks : (m, N, d) array
+            m configurations of N rows each.
+
+        Returns
+        -------
+        (m,) array
+            What each would add to `logdet()`.
+        """
         rows, d = blocks.shape[1:]
         if self.n == 0 and rows == 1:
             return np.asarray(np.log1p((blocks[:, 0] ** 2).sum(axis=1) / self.eps))
@@ -247,15 +280,42 @@ class Covariance:
         return np.asarray(constant + information(base, update))
 
     def copy(self) -> Covariance:
-        """An independent copy, to try additions on."""
+        """An independent copy, to try additions on.
+
+        Returns
+        -------
+        Covariance
+            It shares no array with this one.
+        """
         return Covariance.from_arrays(self.arrays())
 
     def with_eps(self, eps: float) -> Covariance:
-        """An independent copy with another ε: the statistics do not depend on it. Raises InputError."""
+        """An independent copy with another ε: the statistics do not depend on it.
+
+        Parameters
+        ----------
+        eps : float
+            The new floor of variances, in squared units of the rows.
+
+        Returns
+        -------
+        Covariance
+
+        Raises
+        ------
+        InputError
+            Where ε is not positive.
+        """
         return Covariance.from_arrays({**self.arrays(), "eps": eps})
 
     def arrays(self) -> dict[str, Any]:
-        """Everything, as plain arrays and numbers: for HDF5, for a checkpoint."""
+        """Everything, as plain arrays and numbers: for HDF5, for a checkpoint.
+
+        Returns
+        -------
+        dict
+            n, configurations, mean (d,), scatter (d, d), scale, mode, eps and the format's number.
+        """
         return {
             "format": np.array(FORMAT), "mode": np.array(self.mode), "eps": np.array(self.eps),
             "scale": np.zeros(0) if self.scale is None else self.scale, "n": np.array(self.n),
@@ -264,7 +324,22 @@ class Covariance:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Covariance:
-        """The inverse of `arrays`. Raises StateError for another format."""
+        """The inverse of `arrays`.
+
+        Parameters
+        ----------
+        arrays : mapping
+            As `arrays` gave them.
+
+        Returns
+        -------
+        Covariance
+
+        Raises
+        ------
+        StateError
+            For another format.
+        """
         version = int(arrays["format"])
         if version != FORMAT:
             raise StateError(f"this covariance has format {version}, readable is {FORMAT}: rebuild it.")

@@ -26,10 +26,13 @@ class GradientFeatures:
     """
 
     def __init__(self, committee: Any, member: int = 0, *, size: int = SIZE, seed: int = 0) -> None:
+        from tentpole.committee.baseline import without_baseline
+
         if not 0 <= member < committee.size:
             raise InputError(f"member {member} is not of this committee: legal are 0 to {committee.size - 1}.")
         seats = [(voter, vote) for voter in committee.voters for vote in range(voter.votes)]
-        self._voter, self._vote = seats[member]
+        voter, self._vote = seats[member]
+        self._voter = without_baseline(voter)
         if not hasattr(self._voter, "model"):
             raise InputError("the gradient of weights is known of MACE members alone: this one is of another kind.")
         self.size = size
@@ -38,7 +41,17 @@ class GradientFeatures:
         self._place, self._sign = rng.integers(0, size, count), rng.choice([-1.0, 1.0], count)
 
     def rows(self, frames: Sequence[Atoms]) -> FloatArray:
-        """(n, size): ∂E/∂θ of each frame over √(number of atoms): large frames count no more than small ones."""
+        """Derivatives of each frame's energy by the weights, sketched, over the root of the number of atoms.
+
+        Parameters
+        ----------
+        frames : sequence of Atoms
+
+        Returns
+        -------
+        (n, size) array
+            ∂E/∂θ / √N, in eV per unit of weight: large frames count no more than small ones.
+        """
         return np.array([self._row(atoms) for atoms in frames]).reshape(len(frames), self.size)
 
     def _row(self, atoms: Atoms) -> FloatArray:
@@ -58,14 +71,14 @@ class GradientFeatures:
                 weight.requires_grad_(True)
             with torch.enable_grad():
                 energy = voter.model(inputs, training=True, compute_force=False)["interaction_energy"].sum()
-            found = torch.autograd.grad(energy, weights, allow_unused=True)
+            gradients = torch.autograd.grad(energy, weights, allow_unused=True)
         finally:
             for weight, before in zip(weights, needed, strict=True):
                 weight.requires_grad_(before)
         flat = np.concatenate(
             [
                 np.zeros(weight.numel()) if part is None else part.double().cpu().numpy().ravel()
-                for weight, part in zip(weights, found, strict=True)
+                for weight, part in zip(weights, gradients, strict=True)
             ]
         )
         sums = np.bincount(self._place, weights=self._sign * flat, minlength=self.size)

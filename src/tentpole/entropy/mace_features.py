@@ -37,10 +37,13 @@ class MaceFeatures:
     """
 
     def __init__(self, committee: Any, member: int = 0) -> None:
+        from tentpole.committee.baseline import without_baseline
+
         if not 0 <= member < committee.size:
             raise InputError(f"member {member} is not of this committee: legal are 0 to {committee.size - 1}.")
         seats = [(voter, vote) for voter in committee.voters for vote in range(voter.votes)]
-        self._voter, self._vote = seats[member]
+        voter, self._vote = seats[member]
+        self._voter = without_baseline(voter)
         if not hasattr(self._voter.model, "products"):
             raise InputError("these node features are MACE's: this committee's members are of another kind.")
         self._columns = _scalar_columns(self._voter.model)
@@ -56,15 +59,49 @@ class MaceFeatures:
         return len(self._columns)
 
     def fingerprints(self, atoms: Atoms) -> FloatArray:
-        """(N, size) rows."""
+        """One row per atom.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        (N, size) array
+        """
         return self.value_and_pullback(atoms)[0]
 
     def pullback(self, atoms: Atoms, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """∂Φ/∂r (N, 3) and ∂Φ/∂ε (3, 3) of Φ with ∂Φ/∂row = weights (N, size)."""
+        """Derivatives of a function Φ of the rows by positions and strain.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        weights : (N, size) array
+            ∂Φ/∂row.
+
+        Returns
+        -------
+        gradient : (N, 3) array
+            ∂Φ/∂r, in units of Φ per Å.
+        strain : (3, 3) array
+            ∂Φ/∂ε.
+        """
         return self.value_and_pullback(atoms)[1](weights)
 
     def value_and_pullback(self, atoms: Atoms) -> tuple[FloatArray, Pullback]:
-        """One pass forward; each pullback is one pass back."""
+        """One pass forward; each pullback is one pass back.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        rows : (N, size) array
+        pullback : function
+            From weights (N, size) to what `pullback` returns.
+        """
         import torch
 
         from tentpole.committee.graph import edges_within, graph_of

@@ -53,23 +53,61 @@ class SpeciesCovariance:
         return sum(block.n for block in self.blocks.values())
 
     def logdet(self) -> float:
-        """H; 0 for an empty dataset."""
+        """H; 0 for an empty dataset.
+
+        Returns
+        -------
+        float
+            The sum of the blocks' log-determinants.
+        """
         return sum(block.n * block.logdet() for block in self.blocks.values()) / max(self.n, 1)
 
     def _new(self) -> Covariance:
         return self._empty.copy()
 
     def add(self, rows: FloatArray, numbers: np.ndarray) -> None:
-        """Let a configuration of rows (N, d) and atomic numbers (N,) join."""
+        """Let a configuration join.
+
+        Parameters
+        ----------
+        rows : (N, d) array
+            Its fingerprint.
+        numbers : (N,) array of int
+            Its atomic numbers.
+        """
         for z in np.unique(numbers):
             self.blocks.setdefault(int(z), self._new()).add(rows[numbers == z])
 
     def gain(self, rows: FloatArray, numbers: np.ndarray) -> float:
-        """What a configuration would add. A species that D lacks counts against an empty block."""
+        """What a configuration would add. A species that D lacks counts against an empty block.
+
+        Parameters
+        ----------
+        rows : (N, d) array
+            Its fingerprint.
+        numbers : (N,) array of int
+            Its atomic numbers.
+
+        Returns
+        -------
+        float
+        """
         return float(self.gains([rows], [numbers])[0])
 
     def gains(self, batch: Sequence[FloatArray], numbers: Sequence[np.ndarray]) -> FloatArray:
-        """(n,) gains of many configurations, each on its own."""
+        """Gains of many configurations, each on its own.
+
+        Parameters
+        ----------
+        batch : sequence of (N, d) arrays
+            Their fingerprints.
+        numbers : sequence of (N,) arrays of int
+            Their atomic numbers.
+
+        Returns
+        -------
+        (n,) array
+        """
         gains = np.zeros(len(batch))
         for z in sorted({int(z) for one in numbers for z in np.unique(one)}):
             having = [i for i, one in enumerate(numbers) if (one == z).any()]
@@ -90,12 +128,28 @@ class SpeciesCovariance:
         return total, weights
 
     def arrays(self) -> dict[str, Any]:
-        """Everything as plain arrays, by "atomic number/name"."""
+        """Everything as plain arrays, by "atomic number/name".
+
+        Returns
+        -------
+        dict
+            Arrays of each block's Covariance.
+        """
         return {f"{z}/{k}": v for z, block in self.blocks.items() for k, v in block.arrays().items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> SpeciesCovariance:
-        """The inverse of `arrays`, which must hold at least one block."""
+        """The inverse of `arrays`, which must hold at least one block.
+
+        Parameters
+        ----------
+        arrays : mapping
+            As `arrays` gave them; at least one block.
+
+        Returns
+        -------
+        SpeciesCovariance
+        """
         parts: dict[int, dict[str, Any]] = {}
         for key, value in arrays.items():
             z, name = key.split("/")

@@ -47,15 +47,49 @@ class SpeciesBlocks:
         return self.base.size * len(self.species)
 
     def fingerprints(self, atoms: Atoms) -> FloatArray:
-        """(N, size) rows."""
+        """One row per atom.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        (N, size) array
+        """
         return self._wide(self.base.fingerprints(atoms), self._block(atoms))
 
     def pullback(self, atoms: Atoms, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Gradient (N, 3) and strain derivative (3, 3) of Φ with ∂Φ/∂row = weights (N, size)."""
+        """Derivatives of a function Φ of the rows by positions and strain.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        weights : (N, size) array
+            ∂Φ/∂row.
+
+        Returns
+        -------
+        gradient : (N, 3) array
+            ∂Φ/∂r, in units of Φ per Å.
+        strain : (3, 3) array
+            ∂Φ/∂ε.
+        """
         return self.base.pullback(atoms, self._narrow(weights, self._block(atoms)))
 
     def value_and_pullback(self, atoms: Atoms) -> tuple[FloatArray, Pullback]:
-        """The rows, and a function that pulls weights back without computing the rows again."""
+        """The rows, and a function that pulls weights back without computing the rows again.
+
+        Parameters
+        ----------
+        atoms : Atoms
+
+        Returns
+        -------
+        rows : (N, size) array
+        pullback : function
+            From weights (N, size) to what `pullback` returns.
+        """
         block = self._block(atoms)
         rows, pulled = self.base.value_and_pullback(atoms)
         return self._wide(rows, block), lambda weights: pulled(self._narrow(weights, block))

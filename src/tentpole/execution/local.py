@@ -28,7 +28,7 @@ from weakref import WeakSet
 
 from tentpole.errors import InputError, MachineError
 from tentpole.execution import worker
-from tentpole.execution.starting import new_process
+from tentpole.execution.starting import new_process, outdated
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -147,6 +147,10 @@ class LocalExecutor(Executor):
         self._processes.add(process)
         return process
 
+    def would_fork(self, process: BaseProcess) -> bool:
+        """Whether a worker started now, unlike this one, would have imported what its tasks need."""
+        return outdated(process, self._threads)
+
     def forget(self, process: BaseProcess) -> None:
         """A process that has ended."""
         self._processes.discard(process)
@@ -213,6 +217,8 @@ class _Process:
 
     def _begun(self, job: _Job[Any]) -> bool:
         """Start a process where there is none, and hand it the job. False where it was lost before it took that."""
+        if self._process is not None and self._executor.would_fork(self._process):
+            self.end()
         try:
             if self._process is None:
                 self._connection, other = _SPAWN.Pipe()

@@ -90,7 +90,7 @@ def readings(root: Path, *, ended: bool) -> dict[str, dict[str, float]]:
 
     A file that no job has written, or that a power cut tore, counts nothing.
     """
-    found = {}
+    seconds_of = {}
     for path in sorted((root / SPENT).glob("[dt]*-*")):
         over = path.name.startswith("done-") or not is_in_use(path)
         if over == ended:
@@ -98,5 +98,5 @@ def readings(root: Path, *, ended: bool) -> dict[str, dict[str, float]]:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 reading = {phase: float(value) for phase, value in content.items()}
                 if all(0.0 <= value < math.inf for value in reading.values()):
-                    found[path.name] = reading
-    return found
+                    seconds_of[path.name] = reading
+    return seconds_of

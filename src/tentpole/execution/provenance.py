@@ -21,13 +21,13 @@ def provenance() -> dict[str, str]:
     >>> sorted(provenance())[:3]
     ['ase', 'cpu', 'mace-torch']
     """
-    found = {"python": platform.python_version(), "cpu": _processor()}
+    versions = {"python": platform.python_version(), "cpu": _processor()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def differences(before: dict[str, str], now: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from tentpole.errors import InputError, unknown
+from tentpole.errors import InputError, optional_module, unknown
 from tentpole.execution.worker import SAFE_PATH, python_module
 
 P = ParamSpec("P")
@@ -94,12 +94,12 @@ def load_config(path: str) -> Any:
         if place.endswith(".py"):
             namespace: dict[str, Any] = {}
             exec(compile(Path(place).read_text(encoding="utf-8"), place, "exec"), namespace)
-            found = namespace[name]
+            config = namespace[name]
         else:
-            found = getattr(import_module(place), name)
+            config = getattr(import_module(place), name)
     except (OSError, ImportError, AttributeError, KeyError) as error:
         raise InputError(f'executor: parsl = "{path}" cannot be loaded: {type(error).__name__}: {error}.') from None
-    return found() if callable(found) else found
+    return config() if callable(config) else config
 
 
 class ClusterExecutor(Executor):
@@ -225,8 +225,4 @@ def worker_init(queue: Queue) -> str:
 
 
 def _parsl() -> Any:
-    try:
-        import parsl
-    except ImportError:
-        raise InputError('Queueing systems need Parsl: pip install "tentpole[hpc]".') from None
-    return parsl
+    return optional_module("parsl", extra="hpc", needed_by="a queueing system")

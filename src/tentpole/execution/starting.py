@@ -84,6 +84,11 @@ def new_process(target: Callable[..., None], arguments: tuple[Any, ...], threads
     return process
 
 
+def outdated(process: BaseProcess, threads: int) -> bool:
+    """Whether `process` has started fresh and would be forked now: it has not imported what was imported ahead."""
+    return isinstance(process, _Fresh) and threads == 1 and _may_fork()
+
+
 def _may_fork() -> bool:
     with _lock:
         return _environment == dict(os.environ) and _mark.is_file()

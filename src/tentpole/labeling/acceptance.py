@@ -105,8 +105,8 @@ class Accept:
         Raises LabelError for a label outside a band, or with a band and no moment to hold against it; TypeError for a
         moment that is no number.
         """
-        for key, (found, says) in _BANDS.items():
-            band, value = getattr(self, key), final.get(found)
+        for key, (quantity, says) in _BANDS.items():
+            band, value = getattr(self, key), final.get(quantity)
             if band is None:
                 continue
             if value is None:
@@ -114,7 +114,7 @@ class Accept:
                     "magnetization", f"[accept] {key} is stated, but the program gave no {says} magnetisation."
                 )
             if not isinstance(value, int | float) or isinstance(value, bool):
-                raise TypeError(f"{found} = {value!r}")
+                raise TypeError(f"{quantity} = {value!r}")
             if not np.isfinite(value):
                 raise LabelError("magnetization", f"the {says} magnetisation is {value}, not a finite number.")
             per_atom = abs(value) / atoms

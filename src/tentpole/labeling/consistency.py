@@ -105,9 +105,9 @@ def _difference(
     labels = [compute(atoms) for atoms in (plus, minus)]
     if labels[0] is None or labels[1] is None:
         return Finding(what, True, "not tried: a structure displaced by 0.01 Å has no label", doubtful=True)
-    found = labels[0].energy - labels[1].energy
-    off = max(0.0, abs(found - expected) - NOISE_eV) / max(abs(expected), abs(found), NOISE_eV)
-    words = f"the energy changes by {found:.4g} eV where they say {expected:.4g} eV"
+    difference = labels[0].energy - labels[1].energy
+    off = max(0.0, abs(difference - expected) - NOISE_eV) / max(abs(expected), abs(difference), NOISE_eV)
+    words = f"the energy changes by {difference:.4g} eV where they say {expected:.4g} eV"
     if off > DOUBT:
         words += f": energy and {what} do not belong together (units, sign, another state?)"
     wrong = off > WRONG and what == "forces"

@@ -103,11 +103,11 @@ def unstated(reference: Reference, structures: Iterable[Atoms]) -> str:
     if reference.code.spin != "solved":
         return ""
     elements = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
-    found = sorted(elements & OPEN_SHELLS)
-    if not found:
+    open_d_f = sorted(elements & OPEN_SHELLS)
+    if not open_d_f:
         return ""
     return (
-        f"{', '.join(found)}: open d or f shells, and no [magnetism] in the campaign: {reference.name} is not told "
+        f"{', '.join(open_d_f)}: open d or f shells, and no [magnetism] in the campaign: {reference.name} is not told "
         "which moments to start from and may end in a non-magnetic state. State them, as in [magnetism] moments = "
-        f'{{{found[0]} = 2.5}} (µB) or moments = "{FROM_STRUCTURE}".'
+        f'{{{open_d_f[0]} = 2.5}} (µB) or moments = "{FROM_STRUCTURE}".'
     )

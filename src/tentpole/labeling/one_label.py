@@ -47,9 +47,9 @@ def compute(task: Task) -> Outcome:
     >>> compute(task).ok, compute(task).computed
     (True, False)
     """
-    found = _found_or_left_alone(task)
-    if found is not None:
-        return found
+    outcome = _found_or_left_alone(task)
+    if outcome is not None:
+        return outcome
     began, cpu = time.monotonic(), cpu_seconds()
     try:
         folder = begin(task)
@@ -138,11 +138,11 @@ def _found_or_left_alone(task: Task) -> Outcome | None:
 
     A job in a queue outlives its driver: what it is computing is waited for, not computed a second time.
     """
-    found = _found(task)
-    while found is None and any(map(is_in_use, (task.root / "work").glob(f"tmp-{task.name}-*"))):
+    outcome = _found(task)
+    while outcome is None and any(map(is_in_use, (task.root / "work").glob(f"tmp-{task.name}-*"))):
         time.sleep(0.1)
-        found = _found(task)
-    return found
+        outcome = _found(task)
+    return outcome
 
 
 def _other_physics(

@@ -346,9 +346,9 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _factory(import_path: str, home: str, source: str) -> Callable[..., Any]:
     module, _, attribute = import_path.partition(":")
     try:
-        found = getattr(import_module(module, home), attribute)
+        factory = getattr(import_module(module, home), attribute)
     except (ImportError, AttributeError) as error:
         missing = isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == module.split(".")[0]
         what = f" {advice(module)}" if missing else ""
         raise InputError(f'{source}: cannot import calculator = "{import_path}": {error}.{what}') from None
-    return found  # type: ignore[no-any-return]
+    return factory  # type: ignore[no-any-return]

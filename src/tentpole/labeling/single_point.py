@@ -85,9 +85,9 @@ def _never_started(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         status = getattr(cause, "returncode", None)
-        found = _STATUS.search(str(cause))
-        if status in (126, 127) or found:
-            code = found[1] if found else status
+        match = _STATUS.search(str(cause))
+        if status in (126, 127) or match:
+            code = match[1] if match else status
             return f"its command could not be run (exit status {code}): {' '.join(str(error).split())}"
         if isinstance(cause, (FileNotFoundError, PermissionError)) and _in_subprocess(cause):
             return f"its command could not be run: {cause}"
@@ -110,12 +110,12 @@ def _voigt(stress: Any) -> FloatArray:
     return np.asarray(full_3x3_to_voigt_6_stress(values) if values.shape == (3, 3) else values, dtype=float)
 
 
-def _same_version(reference: Reference, found: str) -> None:
+def _same_version(reference: Reference, version: str) -> None:
     stated = str(reference.identity["version"])
-    if found and found != stated and not found.startswith(stated + "."):
+    if version and version != stated and not version.startswith(stated + "."):
         raise LabelError(
             "wrong_version",
-            f"{reference.name}: this label was made by version {found}, the reference is version {stated}. "
+            f"{reference.name}: this label was made by version {version}, the reference is version {stated}. "
             "Run the same program everywhere, or start another reference with its own code_version.",
         )
 

@@ -128,7 +128,7 @@ def trial(
                 done = executor.submit(compute, replace(task, atoms=moved)).result()
                 return read_label(label_path(root, *done.name.split("-"))) if done.ok else None
 
-            found = tuple(findings(label, again, elsewhere)) if prove else ()
+            findings_there = tuple(findings(label, again, elsewhere)) if prove else ()
     return Trial(
         reference.name,
         configuration,
@@ -138,7 +138,7 @@ def trial(
         peak_memory_GB=memory,
         energy_eV=label.energy,
         max_force_eV_per_A=float((label.forces**2).sum(axis=1).max() ** 0.5),
-        findings=found,
+        findings=findings_there,
     )
 
 

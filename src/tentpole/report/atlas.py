@@ -47,17 +47,17 @@ class Atlas:
 
 def atlas(record: CampaignRecord) -> Atlas | None:
     """The map of a campaign's frames; None for fewer than three."""
-    found = _places(record)
-    if len(found) < 3:
+    places = _places(record)
+    if len(places) < 3:
         return None
-    features = record.features([place.atoms for place in found])
+    features = record.features([place.atoms for place in places])
     centred = features - features.mean(axis=0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
     for axis in axes[:2]:
         axis *= np.sign(axis[np.argmax(np.abs(axis))])
     whole = float((singular**2).sum())
     xy: FloatArray = centred @ axes[:2].T
-    return Atlas(tuple(found), xy, float((singular[:2] ** 2).sum()) / whole if whole else 1.0)
+    return Atlas(tuple(places), xy, float((singular[:2] ** 2).sum()) / whole if whole else 1.0)
 
 
 def _places(record: CampaignRecord) -> list[MappedFrame]:
@@ -82,14 +82,14 @@ def _places(record: CampaignRecord) -> list[MappedFrame]:
     return others[:: max(1, -(-len(others) // MOST))] + asked
 
 
-def flat(found: Atlas) -> Picture:
+def flat(the_map: Atlas) -> Picture:
     """The map as a figure: candidates by their σ, chosen frames on top."""
     drawing, axes = style.figure(7.2, 4.4)
-    kinds = np.array([place.kind for place in found.places])
-    sigma = 1000 * np.array([place.sigma for place in found.places])
+    kinds = np.array([place.kind for place in the_map.places])
+    sigma = 1000 * np.array([place.sigma for place in the_map.places])
     scored = np.isfinite(sigma) & (sigma > 0)
     left = scored & (kinds == "candidate")
-    x, y = found.xy.T
+    x, y = the_map.xy.T
     if left.any():
         norm = style.need("matplotlib.colors").LogNorm(*_ends(sigma[scored]))
         points = axes.scatter(x[left], y[left], c=sigma[left], s=13, cmap="cividis_r", norm=norm, lw=0)
@@ -117,7 +117,7 @@ def flat(found: Atlas) -> Picture:
     )
     caption = (
         "Each point is a frame; frames with like surroundings of their atoms lie close together. The two directions "
-        f"hold {100 * found.share:.0f} % of what the fingerprints differ by. Chosen frames should lie where "
+        f"hold {100 * the_map.share:.0f} % of what the fingerprints differ by. Chosen frames should lie where "
         "candidates are dark (large disagreement), and not on top of each other; regions without a mark are regions "
         "that nobody asked about."
     )
@@ -140,20 +140,20 @@ def viewer() -> Path | None:
     return None
 
 
-def page(found: Atlas, name: str, script: str) -> str:
+def page(the_map: Atlas, name: str, script: str) -> str:
     """The map as a page of its own, which needs nothing beside it: chemiscope's viewer with the frames in it."""
-    data = json.dumps(dataset(found, name), allow_nan=False).replace("<", "\\u003c")
+    data = json.dumps(dataset(the_map, name), allow_nan=False).replace("<", "\\u003c")
     safe = script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
     head = name.replace("&", "&amp;").replace("<", "&lt;")
     return _PAGE.replace("@NAME@", head).replace("@DATA@", data).replace("@SCRIPT@", safe)
 
 
-def dataset(found: Atlas, name: str) -> dict[str, Any]:
+def dataset(the_map: Atlas, name: str) -> dict[str, Any]:
     """The frames as chemiscope reads them: structures, properties with units, and what is shown first."""
-    places = found.places
+    places = the_map.places
     columns: dict[str, tuple[Sequence[Any], str, str]] = {
-        "fingerprint PC 1": (found.xy[:, 0].tolist(), "", "first principal component of the mean fingerprints"),
-        "fingerprint PC 2": (found.xy[:, 1].tolist(), "", "second principal component"),
+        "fingerprint PC 1": (the_map.xy[:, 0].tolist(), "", "first principal component of the mean fingerprints"),
+        "fingerprint PC 2": (the_map.xy[:, 1].tolist(), "", "second principal component"),
         "sigma_F": ([1000 * p.sigma for p in places], "meV/Å", "disagreement when it was chosen, or not"),
         "gain": ([p.gain for p in places], "", "log-det gain when it was chosen, or not"),
         "error found": ([1000 * p.error for p in places], "meV/Å", "force RMSE before training on it"),
@@ -189,10 +189,10 @@ def _finite(values: Sequence[Any]) -> list[Any]:
 
 def _structure(atoms: Atoms) -> dict[str, Any]:
     x, y, z = (np.round(atoms.positions[:, k], 4).tolist() for k in range(3))
-    found: dict[str, Any] = {"size": len(atoms), "names": atoms.get_chemical_symbols(), "x": x, "y": y, "z": z}
+    structure: dict[str, Any] = {"size": len(atoms), "names": atoms.get_chemical_symbols(), "x": x, "y": y, "z": z}
     if atoms.pbc.any():
-        found["cell"] = np.round(atoms.cell.array, 4).ravel().tolist()
-    return found
+        structure["cell"] = np.round(atoms.cell.array, 4).ravel().tolist()
+    return structure
 
 
 _PAGE = """<!doctype html>

@@ -131,13 +131,13 @@ Spreads = Sequence[tuple[int, Spread]]
 
 def _spreads(rounds: Sequence[RoundRecord], quantity: str) -> tuple[Spreads, Spreads]:
     """Of the selected frames and of those that remained, of force_std or gain."""
-    found: dict[str, list[tuple[int, Spread]]] = {"chosen": [], "remaining": []}
+    by_kind: dict[str, list[tuple[int, Spread]]] = {"chosen": [], "remaining": []}
     for r in rounds:
-        for part, spreads in found.items():
+        for part, spreads in by_kind.items():
             spread = getattr(r.facts, f"{quantity}_{part}")
             if spread is not None:
                 spreads.append((int(r.name), spread))
-    return found["chosen"], found["remaining"]
+    return by_kind["chosen"], by_kind["remaining"]
 
 
 def _beside(

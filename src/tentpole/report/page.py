@@ -70,9 +70,9 @@ def write_report(root: Path, out: Path | None = None, progress: ProgressListener
     out = record.paths.report if out is None else Path(out)
     told = progress or NoProgress()
     told.progress("drawing figures and the map of frames", 0, 0)
-    found = atlas(record) if record.rounds else None
-    page = content(record, found)
-    page["map_page"], page["selected"] = _beside(record, found, out)
+    the_map = atlas(record) if record.rounds else None
+    page = content(record, the_map)
+    page["map_page"], page["selected"] = _beside(record, the_map, out)
     for picture in page["pictures"].values():
         atomic_write(out / f"{picture.name}.png", picture.png)
     environment.filters["data_uri"] = lambda data: "data:image/png;base64," + base64.b64encode(data).decode()
@@ -113,7 +113,7 @@ def show(root: Path | str) -> Page:
     return Page(write_report(Path(root)))
 
 
-def _beside(record: CampaignRecord, found: Atlas | None, out: Path) -> tuple[str, int]:
+def _beside(record: CampaignRecord, the_map: Atlas | None, out: Path) -> tuple[str, int]:
     """Write the chosen frames, and the map with structures where chemiscope is installed.
 
     Returns the map's file name, "" for none, and how many frames were chosen.
@@ -122,9 +122,9 @@ def _beside(record: CampaignRecord, found: Atlas | None, out: Path) -> tuple[str
     if chosen:
         write_frames(out / "selected.xyz", [_described(frame) for frame in chosen])
     script = atlas_viewer()
-    if found is None or script is None:
+    if the_map is None or script is None:
         return "", len(chosen)
-    walked = atlas_page(found, record.config.name, script.read_text(encoding="utf-8"))
+    walked = atlas_page(the_map, record.config.name, script.read_text(encoding="utf-8"))
     atomic_write(out / "map.html", walked.encode())
     return "map.html", len(chosen)
 
@@ -139,7 +139,7 @@ def _described(frame: FrameRecord) -> Atoms:
     return atoms
 
 
-def content(record: CampaignRecord, found: Atlas | None = None) -> dict[str, Any]:
+def content(record: CampaignRecord, the_map: Atlas | None = None) -> dict[str, Any]:
     """All that the page says, as plain data and finished figures."""
     config = record.config
     example = next((f.request.id for f in reversed(record.frames) if f.round and isinstance(f.round, int)), "")
@@ -165,31 +165,31 @@ def content(record: CampaignRecord, found: Atlas | None = None) -> dict[str, Any
         "times": tables.times(record.usage.shares),
         "starving": record.starving,
         "forecast": record.forecast,
-        "map_missing": found is not None and atlas_viewer() is None,
-        "pictures": {p.name: p for p in [*pictures(record), *([atlas_flat(found)] if found is not None else [])]},
+        "map_missing": the_map is not None and atlas_viewer() is None,
+        "pictures": {p.name: p for p in [*pictures(record), *([atlas_flat(the_map)] if the_map is not None else [])]},
     }
 
 
 def pictures(record: CampaignRecord) -> list[Picture]:
     """Every figure for which there is something to show."""
     target = record.config.target.force_error_eV_per_A
-    found = [
+    drawn = [
         curves.learning_curve(record.rounds, target, record.validation_labels),
         curves.selected_sigma(record.rounds),
         curves.selected_gain(record.rounds),
     ]
     pairs = first_and_last(record)
     if pairs is not None:
-        found += [*parity(*pairs), force_errors(*pairs)]
+        drawn += [*parity(*pairs), force_errors(*pairs)]
     for quantity, more in ((ENERGY, _energy_pairs), (STRESS, _stress_pairs)):
         if (both := first_and_last(record, more)) is not None:
-            found.append(values_parity(quantity, *both))
+            drawn.append(values_parity(quantity, *both))
     judged = [(f.round, f.request.scores["force_std"], f.force_rmse) for f in record.frames if f.error is not None]
     if judged:
         of_round, sigma, error = zip(*judged, strict=True)
-        found.append(disagreement_and_error(of_round, np.array(sigma), np.array(error)))
-    found.append(curves.time_per_round(record.usage.waits_per_round))
-    return [picture for picture in found if picture is not None]
+        drawn.append(disagreement_and_error(of_round, np.array(sigma), np.array(error)))
+    drawn.append(curves.time_per_round(record.usage.waits_per_round))
+    return [picture for picture in drawn if picture is not None]
 
 
 Finder = Callable[[CampaignRecord, int, int, str, ErrorFacts | None], list[Pairs]]
@@ -210,8 +210,8 @@ def first_and_last(record: CampaignRecord, pairs: Finder | None = None) -> tuple
             on_new += pairs(record, number - 1, total, what, r.errors)
         total += r.labels
         on_validation += pairs(record, number, total, held_out, r.validation)
-    found = on_validation or on_new
-    return (found[0], found[-1]) if found else None
+    errors = on_validation or on_new
+    return (errors[0], errors[-1]) if errors else None
 
 
 def _force_pairs(

@@ -63,7 +63,7 @@ def tiles(record: CampaignRecord) -> list[dict[str, Any]]:
     """What stands at the top: a figure, its unit, a line below, and the share of a limit that is used."""
     used, limits = record.budget.used, record.budget.limit
     cores_s = 3600 * used["core_hours"]
-    found = [
+    shown = [
         _against("labels", record.labels, str(record.labels), limits["labels"]),
         _against("rounds of exploration", used["rounds"], str(used["rounds"]), limits["rounds"]),
         _against("of work", used["hours"], duration(3600 * used["hours"]), limits["hours"], 3600.0),
@@ -74,16 +74,16 @@ def tiles(record: CampaignRecord) -> list[dict[str, Any]]:
     if errors:
         below = target if len(errors) < 2 else f"at first {milli(errors[0])}; {target}"
         what = "force RMSE on the validation set"
-        found.append({"value": milli(errors[-1]), "unit": "meV/Å", "what": what, "below": below})
+        shown.append({"value": milli(errors[-1]), "unit": "meV/Å", "what": what, "below": below})
     fresh = [r.new_force_rmse for r in record.rounds if r.new_force_rmse is not None]
     if fresh:
         below = "last round, before training on them"
         what = "force RMSE on new labels"
-        found.append({"value": milli(fresh[-1]), "unit": "meV/Å", "what": what, "below": below})
+        shown.append({"value": milli(fresh[-1]), "unit": "meV/Å", "what": what, "below": below})
     failed = record.failed_labels
     below = "kept in quarantine with the code's own output" if failed else "none failed"
-    found.append({"value": str(failed), "unit": "", "what": "failed labels", "below": below})
-    return found
+    shown.append({"value": str(failed), "unit": "", "what": "failed labels", "below": below})
+    return shown
 
 
 def _against(what: str, used: float, shown: str, limit: float | None, seconds: float = 0.0) -> dict[str, Any]:
@@ -142,14 +142,14 @@ def groups(frames: Sequence[FrameRecord]) -> list[dict[str, Any]]:
     """What was labelled, by round, the newest first; the initial structures and the validation set at the end."""
     names = list(dict.fromkeys(f.round for f in frames))
     order = sorted((n for n in names if isinstance(n, int)), reverse=True) + [n for n in names if isinstance(n, str)]
-    found, pictured = [], _pictured(frames)
+    rows, pictured = [], _pictured(frames)
     for name in order:
         of_round = [f for f in frames if f.round == name]
         counts = {o: sum(f.outcome == o for f in of_round) for o in ("accepted", "failed", "waiting")}
         said = [f"{n} {outcome}" for outcome, n in counts.items() if n]
         audits = sum(f.request.audit for f in of_round)
         title = f"Round {name}" if name else "Round 0: the initial structures"
-        found.append(
+        rows.append(
             {
                 "title": title if isinstance(name, int) else "The validation set",
                 "said": ", ".join(said + ([f"{audits} for audit"] if audits else [])),
@@ -158,7 +158,7 @@ def groups(frames: Sequence[FrameRecord]) -> list[dict[str, Any]]:
                 "rows": [_row(f, drawn=f.request.id in pictured) for f in of_round],
             }
         )
-    return found
+    return rows
 
 
 MOST_PICTURES = 240
@@ -168,13 +168,13 @@ MOST_ATOMS = 12_000
 
 def _pictured(frames: Sequence[FrameRecord]) -> set[str]:
     """Ids of the frames that get a picture."""
-    found, atoms = set[str](), 0
+    names, atoms = set[str](), 0
     explored = [f for f in frames if isinstance(f.round, int) and f.round]
     for frame in [*reversed(explored), *(f for f in frames if f.round == 0)][:MOST_PICTURES]:
         atoms += min(thumbnails.MOST_ATOMS, len(frame.request.atoms))
         if atoms <= MOST_ATOMS:
-            found.add(frame.request.id)
-    return found
+            names.add(frame.request.id)
+    return names
 
 
 def _row(frame: FrameRecord, *, drawn: bool = False) -> dict[str, str]:
@@ -200,10 +200,10 @@ def in_meV(reason: str) -> str:
     >>> in_meV("σ 0.08136 at least 0.0386: gain 0.5 at choice 1")
     'σ 81.4 meV/Å, at least 38.6: gain 0.5 at choice 1'
     """
-    found = re.match(r"σ ([0-9.e+-]+) at least ([0-9.e+-]+)", reason)
-    if found is None:
+    match = re.match(r"σ ([0-9.e+-]+) at least ([0-9.e+-]+)", reason)
+    if match is None:
         return reason
-    return f"σ {milli(float(found[1]))} meV/Å, at least {milli(float(found[2]))}{reason[found.end() :]}"
+    return f"σ {milli(float(match[1]))} meV/Å, at least {milli(float(match[2]))}{reason[match.end() :]}"
 
 
 def conditions(frames: Sequence[FrameRecord]) -> dict[str, Any]:

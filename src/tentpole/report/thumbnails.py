@@ -50,9 +50,9 @@ def svg(atoms: Atoms, side_px: int = 84) -> str:
 
 def _reach(places: FloatArray, radii: FloatArray, corners: FloatArray) -> float:
     """Half the side of the square that everything fits into, in Å."""
-    found = [np.abs(places[:, :2]).max(axis=1) + radii] if len(places) else []
-    found += [np.abs(corners[:, :2]).max(axis=1)] if len(corners) else []
-    return 1.06 * max((float(part.max()) for part in found), default=1.0)
+    reaches = [np.abs(places[:, :2]).max(axis=1) + radii] if len(places) else []
+    reaches += [np.abs(corners[:, :2]).max(axis=1)] if len(corners) else []
+    return 1.06 * max((float(part.max()) for part in reaches), default=1.0)
 
 
 def _flat(positions: FloatArray) -> FloatArray:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from tentpole.entropy import even_quota
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
 from tentpole.selection.base import Candidates, Labelled, Pick
@@ -70,6 +69,8 @@ class Gradient:
         if k == 0:
             return []
         groups = list(candidates.conditions)
+        from tentpole.entropy import even_quota  # compiled: takes a second
+
         caps = even_quota(groups, k) if self.quota == "even" else self.quota if isinstance(self.quota, int) else None
         lam = self.noise * float((candidates.features**2).sum(axis=1).mean()) or 1.0
         posterior = Posterior(candidates.features, labelled.features, lam)

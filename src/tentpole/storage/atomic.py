@@ -84,9 +84,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _as_written(text: str, stored: object) -> bool:
     """Whether `text` is what `write_json` writes: less its checksum it is what that was taken of."""
-    for found in _CHECKSUM.finditer(text) if isinstance(stored, str) else ():
-        if found[1] == stored:
-            begin, end = found.span()
+    for match in _CHECKSUM.finditer(text) if isinstance(stored, str) else ():
+        if match[1] == stored:
+            begin, end = match.span()
             if text[begin] == '"' and text.startswith(", ", end):  # the first key of all
                 end += 2
             return _checksum(text[:begin] + text[end:].removesuffix("\n")) == stored

@@ -91,9 +91,9 @@ class Lock:
             except FileExistsError:
                 self._remove_what_nobody_holds()
                 continue
-            found = _identity(self._path)
-            if found is not None:
-                return found
+            identity = _identity(self._path)
+            if identity is not None:
+                return identity
         raise StateError(f"{self._folder}: {self._path} comes and goes: other drivers start here. Start again.")
 
     def _appear(self) -> None:
@@ -167,8 +167,8 @@ def owner(folder: Path) -> dict[str, object] | None:
 def at_work(folder: Path) -> bool:
     """Whether the driver that holds `folder` is at work, as far as can be told from this host."""
     path = folder / LOCK_FILE
-    found = _read(path)
-    return bool(found) and _works(path, found, _age(path)) and _age(path) < 4 * BEAT_S
+    owner = _read(path)
+    return bool(owner) and _works(path, owner, _age(path)) and _age(path) < 4 * BEAT_S
 
 
 def _this_process() -> dict[str, Any]:
@@ -229,10 +229,10 @@ def _age(path: Path) -> float:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -252,8 +252,8 @@ def _one_at_a_time_here(folder: Path) -> Iterator[None]:
     That file lies on this host's own disk, where locks work. Without it all is as said above, but for two drivers that
     find the lock of a dead one within the same instant.
     """
-    found = folder.stat()
-    name = f"tentpole-{os.getuid()}-{found.st_dev:x}-{found.st_ino:x}.lock"
+    status = folder.stat()
+    name = f"tentpole-{os.getuid()}-{status.st_dev:x}-{status.st_ino:x}.lock"
     try:
         path = Path(tempfile.gettempdir()) / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

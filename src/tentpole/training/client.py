@@ -60,9 +60,9 @@ class Server:
         while True:
             chunk = self._process.stdout.read() or b""
             *lines, self._rest = (self._rest + chunk).split(b"\n")
-            found = [answer for answer in map(json.loads, lines) if "id" in answer]
-            if found or time.monotonic() > until:
-                return found
+            answers_read = [answer for answer in map(json.loads, lines) if "id" in answer]
+            if answers_read or time.monotonic() > until:
+                return answers_read
             if not self.alive:
                 raise self._gone()
             time.sleep(0.02)

@@ -18,7 +18,7 @@ from tentpole.committee.member_files import description_file, read_description
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.storage.structures import labelled_frames
 from tentpole.training.client import ServerLost, the_server
-from tentpole.training.frames import frames_of, isolated_energies, kept_energies
+from tentpole.training.frames import frames_of, isolated_energies, kept_energies, learned_frames
 from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
 from tentpole.training.mace import arguments, scratch_folder
 from tentpole.training.node import ATTEMPTS, train_all
@@ -81,15 +81,15 @@ def train_committee(
     skipped = {job.member for job in jobs if description_file(job.out).is_file()}
     if len(skipped) < len(jobs):
         energies = common_energies(jobs, settings) if energies is None else energies
-        found = [group for group in groups(jobs, settings) if not {job.member for job in group} <= skipped]
-        orders = [_order(number, group, settings, energies, finishing) for number, group in enumerate(found)]
-        tell = _teller([job for group in found for job in group if job.member not in skipped], on_progress)
+        together = [group for group in groups(jobs, settings) if not {job.member for job in group} <= skipped]
+        orders = [_order(number, group, settings, energies, finishing) for number, group in enumerate(together)]
+        tell = _teller([job for group in together for job in group if job.member not in skipped], on_progress)
         if executor is None:
-            _run(found, orders, workers or os.cpu_count() or 1, tell)
+            _run(together, orders, workers or os.cpu_count() or 1, tell)
         else:
             for answer in train_all(orders, executor, pause_s=1.0):
                 if answer is not None and answer[1] != 0:
-                    raise _failure(found[answer[0]], answer[1])
+                    raise _failure(together[answer[0]], answer[1])
                 tell()
     folders = {job.out.parent for job in jobs}
     if len(folders) == 1:
@@ -157,7 +157,7 @@ def common_energies(jobs: Sequence[TrainingJob], settings: MACESettings) -> dict
 
     Raises InputError where warm starts differ among themselves: their offsets would pass for uncertainty.
     """
-    frames = [atoms for path in sorted({job.train for job in jobs}) for atoms in labelled_frames(path)]
+    frames = [atoms for path in sorted({job.train for job in jobs}) for atoms in learned_frames(path)]
     starts = [job for job in jobs if job.warm_start is not None]
     if any(job.heads > 1 for job in starts):
         raise InputError("a shallow committee (heads > 1) is trained from scratch: set warm_start = None")
@@ -218,7 +218,7 @@ def _teller(jobs: Sequence[TrainingJob], on_progress: Progress | None) -> Callab
 
 
 def _run(
-    found: Sequence[Sequence[TrainingJob]],
+    together: Sequence[Sequence[TrainingJob]],
     orders: Sequence[dict[str, Any]],
     workers: int,
     tell: Callable[[], None],
@@ -232,12 +232,12 @@ def _run(
     waiting = list(orders)
     while waiting:
         try:
-            _on_server(found, waiting, workers, tell, killed)
+            _on_server(together, waiting, workers, tell, killed)
         except ServerLost:
             killed[_SERVER] += 1
             if killed[_SERVER] >= ATTEMPTS:
                 raise
-        waiting = [order for order in orders if not _is_there(found[order["id"]])]
+        waiting = [order for order in orders if not _is_there(together[order["id"]])]
 
 
 _SERVER = -1  # beside the numbers of orders
@@ -248,7 +248,7 @@ def _is_there(group: Sequence[TrainingJob]) -> bool:
 
 
 def _on_server(
-    found: Sequence[Sequence[TrainingJob]],
+    together: Sequence[Sequence[TrainingJob]],
     orders: Sequence[dict[str, Any]],
     workers: int,
     tell: Callable[[], None],
@@ -268,7 +268,7 @@ def _on_server(
                 number, status = answer["id"], answer["status"]
                 killed[number] += status < 0
                 if status > 0 or killed[number] >= ATTEMPTS:
-                    raise _failure(found[number], status)
+                    raise _failure(together[number], status)
                 if status < 0:
                     waiting[:0] = [order for order in orders if order["id"] == number]
             tell()

@@ -48,12 +48,12 @@ class Terms:
         entries = sorted((int(radial[r]), m1, r) for r, m1 in zip(*np.nonzero(np.abs(dense).any(axis=2)), strict=True))
         couples: dict[tuple[int, int], int] = {}
         rows = [(r, p, couples.setdefault((p, m1), len(couples)), m1) for p, m1, r in entries]
-        found = [np.flatnonzero(dense[r, m1]) for _, m1, r in entries]
-        coefficients = [dense[r, m1, where] for (_, m1, r), where in zip(entries, found, strict=True)]
+        columns = [np.flatnonzero(dense[r, m1]) for _, m1, r in entries]
+        coefficients = [dense[r, m1, where] for (_, m1, r), where in zip(entries, columns, strict=True)]
         return cls(
             rows=np.array(rows, dtype=np.int64).reshape(-1, 4),
-            starts=np.cumsum([0, *map(len, found)]).astype(np.int64),
-            harmonics=np.concatenate(found).astype(np.int64),
+            starts=np.cumsum([0, *map(len, columns)]).astype(np.int64),
+            harmonics=np.concatenate(columns).astype(np.int64),
             coefficients=np.concatenate(coefficients),
             signs=signs,
             dense=dense,
@@ -82,8 +82,8 @@ def convolve(harmonics: Tensor, features: Tensor, radial: Tensor, pairs: Neighbo
     """Messages (n, rows, C) from Y (q, m2), x (n, m1, C) and T (q, p, C); can be differentiated twice."""
     if features.device.type == "cpu":
         table = terms.table(features.detach().numpy().dtype)
-        found: Tensor = _Convolution.apply(harmonics, features, radial, pairs, table, len(terms.dense))  # type: ignore[no-untyped-call]
-        return found
+        sums: Tensor = _Convolution.apply(harmonics, features, radial, pairs, table, len(terms.dense))  # type: ignore[no-untyped-call]
+        return sums
     return convolve_by_tensors(harmonics, features, radial, pairs, terms)
 
 
@@ -101,8 +101,8 @@ def convolve_by_tensors(
     weights = radial.index_select(1, torch.as_tensor(terms.radial, device=features.device))
     messages = torch.bmm(coupled, neighbours) * weights.repeat(2, 1, 1)
     empty = torch.zeros(len(features), rows, features.shape[2], **like)
-    found: Tensor = empty.index_add(0, torch.cat([receive, send]), messages)
-    return found
+    sums: Tensor = empty.index_add(0, torch.cat([receive, send]), messages)
+    return sums
 
 
 def load_kernels() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tentpole.committee.graph import edges_within
@@ -38,16 +40,16 @@ class Frames:
 
 def frames_of(jobs: Sequence[TrainingJob], settings: MACESettings) -> Frames:
     """The frames of `jobs` without isolated atoms, each file read once. Raises InputError where none is left."""
-    found = Frames([], [], [])
+    result = Frames([], [], [])
     places: dict[Path, IntArray] = {}
 
     def read(path: Path) -> IntArray:
         if path not in places:
-            labels = [atoms for atoms in labelled_frames(path) if not is_isolated_atom(atoms, settings.r_max)]
+            labels = [atoms for atoms in learned_frames(path) if not is_isolated_atom(atoms, settings.r_max)]
             if not labels:
                 raise InputError(f"{path} holds nothing but isolated atoms: there is nothing to train on")
-            places[path] = len(found.frames) + np.arange(len(labels))
-            found.frames.extend(labels)
+            places[path] = len(result.frames) + np.arange(len(labels))
+            result.frames.extend(labels)
         return places[path]
 
     for job in jobs:
@@ -57,9 +59,35 @@ def frames_of(jobs: Sequence[TrainingJob], settings: MACESettings) -> Frames:
         else:
             held = hold_out(len(own), job.member, settings.folds)
             train, valid = np.delete(own, held), own[held] if held else own
-        found.train.append(train)
-        found.valid.append(valid)
-    return found
+        result.train.append(train)
+        result.valid.append(valid)
+    return result
+
+
+def learned_frames(path: Path) -> list[Atoms]:
+    """The frames of a training file as members learn them: less their baseline, where they carry one."""
+    return [_less_baseline(atoms) for atoms in labelled_frames(path)]
+
+
+def _less_baseline(atoms: Atoms) -> Atoms:
+    """A frame whose label is less its baseline_energy, baseline_forces, baseline_stress; itself where it has none.
+
+    A stress that the baseline does not give is not learned.
+    """
+    if "baseline_energy" not in atoms.info:
+        return atoms
+    less = atoms.copy()
+    less.info["REF_energy"] = float(atoms.info["REF_energy"]) - float(atoms.info["baseline_energy"])
+    less.arrays["REF_forces"] = np.asarray(atoms.arrays["REF_forces"]) - atoms.arrays["baseline_forces"]
+    stress = less.info.pop("REF_stress", None)
+    if stress is not None and "baseline_stress" in atoms.info:
+        less.info["REF_stress"] = _voigt(stress) - _voigt(atoms.info["baseline_stress"])
+    return less
+
+
+def _voigt(stress: Any) -> NDArray[np.float64]:
+    found = np.asarray(stress, dtype=np.float64)
+    return np.asarray(full_3x3_to_voigt_6_stress(found.reshape(3, 3))) if found.size == 9 else found.reshape(6)
 
 
 def is_isolated_atom(atoms: Atoms, cutoff: float) -> bool:

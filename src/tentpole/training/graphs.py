@@ -106,11 +106,11 @@ class Graphs:
         self.stress: FloatArray = np.array([_stress(atoms) for atoms in frames])
         self.volumes: FloatArray = np.array([atoms.get_volume() if _has_stress(atoms) else 1.0 for atoms in frames])
         self.states: IntArray | None = _states(frames, network)
-        found = [_pairs(atoms, network.cutoff) for atoms in frames]
-        self.pair_counts: IntArray = np.array([len(send) for send, _, _ in found])
+        edges = [_pairs(atoms, network.cutoff) for atoms in frames]
+        self.pair_counts: IntArray = np.array([len(send) for send, _, _ in edges])
         self.first_pair: IntArray = np.concatenate(([0], np.cumsum(self.pair_counts)))
-        self.send, self.receive = (np.concatenate([pairs[k] for pairs in found]) for k in range(2))
-        self.vectors: FloatArray = np.concatenate([vectors for _, _, vectors in found])
+        self.send, self.receive = (np.concatenate([pairs[k] for pairs in edges]) for k in range(2))
+        self.vectors: FloatArray = np.concatenate([vectors for _, _, vectors in edges])
         size = len(self.vectors) * sum(network.columns) * network.dtype.itemsize
         self._features = network.pair_features(self.vectors) if size <= FEATURES_B else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tentpole.errors import TentpoleError
 
@@ -36,6 +37,9 @@ class TrainingJob:
         Above 1, a shallow committee: one backbone with that many readout heads, each trained on its own bootstrap
         resample
         of the training set, all in one file.
+    baseline : dict, optional
+        Name, hash, charge and multiplicity of what the frames carry as baseline_energy and baseline_forces: the member
+        learns the difference, and its description says so.
 
     Examples
     --------
@@ -53,6 +57,7 @@ class TrainingJob:
     out: Path
     warm_start: Path | None = None
     heads: int = 1
+    baseline: dict[str, Any] | None = None
 
     @property
     def log(self) -> Path:

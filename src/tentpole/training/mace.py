@@ -149,7 +149,7 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
             "curve": curve,
             "made_by": provenance(),
         }
-        write_member(job.out, model, training=training)
+        write_member(job.out, model, training=training, baseline=job.baseline)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -172,13 +172,13 @@ def scratch_folder(job: TrainingJob) -> Path:
 
 def _less(frames: Sequence[Atoms], energies: Mapping[int, float]) -> list[Atoms]:
     """Copies of the frames, their energies less those of the isolated atoms: float32 would lose the last digits."""
-    found = []
+    without = []
     for atoms in frames:
         copy = atoms.copy()
         isolated = sum(energies.get(int(z), 0.0) for z in atoms.numbers)
         copy.info["REF_energy"] = float(atoms.info["REF_energy"]) - isolated
-        found.append(copy)
-    return found
+        without.append(copy)
+    return without
 
 
 def _give_back(model: Any, energies: Mapping[int, float]) -> None:

@@ -169,15 +169,15 @@ class Network:
 
     def _radial_networks(self, weights: Weights, functions: Tensor) -> list[Tensor]:
         """T of every layer and, below it along the second axis, dT/dr."""
-        found = []
+        networks = []
         for layer in self._layers:
             hidden = functions
             for name, gate in layer.radial:
                 hidden = torch.bmm(hidden, weights[name][0])
                 if gate is not None:
                     hidden = _Gate.apply(hidden, gate)  # type: ignore[no-untyped-call]
-            found.append(hidden)
-        return found
+            networks.append(hidden)
+        return networks
 
     def _energies(
         self, weights: Weights, batch: GraphBatch, waves: Tensor, radial: Sequence[Tensor], training: bool
@@ -239,15 +239,15 @@ class Network:
         for mix, values in zip(weights[f"{layer.product}.linear.weight"], parts, strict=True):
             shape = (members, channels, values.shape[2], batch.atoms)
             out.append(torch.bmm(mix.transpose(1, 2), values.flatten(2)).view(shape))
-        found = torch.cat(out, 2).permute(0, 3, 2, 1)
+        updated = torch.cat(out, 2).permute(0, 3, 2, 1)
         if not layer.residual:
-            return found
+            return updated
         before = torch.split(features, [2 * l + 1 for l in layer.orders_in], 2)
         kept = [
             _by_species(mix.permute(0, 2, 1, 3), before[layer.orders_in.index(l)], batch.caps)
             for l, mix in zip(layer.orders_kept, skip, strict=True)
         ]
-        return found + torch.cat(kept, 2)
+        return updated + torch.cat(kept, 2)
 
     def _contract(
         self, layer: _Layer, weights: Weights, features: Tensor, caps: Sequence[int], training: bool
@@ -264,7 +264,7 @@ class Network:
                 parts.append((flat @ term.coupling).view(members, kinds, channels, 2 * term.l + 1, -1))
             by_degree.append(torch.cat(parts, 3))
         out = by_degree[0].shape[3]
-        found = []
+        sums = []
         for kind, (atoms, part) in enumerate(zip(caps, torch.split(features, list(caps), 3), strict=True)):
             own = part.reshape(batches, components, atoms)
             degree = len(by_degree)
@@ -274,8 +274,8 @@ class Network:
                 shape = (batches, out, components ** (degree - 1), components)
                 held = held.view(*shape, atoms) + lower[:, kind].reshape(*shape, 1)
                 held = (held * own[:, None, None]).sum(3) if training else _Dot.apply(held, own)  # type: ignore[no-untyped-call]
-            found.append(held.view(members, channels, out, atoms))
-        return torch.cat(found, 3)
+            sums.append(held.view(members, channels, out, atoms))
+        return torch.cat(sums, 3)
 
     # -- what mace's model is made of ----------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class Network:
         )
 
     def _radial(self, name: str, block: Any) -> tuple[tuple[str, float | None], ...]:
-        found = []
+        layers = []
         for k, layer in enumerate(block):
             gate = None if layer.act is None else float(layer.act.cst)
             variance = layer.var_in / (layer.var_out if gate is None else 1.0)
@@ -314,8 +314,8 @@ class Network:
                 raise UnsupportedModel("a radial network whose layers rescale their variance")
             weight = f"{name}.layer{k}.weight"
             self.parts[weight] = (Part((layer.h_in, layer.h_out), (layer.h_in * variance) ** -0.5),)
-            found.append((weight, gate))
-        return tuple(found)
+            layers.append((weight, gate))
+        return tuple(layers)
 
     def _readout(self, name: str, block: Any) -> _Readout:
         if type(block).__name__ == "LinearReadoutBlock":
@@ -327,7 +327,7 @@ class Network:
     def _contractions(self, name: str, block: Any) -> tuple[tuple[_Contraction, ...], ...]:
         orders = [int(ir.ir.l) for ir in block.irreps_out]
         highest = int(block.contractions[0].correlation)
-        found = []
+        contractions = []
         for degree in range(highest, 0, -1):
             terms = []
             for a, (l, part) in enumerate(zip(orders, block.contractions, strict=True)):
@@ -336,8 +336,8 @@ class Network:
                 which = "weights_max" if degree == highest else f"weights.{highest - 1 - degree}"
                 flat = coupling.detach().reshape(-1, q).T.contiguous().to(self.dtype).to(self.device)
                 terms.append(_Contraction(f"{name}.contractions.{a}.{which}", l, flat))
-            found.append(tuple(terms))
-        return tuple(found)
+            contractions.append(tuple(terms))
+        return tuple(contractions)
 
 
 class _Gate(torch.autograd.Function):
@@ -422,26 +422,26 @@ def _read(readout: _Readout, weights: Weights, scalars: Tensor, training: bool) 
 
 def _parts(block: Any) -> tuple[Part, ...]:
     """The weights of an e3nn linear map, or of a product with one-hot species, one part per order."""
-    found = []
+    parts = []
     for instruction in block.instructions:
         factor = float(instruction.path_weight)
         if hasattr(instruction, "i_in1"):  # the coupling l × 0 → l
             factor /= math.sqrt(2 * block.irreps_in1[instruction.i_in1].ir.l + 1)
-        found.append(Part(tuple(int(n) for n in instruction.path_shape), factor))
-    return tuple(found)
+        parts.append(Part(tuple(int(n) for n in instruction.path_shape), factor))
+    return tuple(parts)
 
 
 def _merged(parts: Sequence[Part], paths: Sequence[int], factor: float) -> tuple[Part, ...]:
     """The parts of all paths of each order as one, acting on the paths' channels side by side; times `factor`."""
-    found, place = [], 0
+    merged, place = [], 0
     for n in paths:
         same = parts[place : place + n]
         if any(p.shape != same[0].shape or not math.isclose(p.factor, same[0].factor) for p in same):
             raise UnsupportedModel("the paths of a convolution are not in the order of their angular momenta")
         a, b = same[0].shape
-        found.append(Part((n * a, b), same[0].factor * factor))
+        merged.append(Part((n * a, b), same[0].factor * factor))
         place += n
-    return tuple(found)
+    return tuple(merged)
 
 
 def _terms(interaction: Any, orders: Sequence[int]) -> tuple[Terms, tuple[int, ...]]:
@@ -497,5 +497,5 @@ def _refuse(model: Any) -> None:
         "products that ignore species": any(product.use_agnostic_product for product in model.products),
         "accelerated kernels": any(getattr(block, "cueq_config", None) is not None for block in model.interactions),
     }
-    if found := [what for what, there in reasons.items() if there]:
-        raise UnsupportedModel(f"a model with {', '.join(found)} is trained by mace's own command")
+    if reasons_met := [what for what, there in reasons.items() if there]:
+        raise UnsupportedModel(f"a model with {', '.join(reasons_met)} is trained by mace's own command")

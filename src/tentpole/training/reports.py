@@ -44,13 +44,13 @@ def read_progress(log: Path) -> tuple[int, int] | None:
 def read_curve(log: Path) -> list[Row]:
     """Each evaluation that a log tells of. Of several heads the mean is given."""
     text = _text(log)
-    found: dict[int, list[tuple[float, float, float]]] = {}
+    errors_at: dict[int, list[tuple[float, float, float]]] = {}
     for place, *values in [(a, *b) for a, _, *b in _UPDATE.findall(text)] or _EPOCH.findall(text):
         loss, energy, force = map(float, values)
-        found.setdefault(int(place), []).append((loss, 1e-3 * energy, 1e-3 * force))
+        errors_at.setdefault(int(place), []).append((loss, 1e-3 * energy, 1e-3 * force))
     return [
         (place, *(sum(column) / len(rows) for column in zip(*rows, strict=True)))  # type: ignore[misc]
-        for place, rows in found.items()
+        for place, rows in errors_at.items()
     ]
 
 

@@ -146,13 +146,36 @@ class MACESettings:
         return replace(usual, **given)
 
     def rates(self, *, warm: bool) -> tuple[float, float]:
-        """The learning rate at the start and at the end."""
+        """The learning rate at the start and at the end.
+
+        Parameters
+        ----------
+        warm : bool
+            Whether the training goes on from earlier weights.
+
+        Returns
+        -------
+        tuple of float
+            Start and end.
+        """
         lr = self.model.lr
         start = lr if not warm else lr / 4 if self.lr_warm is None else self.lr_warm
         return start, min(start, lr / 40 if self.lr_end is None else self.lr_end)
 
     def updates_of(self, frames: int, *, warm: bool) -> int:
-        """Gradient steps for a training set of that size."""
+        """Gradient steps for a training set of that size.
+
+        Parameters
+        ----------
+        frames : int
+            Configurations in the training set.
+        warm : bool
+            Whether the training goes on from earlier weights.
+
+        Returns
+        -------
+        int
+        """
         batch = min(self.batch_size, frames)
         if self.epochs is not None:
             return max(1, self.epochs * (frames // batch))
@@ -163,10 +186,10 @@ class MACESettings:
 
 def told(settings: MACESettings) -> dict[str, Any]:
     """The settings as data, without those that came later and are not made use of: what was made before fits them."""
-    found = asdict(settings)
+    values = asdict(settings)
     if not settings.embed:
-        del found["embed"]
-    return found
+        del values["embed"]
+    return values
 
 
 def as_trained_before(settings: MACESettings) -> MACESettings:

@@ -132,13 +132,13 @@ class Stack:
 
     def state(self) -> dict[str, Tensor]:
         """All that the next update depends on, but for `updates`."""
-        found = {}
+        tensors = {}
         for group in GROUPS:
-            found[f"{group}.weights"] = self.flat[group].detach()
-            found[f"{group}.mean"] = self.mean[group]
+            tensors[f"{group}.weights"] = self.flat[group].detach()
+            tensors[f"{group}.mean"] = self.mean[group]
             for name, value in self._moments[group].items():
-                found[f"{group}.{name}"] = value
-        return found
+                tensors[f"{group}.{name}"] = value
+        return tensors
 
     def restore(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Go back to where `state` was taken."""
@@ -163,13 +163,13 @@ class Stack:
 
     def parted(self, flats: Mapping[str, Tensor]) -> Weights:
         """The parts (M, …) of each weight, times their factors, from such flat tensors, by name."""
-        found: dict[str, tuple[Tensor, ...]] = {}
+        weights: dict[str, tuple[Tensor, ...]] = {}
         for group, names in self.names.items():
             sizes = [math.prod(part.shape) for name in names for part in self.parts[name]]
             pieces = iter(torch.split(flats[group] * self._factors[group], sizes, 1))
             for name in names:
-                found[name] = tuple(next(pieces).view(-1, *part.shape) for part in self.parts[name])
-        return found
+                weights[name] = tuple(next(pieces).view(-1, *part.shape) for part in self.parts[name])
+        return weights
 
 
 def _group(name: str) -> str:

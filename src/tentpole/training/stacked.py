@@ -136,8 +136,8 @@ class Training:
         self.checkpoint_s = checkpoint_s
         self.finishing = finishing
         self.device = choose_device(settings.device)
-        found = frames_of(self.jobs, settings)
-        frames, self.train, self.valid = found.frames, found.train, found.valid
+        inputs = frames_of(self.jobs, settings)
+        frames, self.train, self.valid = inputs.frames, inputs.train, inputs.valid
         self.models = _models(self.jobs, settings, frames, self.energies)
         self.network = Network(self.models[0], self.device)
         self.graphs = Graphs(frames, self.network, _all_energies(self.models[0], self.energies))
@@ -205,8 +205,8 @@ class Training:
         lr = learning_rate(self.plan, update)
         rows = np.array([self._rows(m, update) for m in range(len(self.jobs))])
         batch = self.graphs.batch(rows, self.scale, self.shift)
-        found = self.network.predict(self.stack.weights(), batch, training=True, stress=self.stress)
-        losses = self._losses(found, batch)
+        prediction = self.network.predict(self.stack.weights(), batch, training=True, stress=self.stress)
+        losses = self._losses(prediction, batch)
         self.stack.step(losses, lr)
         if update % 10 == 0:
             self._insist_finite(losses.detach(), lr)
@@ -226,14 +226,14 @@ class Training:
             self._orders[member, epoch] = np.random.default_rng(seed).permutation(len(self.train[member]))
         return self._orders[member, epoch]
 
-    def _losses(self, found: StackedPrediction, batch: LabelledBatch) -> Tensor:
+    def _losses(self, prediction: StackedPrediction, batch: LabelledBatch) -> Tensor:
         """MACE's weighted loss (M,): means over frames, force components and stress components of a member's batch."""
         settings = self.settings
-        energy = ((found.energies - batch.energies) / batch.sizes).square().mean(1)
-        missed = ((found.forces - batch.forces) * batch.mask).square().sum((1, 2)) / (3 * batch.sizes.sum(1))
+        energy = ((prediction.energies - batch.energies) / batch.sizes).square().mean(1)
+        missed = ((prediction.forces - batch.forces) * batch.mask).square().sum((1, 2)) / (3 * batch.sizes.sum(1))
         losses = settings.energy_weight * energy + settings.forces_weight * missed
-        if found.stress is not None:
-            off = (found.stress - batch.stress) * batch.stressed[..., None, None]
+        if prediction.stress is not None:
+            off = (prediction.stress - batch.stress) * batch.stressed[..., None, None]
             losses = losses + settings.stress_weight * off.square().mean((1, 2, 3))
         return losses
 
@@ -283,9 +283,9 @@ class Training:
         """Force errors on trained and on held-out frames, of all members together, where a cycle begins or ends."""
         weights = self.stack.averaged()
         held = self._errors(weights, self.valid)
-        found = [held.rmse(m, slice(0, len(own)))[1] for m, own in enumerate(self.valid)]
+        errors = [held.rmse(m, slice(0, len(own)))[1] for m, own in enumerate(self.valid)]
         self.course.training.append(float(np.mean(self._trained_rmse(weights))))
-        self.course.validation.append(float(np.mean(found)))
+        self.course.validation.append(float(np.mean(errors)))
 
     def _trained_rmse(self, weights: Weights) -> list[float]:
         chosen = [own[:: -(-len(own) // LOOKED_AT)] for own in self.train]
@@ -301,14 +301,14 @@ class Training:
 
     def _errors_of(self, weights: Weights, rows: IntArray) -> tuple[FloatArray, ...]:
         batch = self.graphs.batch(rows, self.scale, self.shift)
-        found = self.network.predict(weights, batch, training=False, stress=self.stress)
-        squares = ((found.forces - batch.forces) * batch.mask).square().sum(2).reshape(-1).detach()
+        prediction = self.network.predict(weights, batch, training=False, stress=self.stress)
+        squares = ((prediction.forces - batch.forces) * batch.mask).square().sum(2).reshape(-1).detach()
         sums = torch.zeros(rows.size + 1, dtype=squares.dtype, device=squares.device)
         forces = sums.index_add(0, batch.frame_of_atom, squares)[:-1].view(rows.shape) / (3 * batch.sizes)
-        energies = ((found.energies - batch.energies) / batch.sizes).square()
+        energies = ((prediction.energies - batch.energies) / batch.sizes).square()
         stress = torch.zeros_like(energies)
-        if found.stress is not None:
-            stress = (found.stress - batch.stress).square().mean((2, 3))
+        if prediction.stress is not None:
+            stress = (prediction.stress - batch.stress).square().mean((2, 3))
         all_of_it = (energies, forces, stress, batch.sizes, batch.stressed)
         return tuple(part.detach().double().cpu().numpy() for part in all_of_it)
 
@@ -317,7 +317,7 @@ class Training:
         rows = np.array([own[:1] for own in self.train])
         batch = self.graphs.batch(rows, self.scale, self.shift)
         flat = {group: value.detach() for group, value in self.stack.flat.items()}
-        found = self.network.predict(self.stack.parted(flat), batch, training=False)
+        prediction = self.network.predict(self.stack.parted(flat), batch, training=False)
         atoms = self.graphs.frames[int(rows[0, 0])]
         inputs = tensors(
             graph_of(atoms, edges_within(atoms, self.network.cutoff)),
@@ -329,8 +329,8 @@ class Training:
         )
         model = self.stack.load_into(self.models[0].to(self.device), 0, flat)
         out = model(inputs, training=False, compute_force=True)
-        energy, size = out["interaction_energy"].detach(), found.forces[0].norm()
-        far = (energy - found.energies[0]).abs() > 1e-3 * (1.0 + energy.abs())
+        energy, size = out["interaction_energy"].detach(), prediction.forces[0].norm()
+        far = (energy - prediction.energies[0]).abs() > 1e-3 * (1.0 + energy.abs())
         if bool(far.any()) or abs(float(out["forces"].norm() - size)) > 1e-3 * (1.0 + float(size)):
             raise TrainingError(
                 'the installed mace-torch computes other energies than this training does: set [training] loop = "mace"'
@@ -409,7 +409,9 @@ class Training:
                 "curve": self.course.curves[m],
                 "made_by": provenance(),
             }
-            write_member(job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training)
+            write_member(
+                job.out, self.stack.load_into(model.cpu(), m, self.kept), training=training, baseline=job.baseline
+            )
 
 
 def seconds_per_update(

@@ -87,6 +87,7 @@ def values(results):
     return [(m.rule, m.seed, m.round, m.mae, m.r2, m.spearman) for m in results.measurements]
 
 
+@pytest.mark.slow
 def test_seeds_reproduce_bit_for_bit_whatever_the_number_of_workers(tmp_path):
     settings = Settings("t", "target", "columns", rules=("random", "diversity", "adaptive"), protocol=QUICK)
     one = run(table(), settings, tmp_path / "one", [0, 1, 2])
@@ -259,6 +260,7 @@ def test_bad_input_is_answered_clearly(tmp_path, words, match):
     assert re.search(match, str(done.exception))
 
 
+@pytest.mark.slow
 def test_fetch_writes_one_pool_of_several_databases_with_every_count(tmp_path, monkeypatch):
     pytest.importorskip("mp_api.client")
     monkeypatch.setenv("MP_API_KEY", KEY)

@@ -120,8 +120,8 @@ def run_seed(
     measurements: list[Measurement] = []
     chosen: dict[str, list[int]] = {}
 
-    def note(rule: str, round_: int, labels: int, found: Found, seconds: float) -> None:
-        measurements.append(Measurement(rule, seed, round_, labels, *found, seconds))
+    def note(rule: str, round_: int, labels: int, measured: Found, seconds: float) -> None:
+        measurements.append(Measurement(rule, seed, round_, labels, *measured, seconds))
         on_round(measurements[-1])
 
     for name, rule in rules.items():
@@ -140,8 +140,8 @@ def run_seed(
             labelled = np.concatenate([labelled, candidates[taken]])
             candidates = np.delete(candidates, taken)
             trained = _fit(task, model, labelled, seed * 1000 + round_)
-            found = _measure(task, trained, test)
-            note(name, round_, len(labelled), found, time.perf_counter() - began)
+            measured = _measure(task, trained, test)
+            note(name, round_, len(labelled), measured, time.perf_counter() - began)
         chosen[name] = labelled.tolist()
     return measurements, chosen
 

@@ -87,21 +87,21 @@ def composition_statistics(formula: str) -> list[float]:
 
 def properties(pool: Pool) -> dict[str, FloatArray]:
     """Those of PROPERTIES that the pool gives or that follow from what it gives."""
-    found = {name: pool.numeric(name) for name in PROPERTIES if name in pool}
-    if "band_gap" in found:
-        gap = found["band_gap"]
-        found["is_metal"] = np.where(np.isfinite(gap), gap <= 0, np.nan)
-    found["n_elements"] = np.array([float(len(elements(f))) for f in pool.text("formula")])
+    columns = {name: pool.numeric(name) for name in PROPERTIES if name in pool}
+    if "band_gap" in columns:
+        gap = columns["band_gap"]
+        columns["is_metal"] = np.where(np.isfinite(gap), gap <= 0, np.nan)
+    columns["n_elements"] = np.array([float(len(elements(f))) for f in pool.text("formula")])
     if pool.structures is not None:
         known = [s if s is not None and s.cell.rank == 3 else None for s in pool.structures]
         per_atom = np.array([s.get_volume() / len(s) if s is not None else np.nan for s in known])
         density = np.array(
             [s.get_masses().sum() / s.get_volume() * 1.66053907 if s is not None else np.nan for s in known]
         )
-        found.setdefault("volume_per_atom", per_atom)
-        found.setdefault("density", density)
-        found.setdefault("nsites", np.array([float(len(s)) if s is not None else np.nan for s in pool.structures]))
-    return {name: found[name] for name in PROPERTIES if name in found}
+        columns.setdefault("volume_per_atom", per_atom)
+        columns.setdefault("density", density)
+        columns.setdefault("nsites", np.array([float(len(s)) if s is not None else np.nan for s in pool.structures]))
+    return {name: columns[name] for name in PROPERTIES if name in columns}
 
 
 def gom_statistics(pool: Pool, cutoff: float = 5.0) -> tuple[list[str], FloatArray]:
@@ -214,9 +214,9 @@ def _not_asked_for(pool: Pool, target: str, table: dict[str, FloatArray]) -> lis
 
 def suspicious(inputs: FloatArray, names: list[str], target: FloatArray, limit: float = 0.95) -> list[str]:
     """Descriptors whose linear correlation with the target exceeds `limit` in magnitude: they may contain it."""
-    found = []
+    doubtful = []
     for name, column in zip(names, inputs.T, strict=True):
         r = float(np.corrcoef(column, target)[0, 1]) if np.ptp(column) > 0 else 0.0
         if abs(r) > limit:
-            found.append(f"{name} (r = {r:+.3f})")
-    return found
+            doubtful.append(f"{name} (r = {r:+.3f})")
+    return doubtful

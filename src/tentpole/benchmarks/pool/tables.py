@@ -134,8 +134,8 @@ def sentences(results: Results, rows: Sequence[Comparison]) -> list[str]:
         f"{results.about['rows']} rows and {len(results.about['names'])} descriptors ({results.settings.features})."
     )
 
-    def named(found: Sequence[Comparison]) -> str:
-        each = (f"{c.rule} ({100 * c.difference / base.final_mean:+.1f} %, p {relation(c.p_holm)})" for c in found)
+    def named(pairs: Sequence[Comparison]) -> str:
+        each = (f"{c.rule} ({100 * c.difference / base.final_mean:+.1f} %, p {relation(c.p_holm)})" for c in pairs)
         return ", ".join(each)
 
     tried = len(rows) - 1

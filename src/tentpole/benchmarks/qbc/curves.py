@@ -62,14 +62,14 @@ class Ratio:
 
 def histories(folder: Path) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """All finished rounds of a study by rule and seed."""
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    rows_of: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for place in sorted((folder / "runs").glob("*")):
         content = [read_json(path) for path in rounds(place)]
         if content:
-            found[content[0]["rule"], content[0]["seed"]] = content
-    if not found:
+            rows_of[content[0]["rule"], content[0]["seed"]] = content
+    if not rows_of:
         raise InputError(f"no finished round under {folder}")
-    return found
+    return rows_of
 
 
 def learning_curves(folder: Path, measure: str = "force_rmse") -> dict[str, Curve]:

@@ -40,14 +40,14 @@ def measure(committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms],
     where `valid` is too small.
     """
     forces = [atoms.arrays["REF_forces"] for atoms in test]
-    found = committee.evaluate(test)
-    errors = [f.mean(axis=0) - r for f, r in zip(found.forces, forces, strict=True)]
+    prediction = committee.evaluate(test)
+    errors = [f.mean(axis=0) - r for f, r in zip(prediction.forces, forces, strict=True)]
     energies = np.array([atoms.info["REF_energy"] for atoms in test])
     sizes = np.array([len(atoms) for atoms in test])
-    members = [_rms([f[m] - r for f, r in zip(found.forces, forces, strict=True)]) for m in range(committee.size)]
-    atom_sigma, atom_error = atom_cases(found, forces)
-    sigma, error = structure_cases(found, forces)
-    diversity = member_diversity(found, forces)
+    members = [_rms([f[m] - r for f, r in zip(prediction.forces, forces, strict=True)]) for m in range(committee.size)]
+    atom_sigma, atom_error = atom_cases(prediction, forces)
+    sigma, error = structure_cases(prediction, forces)
+    diversity = member_diversity(prediction, forces)
     held = committee.evaluate(valid)
     fit = calibrate(*structure_cases(held, [atoms.arrays["REF_forces"] for atoms in valid]), minimum=0)
     rest = committee.evaluate(pool)
@@ -59,8 +59,8 @@ def measure(committee: Committee, test: Sequence[Atoms], valid: Sequence[Atoms],
         "force_rmse": _rms(errors),
         "force_rmse_members": members,
         "force_p95": float(np.percentile(atom_error, 95)),
-        "energy_rmse_per_atom": _rms([(found.energies.mean(axis=0) - energies) / sizes]),
-        "force_std": float(np.mean([d.force_std for d in found.disagreements()])),
+        "energy_rmse_per_atom": _rms([(prediction.energies.mean(axis=0) - energies) / sizes]),
+        "force_std": float(np.mean([d.force_std for d in prediction.disagreements()])),
         "spearman_structures": float(spearmanr(sigma, error).statistic),
         "spearman_atoms": float(spearmanr(atom_sigma, atom_error).statistic),
         "spread_ratio": diversity.spread_ratio,

@@ -239,8 +239,8 @@ def _shown(
     """The pool and the training frames as the rule sees them: by fingerprints, or by the first member's gradient."""
     ids, groups = [str(k) for k in pool], ["pool"] * len(pool)
     if isinstance(chooser, Gradient):
-        found = GradientFeatures(committee).rows([frames[k] for k in [*pool, *training]])
-        return Candidates(ids, sigma, found[: len(pool)], groups), Labelled(found[len(pool) :])
+        features = GradientFeatures(committee).rows([frames[k] for k in [*pool, *training]])
+        return Candidates(ids, sigma, features[: len(pool)], groups), Labelled(features[len(pool) :])
     covariance = Covariance()
     for k in training:
         covariance.add(rows[k])

@@ -36,6 +36,14 @@ def code_of(calculator: str, home: str = "") -> Code:
         from tentpole.labeling.mock import MOCK
 
         return MOCK
+    if module in ("dftd3.ase", "dftd4.ase"):
+        from tentpole.labeling.codes import dispersion
+
+        return dispersion.DFTD3 if module == "dftd3.ase" else dispersion.DFTD4
+    if module == "tentpole.labeling.zbl":
+        from tentpole.labeling.zbl import ZBL_CODE
+
+        return ZBL_CODE
     if module in _POTENTIALS:
         return AnyCalculator(stateless=True, spin="none")
     return AnyCalculator(home=home)

@@ -67,13 +67,13 @@ class Aims(Code):
     @override
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         folder = species_folder(parameters.get("species_defaults"))
-        found = {}
+        species = {}
         for element in elements:
             path = folder / f"{atomic_numbers[element]:02}_{element}_default"
             if not path.exists():
                 raise InputError(f"FHI-aims: no species default {path}. Take a level that has {element}.")
-            found[element] = checksum(path)
-        return found
+            species[element] = checksum(path)
+        return species
 
     @override
     def verify(self, folder: Path) -> dict[str, Any]:

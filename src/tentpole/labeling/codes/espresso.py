@@ -167,14 +167,14 @@ def _fractions(request: SinglePoint, moments: FloatArray, table: Mapping[str, st
 
 def _valence(path: Path) -> float:
     """Valence electrons of a UPF file, of version 2 or 1."""
-    found = re.search(
+    match = re.search(
         r'z_valence\s*=\s*"\s*([^"\s]+)|^\s*(\S+)\s+Z valence',
         path.read_text(errors="replace", encoding="utf-8"),
         re.MULTILINE,
     )
-    if not found:
+    if not match:
         raise InputError(f"{path}: says no z_valence, which starting moments are divided by: not a UPF file?")
-    return float((found[1] or found[2]).replace("D", "E").replace("d", "e"))
+    return float((match[1] or match[2]).replace("D", "E").replace("d", "e"))
 
 
 def _pseudopotentials(table: Mapping[str, str], elements: Sequence[str]) -> dict[str, Path]:

@@ -57,7 +57,7 @@ class Gpaw(AnyCalculator):
     def potentials(self, parameters: dict[str, Any], elements: tuple[str, ...]) -> dict[str, str] | None:
         """PAW setups of the elements for the functional, from the folders of GPAW_SETUP_PATH and GPAW's own."""
         functional = str(parameters.get("xc", "LDA"))
-        found = {}
+        setups = {}
         for element in elements:
             files = [p for folder in _setup_folders() for p in folder.glob(f"{element}.{functional}*")]
             if not files:
@@ -65,8 +65,8 @@ class Gpaw(AnyCalculator):
                     f"GPAW: no PAW setup {element}.{functional} in {', '.join(map(str, _setup_folders()))}. "
                     "Get them with: gpaw install-data FOLDER"
                 )
-            found[element] = checksum(sorted(files)[0])
-        return found
+            setups[element] = checksum(sorted(files)[0])
+        return setups
 
     @override
     def verify(self, folder: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from tentpole.errors import InputError
 PACKAGES = {
     "tblite": 'pip install "tentpole[xtb]"',
     "chgnet": 'pip install "tentpole[chgnet]"',
+    "dftd3": 'pip install "tentpole[dispersion]"',
+    "dftd4": 'pip install "tentpole[dispersion]"',
     "gpaw": "pip install gpaw (it needs libxc and a BLAS)",
     "ase": "pip install ase",
     "tentpole": "pip install tentpole",
@@ -32,18 +34,18 @@ def own_file(module: str, home: str) -> Path | None:
 
 def own_files(module: str, home: str) -> list[Path]:
     """The files of a module of the user's own in folder `home`, and of what it imports from there; [] for others."""
-    found: list[Path] = []
+    files: list[Path] = []
     waiting = [module]
     while waiting:
         name = waiting.pop()
         file = own_file(name, home)
-        if file is None or file in found:
+        if file is None or file in files:
             continue
-        found += sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+        files += sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
         parents = name.split(".")[:-1]
         waiting += [".".join(parents[: i + 1]) for i in range(len(parents))]
-        waiting += [imported for path in found for imported in _imported(path)]
-    return found
+        waiting += [imported for path in files for imported in _imported(path)]
+    return files
 
 
 def _imported(path: Path) -> set[str]:
@@ -64,7 +66,7 @@ def _imported(path: Path) -> set[str]:
 def import_module(module: str, home: str) -> ModuleType:
     """The module, the one in folder `home` before any that is installed.
 
-    Raises InputError where another module of that name was imported before, ImportError where there is none.
+    Raises InputError where another module of that name was loaded before, ImportError where there is none.
     """
     file = own_file(module, home)
     if file is None:
@@ -72,18 +74,18 @@ def import_module(module: str, home: str) -> ModuleType:
     sys.path.insert(0, home)
     try:
         importlib.invalidate_caches()
-        found = importlib.import_module(module)
+        loaded = importlib.import_module(module)
     finally:
         sys.path.remove(home)
-    if not found.__file__ or Path(found.__file__).resolve() != file.resolve():
-        raise InputError(f"{file}: another module is called {module} here, {found.__file__}. Give yours another name.")
+    if not loaded.__file__ or Path(loaded.__file__).resolve() != file.resolve():
+        raise InputError(f"{file}: another module is called {module} here, {loaded.__file__}. Give yours another name.")
     if home not in sys.path:
         sys.path.append(home)  # for what it imports later from beside it; at the end, so that it hides nothing
-    return found
+    return loaded
 
 
 def exists(module: str, home: str) -> bool:
-    """Whether the module can be found; nothing is imported but the parents of a dotted one."""
+    """Whether the module can be found; nothing is loaded but the parents of a dotted one."""
     try:
         return own_file(module, home) is not None or importlib.util.find_spec(module) is not None
     except ImportError:
@@ -101,7 +103,7 @@ def advice(module: str) -> str:
 def source_version(calculator: str, home: str) -> str:
     """Which code stands behind an import path: the package and its version, or the checksum of the file.
 
-    Nothing is imported but the parents of a dotted module. Raises InputError where there is no such module.
+    Nothing is loaded but the parents of a dotted module. Raises InputError where there is no such module.
     """
     module = calculator.partition(":")[0]
     file = own_file(module, home)

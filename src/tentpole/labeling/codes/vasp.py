@@ -73,7 +73,7 @@ class Vasp(Code):
         from ase.calculators.vasp import Vasp as AseVasp
 
         known = {k: v for k, v in parameters.items() if k in ("xc", "pp", "gga", "setups", "pp_version")}
-        found = {}
+        identities = {}
         for element in elements:
             calculator = AseVasp(**known)
             try:
@@ -81,8 +81,8 @@ class Vasp(Code):
             except RuntimeError as error:
                 raise InputError(f"VASP: no POTCAR for {element}: {' '.join(str(error).split())}") from None
             path = Path(calculator.ppp_list[0])
-            found[element] = f"{path.parent.parent.name}/{path.parent.name} {checksum(path)}"
-        return found
+            identities[element] = f"{path.parent.parent.name}/{path.parent.name} {checksum(path)}"
+        return identities
 
     @override
     def verify(self, folder: Path) -> dict[str, Any]:
@@ -146,8 +146,8 @@ def _spin(request: SinglePoint) -> dict[str, Any]:
 def _final(outcar: str, folder: Path) -> dict[str, Any]:
     """Moments at the end of the SCF; those of the sites, where OUTCAR has them, in the order of our atoms."""
     total = re.findall(r"number of electron\s+\S+\s+magnetization\s+(-?\d+\.\d+)", outcar)
-    _, found, table = outcar.rpartition("magnetization (x)")
-    rows = re.findall(r"^ +\d+(?: +-?\d+\.\d+)* +(-?\d+\.\d+) *$", table if found else "", re.MULTILINE)
+    _, heading, table = outcar.rpartition("magnetization (x)")
+    rows = re.findall(r"^ +\d+(?: +-?\d+\.\d+)* +(-?\d+\.\d+) *$", table if heading else "", re.MULTILINE)
     order = [int(line.split()[1]) for line in _text(folder / "ase-sort.dat").splitlines()]
     sites = [float(rows[place]) for place in order] if len(rows) >= len(order) else None
     return final(float(total[-1]) if total else None, sites=sites)

@@ -70,8 +70,8 @@ def fetch_mp(
     client = _Client(key, endpoint, patience)
     criteria = {"chemsys": query.chemsys} if query.exact else {"elements": ",".join(query.elements)}
     about = {"service": "mp", "endpoint": endpoint, "version": client.version, **criteria}
-    found, _ = cache.page({**about, "page": "ids"}, lambda: client.ids(criteria))
-    ids = sorted(found)
+    entries, _ = cache.page({**about, "page": "ids"}, lambda: client.ids(criteria))
+    ids = sorted(entries)
     if len(ids) > query.limit:
         drawn = np.random.default_rng(seed).choice(len(ids), query.limit, replace=False)
         ids = [ids[i] for i in sorted(drawn)]
@@ -134,15 +134,15 @@ class _Client:
 
     def documents(self, ids: list[str]) -> list[dict[str, Any]]:
         """The documents of these ids, in this order, each once."""
-        found: dict[str, dict[str, Any]] = {}
+        by_id: dict[str, dict[str, Any]] = {}
         for _ in range(self._patience.tries):
-            lacking = [i for i in ids if _canonical(i) not in found]
+            lacking = [i for i in ids if _canonical(i) not in by_id]
             if not lacking:
                 break
             wanted = {"material_ids": ",".join(lacking)}
             rows = self._search(wanted, (*COLUMNS, "structure"), len(lacking))
-            found |= {_canonical(row["material_id"]): _plain(row) for row in rows}
-        return [found[_canonical(i)] for i in ids if _canonical(i) in found]
+            by_id |= {_canonical(row["material_id"]): _plain(row) for row in rows}
+        return [by_id[_canonical(i)] for i in ids if _canonical(i) in by_id]
 
     def _search(self, criteria: dict[str, Any], fields: tuple[str, ...], chunk: int) -> list[dict[str, Any]]:
         # search() derives the schema of all its documents anew for every field it is asked for (2 s a page);
