@@ -35,7 +35,7 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 
 EVERY = 25
 FEW = 2
@@ -107,7 +107,7 @@ def walkers(make: Callable[[], Atoms], calculators: Sequence[Calculator]) -> lis
         atoms = make()
         atoms.rattle(0.02, seed=k)
         atoms.calc = calculator
-        MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(k))
+        thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(k))
         rng = np.random.default_rng(1000 + k)
         found.append(Langevin(atoms, 0.5 * units.fs, temperature_K=300, friction=0.01 / units.fs, fixcm=False, rng=rng))
     return found

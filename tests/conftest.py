@@ -10,6 +10,10 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from support.small_campaign import small_campaign  # noqa: E402
+from tentpole.execution import starting  # noqa: E402
+
+# pytest tells in a variable which test runs: no reason not to fork workers
+starting.environment = lambda: {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 LONGEST = (
     "campaign/test_torture.py",

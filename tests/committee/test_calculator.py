@@ -129,3 +129,24 @@ def test_wrong_drivers_and_lonely_members_are_refused(members):
     alone = CommitteeCalculator(Committee.load([members / "member-0"]))
     with pytest.raises(PropertyNotImplementedError, match="two or more"):
         alone.get_property("forces_std", zundel())
+
+
+def test_a_change_of_the_last_bit_is_a_change() -> None:
+    from ase.calculators.calculator import all_changes
+
+    from tentpole.committee.calculator import changes_between
+
+    before = zundel()
+    assert changes_between(None, before) == list(all_changes)
+    assert changes_between(before, before.copy()) == []
+    for name, change in {
+        "positions": lambda atoms: atoms.positions.__setitem__((0, 0), np.nextafter(atoms.positions[0, 0], 1.0)),
+        "cell": lambda atoms: atoms.set_cell([25.0, 25.0, 25.0]),
+        "pbc": lambda atoms: atoms.set_pbc(True),
+        "numbers": lambda atoms: atoms.numbers.__setitem__(0, 16),
+        "info": lambda atoms: atoms.info.__setitem__("charge", 2),
+        "initial_magmoms": lambda atoms: atoms.set_initial_magnetic_moments([1.0] * len(atoms)),
+    }.items():
+        now = before.copy()
+        change(now)
+        assert changes_between(before, now) == [name]

@@ -294,15 +294,20 @@ import torch, e3nn
 assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
 assert torch.get_default_dtype() is torch.float32
 assert e3nn.get_optimization_defaults()["jit_script_fx"] is True
+import inspect
+inspect.getmodule(inspect.currentframe())  # looks at every module
 heavy = {{"torchmetrics", "pandas", "matplotlib", "mace.tools.train"}}
+assert "torch._dynamo.convert_frame" not in sys.modules
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
-import mace.tools.scripts_utils, mace.modules
+import mace.tools.scripts_utils, mace.modules, scipy.signal
 from mace import tools
 from mace.tools import AtomicNumberTable, train
 assert heavy <= set(sys.modules) and callable(train) and train is tools.train is not sys.modules["mace.tools.train"]
 assert AtomicNumberTable is mace.tools.utils.AtomicNumberTable and type(tools) is type(os)
-torch._dynamo.config
+from scipy.signal import find_peaks
+assert scipy.signal.find_peaks is find_peaks and torch._dynamo.config
+assert "torch._dynamo.convert_frame" in sys.modules
 """
     clean = {k: v for k, v in os.environ.items() if k != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
     done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ase.build import bulk
 
 from tentpole import GOM
@@ -43,6 +44,7 @@ print(hashlib.sha256(b"".join(x.tobytes() for x in (rows, gradient, strain, GOM(
 """
 
 
+@pytest.mark.slow
 def test_the_process_that_compiles_gets_the_same_bits_as_those_that_load_from_disk(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", SCRIPT]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from support.worker_tasks import imported, touch_and_sleep
 from tentpole.execution import starting
-from tentpole.execution.local import local
+from tentpole.execution.local import WorkerLost, local
 
 folder = Path(sys.argv[1])
 starting.import_ahead("support.imported_ahead")
@@ -34,6 +35,16 @@ with local(1) as executor:
     assert executor.submit(os.getsid, 0).result() == executor.submit(os.getpid).result()
     assert executor.submit(os.getenv, "TENTPOLE_IMPORTED").result() is None
     assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    try:
+        executor.submit(os.abort).result()
+    except WorkerLost as error:
+        assert "SIGABRT" in str(error), error
+    assert executor.submit(abs, -1).result() == 1
+with local(1, time_limit_s=0.5) as executor:
+    try:
+        executor.submit(time.sleep, 600).result()
+    except TimeoutError:
+        assert executor.submit(abs, -1).result() == 1
 with local(1, threads=2) as executor:
     assert executor.submit(imported, "support.imported_ahead").result() == (os.getpid(), False)
 os.environ["SOMETHING"] = "else"
@@ -98,3 +109,8 @@ def test_what_imports_ahead_ends_with_a_driver_that_dies_meanwhile(tmp_path: Pat
     driver.kill()
     driver.wait()
     _ends(server)
+
+
+def test_what_a_campaign_has_imported_ahead_is_there() -> None:
+    module = importlib.import_module("tentpole.campaign.imported_ahead")
+    assert {"torch", *module.WANTED} <= set(sys.modules)

@@ -143,7 +143,7 @@ class Campaign:
         Returns
         -------
         object
-            IPython's HTML of the page.
+            Jupyter shows it as the page.
         """
         return self._record().show()
 

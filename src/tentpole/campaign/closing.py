@@ -131,8 +131,9 @@ def finish(context: Context, number: int) -> None:
 def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:
     began = time.monotonic()
     files = [context.paths.label(name) for name in names]
-    judge = partial(frame_errors, stress=stress)
-    job = (context.root, "scoring", judge, models, context.config.committee.dtype, files)
+    committee = context.config.committee
+    judge = partial(frame_errors, stress=stress, evaluation=committee.evaluation)
+    job = (context.root, "scoring", judge, models, committee.dtype, files)
     errors: FrameErrors = context.workers.run(measured, *job, root=context.root)
     context.note_phase("scoring", time.monotonic() - began)
     return errors

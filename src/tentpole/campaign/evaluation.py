@@ -91,17 +91,22 @@ class FrameErrors:
         )
 
 
-def frame_errors(models: Path, dtype: str, labels: Sequence[Path], *, stress: bool = False) -> FrameErrors:
-    """Evaluate the committee in `models` on the labels in these files; where asked, on the stress of those with one."""
+def frame_errors(
+    models: Path, dtype: str, labels: Sequence[Path], *, stress: bool = False, evaluation: str = "own"
+) -> FrameErrors:
+    """Evaluate the committee in `models` on the labels in these files; where asked, on the stress of those with one.
+
+    evaluation : see the key [committee] evaluation.
+    """
     from tentpole.committee import atom_force_std, calibration, p95_force_std
-    from tentpole.committee.cached import committee_in
+    from tentpole.training.network_voter import members_in
 
     known = [read_label(path) for path in labels]
     if not known:
         none = np.zeros(0)
         return FrameErrors((), none, none, none, none, none, none, {}, np.zeros((0, 2)))
     with_stress = stress and any(label.stress is not None for label in known)
-    prediction = committee_in(models, dtype).evaluate([label.atoms for label in known], stress=with_stress)
+    prediction = members_in(models, dtype, evaluation).evaluate([label.atoms for label in known], stress=with_stress)
     force_mse, energy_error, spread, pairs = [], [], [], []
     squares: dict[str, list[float]] = {}
     for i, label in enumerate(known):

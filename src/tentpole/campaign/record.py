@@ -303,7 +303,7 @@ class CampaignRecord:
         Returns
         -------
         object
-            IPython's HTML of the page.
+            Jupyter shows it as the page.
         """
         return import_object("tentpole.report:show")(self.folder)
 

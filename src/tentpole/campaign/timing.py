@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from tentpole.campaign.exploring import walkers_of, walkers_together
 from tentpole.campaign.plan import Line, Plan
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
 from tentpole.training.schedule import most_updates
@@ -22,6 +23,10 @@ from tentpole.units import duration
 FRAMES = 20
 """Made-up labels that are trained on for a moment."""
 SHORT_S = 2.0
+WORTH_SAYING = 1.25
+"""Ratio of two times of a moment that is no chance."""
+MOST_TOGETHER = 16
+"""Walkers that are tried side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,11 @@ class Cost:
     together, groups : int
         How many members those are, and how many such trainings a committee needs.
     step_s : float
-        Wall time of a step of MD of one walker, by the driver alone.
+        Wall time of a step of MD of one walker by itself, by the driver alone.
+    side_by_side, side_by_side_s : int, float
+        Walkers of which every core would have so many, and the wall time of a step of each of them in one process.
+    as_set : int
+        How many the campaign file has in a process.
     setup_s : float
         Wall time that a training takes beside its updates.
     """
@@ -45,6 +54,19 @@ class Cost:
     groups: int
     step_s: float
     setup_s: float = 0.0
+    side_by_side: int = 1
+    side_by_side_s: float = math.inf
+    as_set: int = 1
+
+    @property
+    def walker_step_s(self) -> float:
+        """Wall time of a step of one walker as the campaign file has them advance."""
+        return self.step_s if min(self.as_set, self.side_by_side) == 1 else self.side_by_side_s
+
+    @property
+    def best_together(self) -> int:
+        """How many walkers should advance in a process."""
+        return self.side_by_side if self.side_by_side_s < self.step_s else 1
 
 
 def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None:
@@ -75,22 +97,37 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
             model = Training(together[0][:1], settings, energies).models[0]
         write_member(folder / "untrained", model, training={})
-        return Cost(update_s, len(together[0]), len(together), _step_s(config, starts, folder / "untrained"), setup_s)
+        walkers = walkers_of(config, starts)
+        many = min(MOST_TOGETHER, -(-len(walkers) // _cores(config)))
+        member = folder / "untrained"
+        alone, side = (_step_s(config, starts, member, n) for n in (1, many))
+        atoms = [len(starts[condition.structure]) for _, condition, _ in walkers]
+        as_set = walkers_together(config, atoms, _cores(config))
+        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set)
 
 
-def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path) -> float:
+def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path, together: int) -> float:
+    """Wall time of a step of each of so many walkers of the largest structure side by side, by the driver alone."""
     from tentpole.committee import Committee, CommitteeCalculator
+    from tentpole.exploration.lockstep import Lockstep
+    from tentpole.training.network_voter import faster
 
     votes = config.committee.members if config.committee.driver == "mean" else 1
-    largest = max(starts.values(), key=len).copy()
-    largest.calc = CommitteeCalculator(Committee.load([member], dtype=config.committee.dtype), 0)
+    lockstep, committee = Lockstep(), Committee.load([member], dtype=config.committee.dtype)
+    if config.committee.evaluation == "own":
+        committee = faster(committee)
+    shared = Committee([lockstep.shared(voter) for voter in committee.voters])
+    frames = [max(starts.values(), key=len).copy() for _ in range(together)]
+    for atoms in frames:
+        atoms.calc = CommitteeCalculator(shared, 0)
     generator, seconds = np.random.default_rng(0), []
     for _ in range(6):
-        largest.positions += generator.normal(0.0, 1e-3, largest.positions.shape)
+        for atoms in frames:
+            atoms.positions += generator.normal(0.0, 1e-3, atoms.positions.shape)
         began = time.monotonic()
-        largest.get_forces()
+        lockstep.run([atoms.get_forces for atoms in frames])
         seconds.append(time.monotonic() - began)
-    return votes * float(np.median(seconds[1:]))
+    return votes * float(np.median(seconds[1:])) / together
 
 
 def _made_up(starts: Mapping[str, Atoms]) -> list[Atoms]:
@@ -117,7 +154,7 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
         return settings.updates_of(labels, warm=warm) * cost.update_s * turns + cost.setup_s
 
     labels = label_s or 0.0
-    md = math.ceil(plan.walkers / cores) * config.explore.steps * cost.step_s
+    md = math.ceil(plan.walkers / cores) * config.explore.steps * cost.walker_step_s
     warm = config.training.warm_start
     first = (plan.initial + plan.validation) * labels / places + training(plan.initial, warm=False)
     rounds = 5 if plan.rounds is None else plan.rounds
@@ -125,7 +162,7 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
     each = [md + plan.batch * labels / places + training(n, warm=warm) for n in known]
     members = "1 member" if cost.together == 1 else f"{cost.together} members"
     words = (
-        f"{1000 * cost.update_s:.3g} ms an update of {members}, {1000 * cost.step_s:.3g} ms a step of MD: first "
+        f"{1000 * cost.update_s:.3g} ms an update of {members}, {1000 * cost.walker_step_s:.3g} ms a step of MD: first "
         f"committee after {duration(first)}, then {duration(each[0])} a round"
     )
     if len(each) > 1:
@@ -137,6 +174,20 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
         words += f", and at most {duration(most * cost.update_s * turns)} for a last training to the plateau"
     words += " (with labels; measured for a moment, and programs take some seconds to start)"
     yield Line("a round takes", True, words)
+    if cost.side_by_side > 1:
+        yield _walkers_line(cost)
+
+
+def _walkers_line(cost: Cost) -> Line:
+    """How walkers advance, by which way takes less time on the user's own structure."""
+    words = (
+        f"a step of each takes {1000 * cost.side_by_side_s:.3g} ms with {cost.side_by_side} in a process and "
+        f"{1000 * cost.step_s:.3g} ms by itself"
+    )
+    slow = cost.walker_step_s > WORTH_SAYING * min(cost.step_s, cost.side_by_side_s)
+    if slow:
+        words += f": set [executor] walkers_together = {cost.best_together}"
+    return Line("walkers", True, words, doubtful=slow)
 
 
 def _cores(config: CampaignConfig) -> int:

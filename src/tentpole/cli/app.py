@@ -389,6 +389,9 @@ def score(
     baseline: Annotated[
         str | None, typer.Option(help="What the members learned the difference to: a name, or a reference file.")
     ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float64 or float32, of predictions; that of the members' files by default.")
+    ] = None,
 ) -> None:
     """Disagreement and gain of any structures: σ_E, σ_F, max σ_F and gain in each frame's info."""
     from tentpole.cli.progress_bars import Screen
@@ -397,7 +400,7 @@ def score(
         screen.progress("reading models and structures", 0, 0)
         from tentpole.cli.files import score_file
 
-        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, baseline)
+        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, baseline, dtype)
     _print_counts("scored", counts, out_file)
 
 

@@ -16,7 +16,7 @@ from ase import Atoms
 from tentpole.campaign.training import member_seed
 from tentpole.config.schema import checked_rule
 from tentpole.config.sections import read_as
-from tentpole.errors import InputError
+from tentpole.errors import InputError, unknown
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import CHARGE, MULTIPLICITY, State, bare, own_state, state_of, structure_hash
 from tentpole.storage.atomic import read_json, write_json
@@ -84,25 +84,31 @@ def score_file(
     eps: float,
     progress: ProgressListener | None = None,
     baseline: str | None = None,
+    dtype: str | None = None,
 ) -> Counts:
     """Write `structures` to `out` as extended XYZ with their scores.
 
-    `baseline` is what the members learned the difference to, where they did.
+    `baseline` is what the members learned the difference to, where they did; `dtype`, "float32" or "float64", that of
+    their predictions, their files' own where None.
 
     Each frame's info has energy_std (eV), energy_std_per_atom (eV/atom), force_std and max_force_std (eV/Å) and gain; a
     frame that cannot be scored has failed = reason. Non-finite coordinates cannot be written as numbers that others
     read: such a frame keeps them.
     """
     from tentpole.committee import Committee
+    from tentpole.committee.mace_architecture import DTYPES
     from tentpole.entropy import GOM, Covariance
     from tentpole.exploration.scoring import score
+    from tentpole.training.network_voter import faster
 
+    if dtype not in (None, *DTYPES):
+        raise unknown("--dtype", str(dtype), DTYPES)
     check_out(out, structures, dataset)
     frames = read_structures(structures, ":", "STRUCTURES", finite=False)
     fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
     for known in read_structures(dataset, ":", "--dataset") if dataset is not None else []:
         covariance.add(fingerprint.fingerprints(known))
-    committee = Committee.load([str(path) for path in models], baseline=baseline)
+    committee = faster(Committee.load([str(path) for path in models], dtype=dtype, baseline=baseline))
     if sum(voter.votes for voter in committee.voters) < 2:
         raise InputError("--models: one member has nobody to disagree with: name the members of a committee")
     results, progress = [], progress or NoProgress()

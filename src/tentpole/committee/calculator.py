@@ -120,24 +120,21 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         self._forces: dict[int, FloatArray] = {}
         self._stresses: dict[int, FloatArray] = {}
 
-    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, as ASE asks; charge and multiplicity count too.
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's own signature
+        """What has changed since the last calculation, to the last bit; charge and multiplicity count too.
 
         Parameters
         ----------
         atoms : Atoms
         tol : float
-            Of positions and cell, Å.
+            Not used.
 
         Returns
         -------
         list of str
             ASE's names of what has changed.
         """
-        changed: list[str] = super().check_state(atoms, tol)
-        if not changed and self.atoms is not None and readable_state(atoms) != readable_state(self.atoms):
-            return ["info"]
-        return changed
+        return changes_between(self.atoms, atoms)
 
     def calculate(
         self,
@@ -215,3 +212,18 @@ class CommitteeCalculator(Calculator):  # type: ignore[misc]  # ase carries no t
         if all(m in self._stresses for m in everyone):
             stresses = np.array([self._stresses[m] for m in everyone])
             self.results.update(stress_comm=stresses, stress_std=disagreement.stress_std(stresses))
+
+
+def changes_between(before: Atoms | None, now: Atoms) -> list[str]:
+    """What a calculator's answer depends on and that is not the same to the last bit, by ASE's names.
+
+    ASE's own comparison allows for a tolerance, and takes as long as half a step of MD of a small molecule.
+    """
+    if before is None:
+        return list(all_changes)
+    found = [name for name in ("cell", "pbc") if not np.array_equal(getattr(before, name), getattr(now, name))]
+    for name in ("positions", "numbers", "initial_charges", "initial_magmoms"):
+        old, new = before.arrays.get(name), now.arrays.get(name)
+        if old is not new and (old is None or new is None or not np.array_equal(old, new)):
+            found.append(name)
+    return found if found or readable_state(before) == readable_state(now) else ["info"]

@@ -2,9 +2,9 @@
 
 The `__init__` of `mace.tools` imports its training and with it torchmetrics, pandas and matplotlib; one of its parts
 imports torch's compiler, and e3nn's plots scipy.signal. Evaluating a model needs none of it, and it takes longer to
-import than all the rest. Here that `__init__` is carried out when something is asked for that the parts listed below
-do not have, and the two libraries are loaded when they are first used: whoever asks for anything gets the same as
-without this module.
+import than all the rest. Here these packages carry out their `__init__` when something is asked of them that the parts
+listed below do not have: whoever asks for anything gets the same as without this module. (The standard library's
+LazyLoader loads as soon as somebody looks through sys.modules, as inspect does.)
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import threading
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
 from types import ModuleType
 from typing import Any
 
-PACKAGE = "mace.tools"
-PARTS = ("torch_tools", "utils", "default_keys")
-"""Its parts that are searched for a name before its `__init__` is carried out."""
-LIGHT = (*PARTS, "cg", "compile", "scatter", "torch_geometric")
+WAITING: dict[str, tuple[str, ...]] = {
+    "mace.tools": ("torch_tools", "utils", "default_keys"),
+    "scipy.signal": (),
+    "torch._dynamo": (),
+}
+"""Packages, and those parts that are searched for a name before the package's `__init__` is carried out."""
+LIGHT = {"mace.tools": ("torch_tools", "utils", "default_keys", "cg", "compile", "scatter", "torch_geometric")}
 """The parts that may be imported before it."""
-ON_FIRST_USE = ("scipy.signal", "torch._dynamo")
 
 _lock = threading.RLock()
 
@@ -35,8 +36,8 @@ class _Package(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        for part in PARTS:
-            members = vars(importlib.import_module(f"{PACKAGE}.{part}"))
+        for part in WAITING[self.__name__]:
+            members = vars(importlib.import_module(f"{self.__name__}.{part}"))
             if name in members:
                 return members[name]
         _complete(self)
@@ -58,13 +59,13 @@ class _Later(Loader):
 class _Finder(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, _target: ModuleType | None = None) -> ModuleSpec | None:
         package, _, part = name.rpartition(".")
-        if package == PACKAGE and part not in LIGHT:
+        if package in WAITING and part not in LIGHT.get(package, ()):
             _complete(sys.modules[package])
-        if name != PACKAGE and name not in ON_FIRST_USE:
+        if name not in WAITING:
             return None
         spec = PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Later(spec.loader) if name == PACKAGE else LazyLoader(spec.loader)
+            spec.loader = _Later(spec.loader)
         return spec
 
 

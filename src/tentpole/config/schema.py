@@ -490,7 +490,7 @@ class CommitteeSection(Section):
         or a foundation model: "chgnet", "mace-mp:medium", "nequip:FILE", or any ASE calculator as
         "package.module:name" (it is imported).
     voters : foundation models that are never trained and vote on σ beside the members.
-    dtype : "float64" or "float32", of their predictions.
+    dtype : "float64" or "float32", of their predictions; with float32 forces differ by about 1e-6 of their size.
     evaluation : "own", by this package's network where it can stand for the members, the same numbers to rounding and
         several times as fast, or "mace", by mace-torch's model.
     """

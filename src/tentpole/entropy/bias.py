@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from tentpole.committee.calculator import changes_between
 from tentpole.entropy import entropies
 from tentpole.entropy.covariance import Covariance
 from tentpole.entropy.fingerprint import Fingerprint
@@ -171,6 +172,22 @@ class EntropyBias(Calculator):  # type: ignore[misc]  # ASE carries no types
         if name in _BIASED or name in _OWN:
             return super().get_property(name, atoms, allow_calculation)
         return self.calculator.get_property(name, self.atoms if atoms is None else atoms, allow_calculation)
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002 - ASE's own signature
+        """What of the atoms differs from those evaluated last, to the last bit.
+
+        Parameters
+        ----------
+        atoms : Atoms
+        tol : float
+            Not used.
+
+        Returns
+        -------
+        list of str
+            ASE's names of what has changed.
+        """
+        return changes_between(self.atoms, atoms)
 
     def calculate(
         self,

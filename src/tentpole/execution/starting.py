@@ -35,13 +35,14 @@ _mark = Path()
 def import_ahead(module: str) -> None:
     """Have a process import `module` in the background, for workers to be forked from it.
 
-    The module does its imports within `importing()`. Nothing happens where there is such a process.
+    The module does its imports within `importing()`. Nothing happens where there is such a process, or off Linux, where
+    libraries of the system do not survive a fork.
     """
     global _environment, _mark
     with _lock:
-        if _environment is not None:
+        if _environment is not None or sys.platform != "linux":
             return
-        _environment = dict(os.environ)
+        _environment = environment()
         folder = tempfile.mkdtemp(prefix="tentpole-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         _mark = Path(folder) / "imported"
@@ -91,7 +92,12 @@ def outdated(process: BaseProcess, threads: int) -> bool:
 
 def _may_fork() -> bool:
     with _lock:
-        return _environment == dict(os.environ) and _mark.is_file()
+        return _environment == environment() and _mark.is_file()
+
+
+def environment() -> dict[str, str]:
+    """The variables that a worker starts with, of which its libraries read some while they are imported."""
+    return dict(os.environ)
 
 
 class _Fresh(multiprocessing.context.SpawnProcess):

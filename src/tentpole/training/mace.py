@@ -161,7 +161,9 @@ def training_command() -> Any:
     """
     os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
     import mace.cli.run_train
+    import torch
 
+    torch._dynamo.reset  # noqa: B018 - its optimiser imports torch's compiler, which takes seconds: here, once
     return mace.cli.run_train
 
 
