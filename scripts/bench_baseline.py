@@ -2,8 +2,8 @@
 
 python scripts/bench_baseline.py [--seeds 3] [--systems copper zundel] [--out FILE]
 
-The first two rounds of a campaign in one process: six rattled structures are labelled, two members trained on them,
-and walkers driven by the first member at high temperatures; six of their frames are labelled and joined, and the same
+The first two rounds of a campaign in one process: four rattled structures are labelled, two members trained on them,
+and walkers driven by the first member at high temperatures; four of their frames are labelled and joined, and the same
 again. Each stretch of ten steps ends in a sound frame or sends its walker back. One line per system, seed and baseline;
 those that are in FILE already are not made again.
 """
@@ -35,7 +35,7 @@ from tentpole.training import MACESettings, TrainingJob
 from tentpole.training.frames import isolated_energies, learned_frames
 from tentpole.training.stacked import Training
 
-ROUNDS, LABELS, STEPS, EVERY = 2, 6, 150, 10
+ROUNDS, LABELS, STEPS, EVERY = 2, 4, 200, 10
 ZUNDEL = Atoms(
     "O2H5",
     [
@@ -49,8 +49,8 @@ ZUNDEL = Atoms(
     ],
 )
 SYSTEMS = {
-    "copper": (bulk("Cu", cubic=True), "emt", (None, None), (1500.0, 3000.0), 2.0),
-    "zundel": (ZUNDEL, "xtb", (1, 1), (600.0, 1500.0), 0.5),
+    "copper": (bulk("Cu", cubic=True), "emt", (None, None), (2000.0, 4000.0), 2.0),
+    "zundel": (ZUNDEL, "xtb", (1, 1), (1000.0, 2500.0), 0.5),
 }
 SETTINGS = MACESettings(channels=4, max_L=0, r_max=4.0, updates=80)
 
@@ -83,7 +83,7 @@ def run(system: str, seed: int, zbl: bool) -> dict[str, object]:
     start, reference, state, temperatures, step_fs = SYSTEMS[system]
     baseline = Baseline(load("zbl")) if zbl else None
     rng = np.random.default_rng(seed)
-    frames = labelled([a for _, a in rattled({system: start}, LABELS, [0.05, 0.1], rng)], reference, state)
+    frames = labelled([a for _, a in rattled({system: start}, LABELS, [0.02, 0.05], rng)], reference, state)
     settings = ExploreSettings(STEPS, EVERY, ensemble=Langevin(timestep_fs=step_fs))
     rounds = []
     with tempfile.TemporaryDirectory() as name:

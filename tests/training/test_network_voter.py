@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 
-from tentpole.committee import Committee
+from tentpole.committee import Baseline, Committee
 from tentpole.committee.ase_voter import AseVoter
+from tentpole.committee.baseline import BaselineVoter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
 from tentpole.committee.mace_voter import MaceVoter
+from tentpole.exploration.lockstep import Lockstep
 from tentpole.training import network_voter
 from tentpole.training.network_voter import FILLED, NetworkVoter, faster
 
@@ -96,6 +98,20 @@ def test_members_of_other_kinds_stay_as_they_are(members):
     assert [type(v).__name__ for v in faster(Committee([*members, beside])).voters] == ["NetworkVoter", "AseVoter"]
     monkey = Committee([beside, *members])
     assert faster(monkey) is monkey
+
+
+def test_members_with_a_baseline_are_as_fast_and_have_it_added_back(members):
+    baseline = Baseline("zbl")
+    slow = Committee([BaselineVoter(member, baseline) for member in members])
+    fast = faster(slow)
+    assert [type(v.member).__name__ for v in fast.voters] == ["NetworkVoter"]
+    near = molecule("H2O")
+    near.positions *= 0.6
+    for one, other in zip(slow.evaluate([near]).energies, fast.evaluate([near]).energies, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    alone = Committee(members).evaluate([near])
+    np.testing.assert_allclose(slow.evaluate([near]).energies - alone.energies, baseline.of(near)[0], rtol=1e-9)
+    assert type(Lockstep().shared(fast.voters[0]).member).__name__ == "_Shared"
 
 
 def test_members_of_two_shapes_or_with_other_numbers_stay_with_mace(members, monkeypatch):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from tentpole.committee.baseline import BaselineVoter
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate
 from tentpole.committee.mace_voter import MaceVoter
@@ -42,6 +43,9 @@ class Lockstep:
 
     def shared(self, voter: Voter) -> Voter:
         """The voter, asked for all at once where it is a model that gains from that, and loses no bit by it."""
+        if isinstance(voter, BaselineVoter):
+            member = self.shared(voter.member)
+            return voter if member is voter.member else BaselineVoter(member, voter.baseline)
         if isinstance(voter, NetworkVoter) or (isinstance(voter, MaceVoter) and voter.device.type != "cpu"):
             self._alone[voter] = Committee([voter])
             return _Shared(self, voter)

@@ -19,6 +19,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
+from tentpole.committee.baseline import BaselineVoter, without_baseline
 from tentpole.committee.cached import committee_in
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
@@ -194,6 +195,11 @@ def faster(committee: Committee) -> Committee:
     Committee
         The same one where a member is of another kind, or mace's own model gives other numbers.
     """
+    based = committee.voters[0]
+    if isinstance(based, BaselineVoter):
+        alone = Committee([without_baseline(voter) for voter in committee.voters])
+        made = faster(alone)
+        return committee if made is alone else Committee(BaselineVoter(one, based.baseline) for one in made.voters)
     members = [voter for voter in committee.voters if isinstance(voter, MaceVoter)]
     if not members or committee.voters[: len(members)] != tuple(members):
         return committee
