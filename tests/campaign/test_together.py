@@ -1,0 +1,38 @@
+"""How many walkers advance in one process: as the file says, or as structures and cores have it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tentpole.campaign import exploring
+from tentpole.campaign.exploring import LARGE, walkers_together
+from tentpole.config.loading import load
+
+Make = Callable[..., Path]
+
+
+def test_auto_gives_every_core_its_share_of_small_structures(
+    campaign_file: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exploring, "choose_device", lambda _: "cpu")
+    config = load(campaign_file())
+    assert [walkers_together(config, [7] * count, 2) for count in (1, 2, 5, 16)] == [1, 1, 3, 8]
+    assert walkers_together(config, [7, LARGE + 1, 7, 7], 2) == 1
+    monkeypatch.setattr(exploring, "choose_device", lambda _: "cuda")
+    assert walkers_together(config, [200] * 5, 2) == 5
+
+
+@pytest.mark.parametrize("committee", [{"evaluation": "mace"}, {"kind": "shallow"}, {"driver": "chgnet"}])
+def test_what_gains_nothing_by_it_walks_alone(
+    campaign_file: Make, monkeypatch: pytest.MonkeyPatch, committee: dict[str, object]
+) -> None:
+    monkeypatch.setattr(exploring, "choose_device", lambda _: "cpu")
+    monkeypatch.setattr("tentpole.config.loading.check_import", lambda _: None)
+    config = load(campaign_file(committee={"members": 2, **committee}))
+    assert walkers_together(config, [7] * 8, 2) == 1
+
+
+def test_the_campaign_file_may_say_it(campaign_file: Make) -> None:
+    config = load(campaign_file(executor={"workers": 2, "walkers_together": 3}))
+    assert walkers_together(config, [200] * 8, 2) == 3
