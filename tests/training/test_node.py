@@ -1,5 +1,6 @@
 """A training in a worker: found where it is done, waited for where another is at it, tried again where it was lost."""
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,32 @@ def test_a_worker_that_is_lost_each_time_ends_the_training(tmp_path: Path, monke
     monkeypatch.setattr(node, "train_on_node", training_dies)
     with pytest.raises(node.TrainingError, match="3 workers in a row"), local(1) as executor:
         list(node.train_all([order(tmp_path)], executor, 0.2))
+
+
+@pytest.mark.parametrize("comes_further", [True, False])
+def test_a_training_longer_than_its_jobs_goes_on_while_it_comes_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_further: bool
+) -> None:
+    jobs: list[int] = []
+
+    def cut(_order: dict[str, Any]) -> int:
+        jobs.append(len(jobs))
+        if len(jobs) == 6:
+            return 0
+        checkpoint = tmp_path / "training-0-1.safetensors"
+        if comes_further or not checkpoint.exists():
+            checkpoint.write_text(str(jobs))
+            os.utime(checkpoint, ns=(0, 10**9 * len(jobs)))
+        raise RuntimeError("its time was up")
+
+    monkeypatch.setattr(node, "train_on_node", cut)
+    with ThreadPoolExecutor(1) as executor:
+        if comes_further:
+            assert [answer for answer in node.train_all([order(tmp_path)], executor, 0.2) if answer] == [(0, 0)]
+        else:
+            with pytest.raises(node.TrainingError, match="3 workers in a row"):
+                list(node.train_all([order(tmp_path)], executor, 0.2))
+    assert len(jobs) == (6 if comes_further else 4)  # the first left a checkpoint, three more came no further
 
 
 def test_what_went_wrong_in_a_worker_is_told(tmp_path: Path) -> None:
