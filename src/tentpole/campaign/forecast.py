@@ -58,7 +58,7 @@ def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecas
     overhead = _overhead(usage, last)
     labels, batch = state.count(last), config.selection.batch
     cost = [
-        _seconds(took, overhead, batch / asked, _more_training(config, state, last, labels + (n + 1) * batch))
+        _seconds(took, overhead, batch / asked, _more_training(config, labels, labels + (n + 1) * batch))
         for n in range(_rounds_left(config, last, labels) or 1)
     ]
     limited = _rounds_left(config, last, labels)
@@ -82,11 +82,10 @@ def _overhead(usage: Usage, last: int) -> float:
     return max(0.0, whole - sum(usage.waits_per_round[last].values()))
 
 
-def _more_training(config: CampaignConfig, state: RoundState, last: int, labels: int) -> float:
-    """Updates for so many labels, over those of the last round."""
+def _more_training(config: CampaignConfig, before: int, labels: int) -> float:
+    """Updates for so many labels, over those for the labels that were there before."""
     settings, warm = config.training.build(), config.training.warm_start
-    before, now = (settings.updates_of(n, warm=warm) for n in (max(1, state.count(last)), labels))
-    return now / before
+    return settings.updates_of(labels, warm=warm) / settings.updates_of(max(1, before), warm=warm)
 
 
 def _rounds_left(config: CampaignConfig, last: int, labels: int) -> int | None:
