@@ -4,20 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 
-ZUNDEL = Atoms(
-    "OHHOHHH",
-    positions=[
-        [-1.2, 0.0, 0.0],
-        [-1.6, 0.8, 0.3],
-        [-1.6, -0.6, -0.6],
-        [1.2, 0.0, 0.0],
-        [1.6, 0.3, -0.8],
-        [1.6, -0.9, 0.2],
-        [0.0, 0.0, 0.05],
-    ],
-)
+from support.structures import zundel
+
+ZUNDEL = zundel(rattle=0.0)
 
 
 def small_models(members: int = 2) -> list[Any]:

@@ -42,6 +42,10 @@ class Method:
         """Charge and multiplicity of a frame: its own, else those that all labels share."""
         return state_of(atoms, self.charge, self.multiplicity)
 
+    def request(self, name: str, atoms: Atoms, condition: Condition | None = None, **facts: Any) -> Request:
+        """A request for a label of `atoms` by this method; `name` is its id, `facts` are its other fields."""
+        return Request(name, atoms, self.reference, *self.state(atoms), condition, **facts)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -365,16 +369,6 @@ def _read(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
 
 
 def _request(entry: Mapping[str, Any], method: Method) -> Request:
-    atoms = atoms_from_json(entry["atoms"])
-    charge, multiplicity = method.state(atoms)
-    return Request(
-        id=entry["id"],
-        atoms=atoms,
-        reference=method.reference,
-        charge=charge,
-        multiplicity=multiplicity,
-        condition=None if entry["condition"] is None else Condition(**entry["condition"]),
-        audit=entry["audit"],
-        reason=entry["reason"],
-        scores=entry["scores"],
-    )
+    condition = None if entry["condition"] is None else Condition(**entry["condition"])
+    facts = {key: entry[key] for key in ("audit", "reason", "scores")}
+    return method.request(entry["id"], atoms_from_json(entry["atoms"]), condition, **facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
+from tentpole.campaign.walkers import walkers_of
 from tentpole.committee.committee import choose_device
 from tentpole.errors import MachineError
 from tentpole.execution.metering import measured
@@ -33,20 +34,7 @@ LARGE = 40
 
 def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
     """Id, condition and bias ratio of every walker."""
-    return walkers_of(context.config, context.starts)
-
-
-def walkers_of(config: CampaignConfig, structures: Iterable[str]) -> list[tuple[str, Condition, float]]:
-    """Id, condition and bias ratio of every walker: one per structure, temperature, pressure and ratio."""
-    explore = config.explore
-    found = [
-        (Condition(name, temperature, pressure), ratio)
-        for name in structures
-        for temperature in explore.temperatures_K
-        for pressure in explore.pressures
-        for ratio in explore.bias.ratios
-    ]
-    return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(found)]
+    return walkers_of(context.config)
 
 
 def walker_jobs(

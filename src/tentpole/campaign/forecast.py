@@ -57,12 +57,12 @@ def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecas
     took, asked = usage.waits_per_round[last], max(1, len(state.record(last).frames))
     overhead = _overhead(usage, last)
     labels, batch = state.count(last), config.selection.batch
-    cost = [
-        _seconds(took, overhead, batch / asked, _more_training(config, labels, labels + (n + 1) * batch))
-        for n in range(_rounds_left(config, last, labels) or 1)
-    ]
-    limited = _rounds_left(config, last, labels)
-    if limited is None:
+    settings, warm = config.training.build(), config.training.warm_start
+    before = settings.updates_of(max(1, labels), warm=warm)
+    left = _rounds_left(config, last, labels)
+    more = [settings.updates_of(labels + (n + 1) * batch, warm=warm) / before for n in range(left or 1)]
+    cost = [_seconds(took, overhead, batch / asked, training) for training in more]
+    if left is None:
         return Forecast(number, cost[0])
     return Forecast(number, cost[0], len(cost), sum(cost))
 
@@ -80,12 +80,6 @@ def _overhead(usage: Usage, last: int) -> float:
         return 0.0
     whole = 3600 * (ends[last][0] - ends[last - 1][0])
     return max(0.0, whole - sum(usage.waits_per_round[last].values()))
-
-
-def _more_training(config: CampaignConfig, before: int, labels: int) -> float:
-    """Updates for so many labels, over those for the labels that were there before."""
-    settings, warm = config.training.build(), config.training.warm_start
-    return settings.updates_of(labels, warm=warm) / settings.updates_of(max(1, before), warm=warm)
 
 
 def _rounds_left(config: CampaignConfig, last: int, labels: int) -> int | None:

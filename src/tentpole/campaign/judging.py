@@ -25,6 +25,7 @@ from tentpole.campaign.verdict import (
     stalls_for_lack_of_updates,
     time_limit,
 )
+from tentpole.campaign.walkers import conditions_of
 from tentpole.config.checks import audited_frames
 from tentpole.config.schema import CampaignConfig
 from tentpole.records import Condition
@@ -33,12 +34,7 @@ from tentpole.records import Condition
 def criteria(config: CampaignConfig) -> Criteria:
     """The verdict's settings, from the campaign file."""
     target, stop = config.target, config.stop
-    conditions = [
-        Condition(structure.name, temperature, pressure)
-        for structure in config.structures
-        for temperature in config.explore.temperatures_K
-        for pressure in config.explore.pressures
-    ]
+    conditions = conditions_of(config)
     return Criteria(
         force_error_eV_per_A=target.force_error_eV_per_A,
         rounds=target.rounds,
@@ -81,9 +77,9 @@ def history(state: RoundState) -> list[Round]:
     return [_round(state, number) for number in range(state.current)]
 
 
-def tests(state: RoundState, config: CampaignConfig) -> tuple[Evidence, ...]:
+def tests(rounds: Sequence[Round], config: CampaignConfig) -> tuple[Evidence, ...]:
     """The tests of convergence on the rounds that are done."""
-    return evidence(history(state), criteria(config))
+    return evidence(rounds, criteria(config))
 
 
 def judge_rounds(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Verdict | None:
@@ -100,7 +96,7 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
         return None
     number, waiting = state.current, state.waiting()
     at = f"round {number} waits for {len(waiting)} labels" if waiting else f"round {number} is not done"
-    return Verdict("BUDGET", f"{limit}; {at}", tests(state, config))
+    return Verdict("BUDGET", f"{limit}; {at}", tests(history(state), config))
 
 
 def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
@@ -128,10 +124,10 @@ def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRe
     return audit_tests.passes(round_of(record, outcome), history(state), criteria(config))
 
 
-def projection(state: RoundState, config: CampaignConfig) -> Projection | None:
+def projection(rounds: Sequence[Round], config: CampaignConfig) -> Projection | None:
     """Labels still to come before a final look is likely to be passed; None where that cannot be said yet."""
     limits = criteria(config)
-    return audit_tests.projected(history(state), limits) if limits.evidence == "audits" else None
+    return audit_tests.projected(rounds, limits) if limits.evidence == "audits" else None
 
 
 def _round(state: RoundState, number: int) -> Round:

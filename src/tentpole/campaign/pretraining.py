@@ -210,8 +210,7 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
     reason = "pretraining: members learn the cheap reference before the first label"
 
     def request(number: int, atoms: Atoms, condition: Condition | None = None) -> Request:
-        name = f"pretraining-{number:05d}"
-        return Request(name, atoms, method.reference, *method.state(atoms), condition, reason=reason)
+        return method.request(f"pretraining-{number:05d}", atoms, condition, reason=reason)
 
     if section.file is not None:
         frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]
@@ -224,12 +223,12 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
     for done, (job, future) in enumerate(zip(missing, futures, strict=True), start=1 + len(jobs) - len(missing)):
         write_frames(context.paths.pretraining_md(job.index), future.result())
         context.progress.progress("pretraining: MD by the cheap reference", done, len(jobs))
-    requests = [
+    frames_of_md = [
         (bare(atoms), Condition(job.structure, job.temperature_K))
         for job in jobs
         for atoms in read(context.paths.pretraining_md(job.index), ":")
     ]
-    return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(requests)]
+    return [request(number, atoms, condition) for number, (atoms, condition) in enumerate(frames_of_md)]
 
 
 def _label(

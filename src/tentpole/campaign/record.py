@@ -32,15 +32,16 @@ from tentpole.campaign.folder import stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
-from tentpole.campaign.judging import projection, tests
+from tentpole.campaign.judging import history, projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
+from tentpole.campaign.settings_history import SettingsHistory
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.status_schema import VERSION as STATUS_VERSION
 from tentpole.campaign.under_way import UnderWay, under_way
 from tentpole.campaign.usage import Usage
-from tentpole.campaign.verdict import Evidence, Verdict
+from tentpole.campaign.verdict import Evidence, Round, Verdict
 from tentpole.committee.prediction_limit import Coverage, pooled_coverage
 from tentpole.config.schema import CampaignConfig
 from tentpole.errors import import_object
@@ -232,6 +233,8 @@ class CampaignRecord:
         Where its files are.
     config : CampaignConfig
         Its settings.
+    settings : SettingsHistory
+        Those of every round, where some have changed.
     state : RoundState
         What its files say of each round.
     rounds : tuple of RoundRecord
@@ -262,6 +265,7 @@ class CampaignRecord:
 
     paths: CampaignPaths
     config: CampaignConfig
+    settings: SettingsHistory
     state: RoundState
     rounds: tuple[RoundRecord, ...]
     validation: RoundRecord | None
@@ -362,6 +366,7 @@ class CampaignRecord:
         return CampaignRecord(
             paths=paths,
             config=config,
+            settings=SettingsHistory.of(config, past.settings, paths),
             state=state,
             rounds=tuple(rounds),
             validation=_round(state, VALIDATION) if state.is_decided(VALIDATION) else None,
@@ -428,9 +433,13 @@ class CampaignRecord:
     @cached_property
     def under_way(self) -> UnderWay:
         """The step that comes next, or runs, and how much of it is done."""
-        return under_way(self.state, self.config)
+        return under_way(self.state, self.settings.at(self.state.current))
 
-    @property
+    @cached_property
+    def _history(self) -> list[Round]:
+        return history(self.state)
+
+    @cached_property
     def forecast(self) -> Forecast | None:
         """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
         return forecast(self.state, self.config, self.usage) if self.verdict is None else None
@@ -451,12 +460,12 @@ class CampaignRecord:
     @property
     def tests(self) -> tuple[Evidence, ...]:
         """The tests of convergence: the verdict's, or on the rounds that are done."""
-        return tests(self.state, self.config) if self.verdict is None else self.verdict.evidence
+        return tests(self._history, self.config) if self.verdict is None else self.verdict.evidence
 
     @property
     def projection(self) -> Projection | None:
         """Labels still to come before the target is likely to be met; None where that cannot be said yet."""
-        return projection(self.state, self.config)
+        return projection(self._history, self.config)
 
     @property
     def kept_promises(self) -> Coverage:

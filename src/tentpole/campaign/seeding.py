@@ -134,5 +134,4 @@ def _keep_own_labels(context: Context, table: str) -> None:
 
 
 def _request(context: Context, identifier: str, atoms: Atoms, reason: str) -> Request:
-    method = context.state.method
-    return Request(identifier, atoms, method.reference, *method.state(atoms), reason=reason)
+    return context.state.method.request(identifier, atoms, reason=reason)

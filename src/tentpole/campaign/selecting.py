@@ -262,13 +262,10 @@ def _finite(value: float) -> float | None:
 def requests_of(chosen: Sequence[Chosen], method: Method) -> list[Request]:
     """The batch: every pick with its scores and its reason."""
     return [
-        Request(
-            id=candidate.snapshot.id,
-            atoms=candidate.snapshot.atoms,
-            reference=method.reference,
-            charge=method.state(candidate.snapshot.atoms)[0],
-            multiplicity=method.state(candidate.snapshot.atoms)[1],
-            condition=candidate.snapshot.condition,
+        method.request(
+            candidate.snapshot.id,
+            candidate.snapshot.atoms,
+            candidate.snapshot.condition,
             audit=audit,
             reason=pick.reason,
             scores={**_scores(candidate), **pick.scores},

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.exploring import walkers_of, walkers_together
+from tentpole.campaign.exploring import walkers_together
 from tentpole.campaign.plan import Line, Plan
+from tentpole.campaign.walkers import walkers_of
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
 from tentpole.training.schedule import most_updates
 from tentpole.units import duration
@@ -97,7 +98,7 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
             model = Training(together[0][:1], settings, energies).models[0]
         write_member(folder / "untrained", model, training={})
-        walkers = walkers_of(config, starts)
+        walkers = walkers_of(config)
         many = min(MOST_TOGETHER, -(-len(walkers) // _cores(config)))
         member = folder / "untrained"
         alone, side = (_step_s(config, starts, member, n) for n in (1, many))

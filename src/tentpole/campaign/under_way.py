@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tentpole.campaign.batches import pending
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.walkers import walkers_of
 from tentpole.config.schema import CampaignConfig
 
 
@@ -61,23 +61,13 @@ def under_way(state: RoundState, config: CampaignConfig) -> UnderWay:
     if open_ones and number == 0:
         return UnderWay(number, "initial structures", 0, 0)
     if open_ones:
-        walkers = walkers_of(config)
+        walkers = [walker for walker, _, _ in walkers_of(config)]
         done = sum(_steps_done(state.paths, number, walker, config.explore.steps) for walker in walkers)
         return UnderWay(number, "MD", done, config.explore.steps * len(walkers))
     if not state.is_trained(number):
         members = 1 if config.committee.kind == "shallow" else config.committee.members
         return UnderWay(number, "training", _trained(state.paths.models(number), members), members)
     return UnderWay(number, "judging", 0, 0)
-
-
-def walkers_of(config: CampaignConfig) -> Sequence[str]:
-    """Ids of all walkers: one per structure, temperature, pressure and bias ratio."""
-    explore = config.explore
-    sizes = (config.structures, explore.temperatures_K, explore.pressures, explore.bias.ratios)
-    count = 1
-    for one in sizes:
-        count *= len(one)
-    return [f"w{i:02d}" for i in range(count)]
 
 
 def _steps_done(paths: CampaignPaths, number: int, walker: str, steps: int) -> int:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.exploring import walkers_of
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
+from tentpole.campaign.walkers import walkers_of
 from tentpole.committee.committee_files import COMMITTEE_FILE, read_committee_file
 from tentpole.config.schema import CampaignConfig, RattleSection
 from tentpole.errors import StateError
@@ -28,7 +28,7 @@ def refuse_contradictions(
     paths: CampaignPaths, config: CampaignConfig, state: RoundState, starts: Mapping[str, Atoms]
 ) -> None:
     """Raises StateError, naming the keys, where rounds of the folder cannot have been made with these settings."""
-    refused = [*_committees(paths, config, state), *_initial(config, state, starts), *_walkers(config, state, starts)]
+    refused = [*_committees(paths, config, state), *_initial(config, state, starts), *_walkers(config, state)]
     if refused:
         raise StateError(
             f"{paths.campaign_file}: was edited since this campaign began: {'; '.join(dict.fromkeys(refused))}. Undo "
@@ -68,8 +68,8 @@ def _same(one: Atoms, other: Atoms) -> bool:
     )
 
 
-def _walkers(config: CampaignConfig, state: RoundState, starts: Mapping[str, Atoms]) -> Iterator[str]:
-    walkers = walkers_of(config, starts)
+def _walkers(config: CampaignConfig, state: RoundState) -> Iterator[str]:
+    walkers = walkers_of(config)
     conditions = {str(condition) for _, condition, _ in walkers}
     for number in range(1, state.current + 1):
         if not state.is_decided(number):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from ase import Atoms
@@ -12,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import override
 
 from tentpole.committee.committee import Committee, Voter
-from tentpole.committee.graph import Graph
-from tentpole.records import CHARGE, MULTIPLICITY
+from tentpole.committee.graph import Graph, structures_of
 
 FloatArray = NDArray[np.float64]
 
@@ -64,16 +64,7 @@ class AseVoter(Voter):
         """
         energies, forces = np.empty((1, len(graph.sizes))), np.empty((1, len(graph.numbers), 3))
         stresses = np.full((1, len(graph.sizes), 6), np.nan) if stress else None
-        for k, (start, end) in enumerate(zip(graph.starts[:-1], graph.starts[1:], strict=True)):
-            atoms = Atoms(
-                numbers=graph.numbers[start:end],
-                positions=graph.positions[start:end],
-                cell=graph.cells[k] if graph.pbc[k].any() else None,
-                pbc=graph.pbc[k],
-            )
-            for key, values in ((CHARGE, graph.charges), (MULTIPLICITY, graph.multiplicities)):
-                if values is not None and np.isfinite(values[k]):
-                    atoms.info[key] = int(values[k])
+        for k, (atoms, (start, end)) in enumerate(zip(structures_of(graph), pairwise(graph.starts), strict=True)):
             if hasattr(self.calculator, "reset"):
                 self.calculator.reset()
             energies[0, k] = self.calculator.get_property("energy", atoms)

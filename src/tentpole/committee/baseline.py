@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from tentpole.committee.committee import Voter
-from tentpole.committee.graph import Graph
+from tentpole.committee.graph import Graph, structures_of
 from tentpole.committee.member_files import read_description
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
-from tentpole.records import CHARGE, MULTIPLICITY, state_of
+from tentpole.records import state_of
 
 FloatArray = NDArray[np.float64]
 
@@ -136,23 +136,6 @@ class Baseline:
         except PropertyNotImplementedError:
             return np.full(6, np.nan)
         return np.asarray(full_3x3_to_voigt_6_stress(found)) if found.shape == (3, 3) else found
-
-
-def structures_of(graph: Graph) -> list[Atoms]:
-    """The structures of a graph, with the charge and multiplicity that they carry."""
-    found = []
-    for k, (start, end) in enumerate(zip(graph.starts[:-1], graph.starts[1:], strict=True)):
-        atoms = Atoms(
-            numbers=graph.numbers[start:end],
-            positions=graph.positions[start:end],
-            cell=graph.cells[k] if graph.pbc[k].any() else None,
-            pbc=graph.pbc[k],
-        )
-        for key, values in ((CHARGE, graph.charges), (MULTIPLICITY, graph.multiplicities)):
-            if values is not None and np.isfinite(values[k]):
-                atoms.info[key] = int(values[k])
-        found.append(atoms)
-    return found
 
 
 class BaselineVoter(Voter):

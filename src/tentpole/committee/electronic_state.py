@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float64]
 
 KEYS = {CHARGE: "total_charge", MULTIPLICITY: "total_spin"}
 """Mace's name of each."""
+_WORDS = {name: word for word, name in KEYS.items()}
 
 WIDTH = 16
 """Numbers by which each is embedded."""
@@ -56,13 +57,12 @@ def unreadable(key: str, value: float, spec: Mapping[str, Any] | None = None) ->
         low = max(low, 1)
     if low <= value <= high:
         return ""
-    word = next(word for word, name in KEYS.items() if name == key)
-    return f"{word} = {value:g}: these members read {low} to {high}"
+    return f"{_WORDS[key]} = {value:g}: these members read {low} to {high}"
 
 
 def check_readable(specs: Mapping[str, Mapping[str, Any]], key: str, values: FloatArray) -> None:
     """Raises InputError where a frame does not state what is read, or states a value that a model was not built for."""
-    word = next(word for word, name in KEYS.items() if name == key)
+    word = _WORDS[key]
     if np.isnan(values).any():
         raise InputError(
             f'this model reads the {word} of a structure, and one has none: set atoms.info["{word}"] = '

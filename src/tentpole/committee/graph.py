@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
 from tentpole.errors import InputError
-from tentpole.records import readable_state
+from tentpole.records import CHARGE, MULTIPLICITY, readable_state
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -190,6 +190,23 @@ def _cut(graph: Graph, first: int, last: int) -> Graph:
         charges=None if graph.charges is None else graph.charges[first:last],
         multiplicities=None if graph.multiplicities is None else graph.multiplicities[first:last],
     )
+
+
+def structures_of(graph: Graph) -> list[Atoms]:
+    """The structures of a graph, with the charge and multiplicity that they carry."""
+    structures = []
+    for k, (start, end) in enumerate(pairwise(graph.starts)):
+        atoms = Atoms(
+            numbers=graph.numbers[start:end],
+            positions=graph.positions[start:end],
+            cell=graph.cells[k] if graph.pbc[k].any() else None,
+            pbc=graph.pbc[k],
+        )
+        for key, values in ((CHARGE, graph.charges), (MULTIPLICITY, graph.multiplicities)):
+            if values is not None and np.isfinite(values[k]):
+                atoms.info[key] = int(values[k])
+        structures.append(atoms)
+    return structures
 
 
 def _within(wide: Edges, atoms: Atoms, cutoff: float) -> Edges:

@@ -253,7 +253,7 @@ def _one_at_a_time_here(folder: Path) -> Iterator[None]:
     find the lock of a dead one within the same instant.
     """
     status = folder.stat()
-    name = f"tentpole-{os.getuid()}-{status.st_dev:x}-{status.st_ino:x}.lock"
+    name = f"tentpole-{os.getuid()}-{status.st_ino % 64}.lock"  # few, for they stay
     try:
         path = Path(tempfile.gettempdir()) / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
