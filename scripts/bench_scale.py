@@ -1,4 +1,4 @@
-"""What opening, asking, telling and status cost as a campaign grows: made-up folders, mock labels, no MD, no training.
+"""What opening, asking, telling and status cost as a campaign grows: made-up folders with labels and errors, no MD.
 
 "first" is status of a folder whose cache is gone: the price of reading all once. The others find what drivers leave.
 
@@ -31,13 +31,15 @@ from ase.io import write
 
 from tentpole.campaign import Campaign, CampaignRecord, Request
 from tentpole.campaign.batches import Method, write_batch
-from tentpole.campaign.facts import BatchFacts, RoundEnd, RoundOutcome
+from tentpole.campaign.facts import BatchFacts, ErrorFacts, FrameError, LimitFacts, RoundEnd, RoundOutcome, Spread
 from tentpole.campaign.folder import settings_to_record, settle
 from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
+from tentpole.committee.prediction_limit import PredictionLimit
 from tentpole.config.loading import resolve
 from tentpole.labeling import references
+from tentpole.records import Condition
 from tentpole.storage import journal
 from tentpole.storage.atomic import write_json
 from tentpole.storage.journal import Journal
@@ -66,10 +68,8 @@ def make(home: Path, labels: int, per_round: int) -> Path:
         log.append("opened", version=1, driver=1)
         log.append("settings", settings=settings_to_record(config, paths.root))
         for number in range(rounds + 1):
-            requests = [
-                Request(f"r{number:03d}-{k:04d}", _rattled(rng), method.reference, None, None) for k in range(per_round)
-            ]
-            write_batch(paths, number, requests, BatchFacts())
+            requests = [_request(number, k, method, rng) for k in range(per_round)]
+            write_batch(paths, number, requests, _facts(per_round, rng) if number else BatchFacts())
             if number == rounds:
                 break
             for request in requests:
@@ -77,15 +77,67 @@ def make(home: Path, labels: int, per_round: int) -> Path:
                 write_label(paths.root, label)
                 log.append("label", echo=True, name=label.name, seconds=1.0, core_s=1.0)
             names = tuple(request.name for request in requests)
-            write_json(paths.outcome(number), RoundOutcome(names, (), None).to_json())
-            write_json(paths.end(number), RoundEnd().to_json())
-            log.append("phase", phase="labelling", seconds=1.0)
+            outcome = RoundOutcome(names, (), _errors(names, rng) if number else None)
+            write_json(paths.outcome(number), outcome.to_json())
+            write_json(paths.end(number), RoundEnd(limit=LimitFacts(LIMIT, 0.02)).to_json())
+            for phase in ("md", "scoring", "labelling", "training"):
+                log.append("phase", phase=phase, round=number, seconds=1.0)
             log.append("round done", round=number)
             state.record(number)
             if number % 50 == 0:
                 keep_summary(paths)
     keep_summary(paths, always=True)
     return paths.root
+
+
+CONDITIONS = [Condition("cu", temperature) for temperature in (300.0, 600.0, 900.0, 1200.0)]
+LIMIT = PredictionLimit(2.0, 0.05, 100, 80.0, "log-normal")
+PAIRS = 1200  # of a parity plot: 100 frames of four atoms
+
+
+def _request(number: int, k: int, method: Method, rng: np.random.Generator) -> Request:
+    if not number:
+        return Request(f"r000-{k:04d}", _rattled(rng), method.reference, None, None)
+    scores = {
+        name: float(rng.uniform()) for name in ("force_std", "energy_std", "max_force_std", "p95_force_std", "gain")
+    }
+    return Request(
+        f"r{number:03d}-w{k % 4:02d}-{k:06d}",
+        _rattled(rng),
+        method.reference,
+        None,
+        None,
+        CONDITIONS[k % 4],
+        audit=k % 5 == 0,
+        reason="σ_F above the threshold",
+        scores=scores,
+    )
+
+
+def _facts(per_round: int, rng: np.random.Generator) -> BatchFacts:
+    """How a batch came about, as an exploration by four walkers leaves it."""
+    spread = Spread.of(rng.uniform(size=100).tolist())
+    return BatchFacts(
+        candidates=400,
+        chosen=per_round,
+        by_condition={str(condition): per_round // 4 for condition in CONDITIONS},
+        force_std_chosen=spread,
+        force_std_remaining=spread,
+        gain_chosen=spread,
+        gain_remaining=spread,
+        intervals=400,
+        bias_strength_eV={f"w{k:02d}": 0.1 for k in range(4)},
+        first_key="σ_F above the threshold",
+        audits=per_round // 5,
+        wanted=per_round,
+    )
+
+
+def _errors(names: tuple[str, ...], rng: np.random.Generator) -> ErrorFacts:
+    """Errors of every frame, with the pairs of its parity plot."""
+    rows = rng.uniform(0.01, 0.02, size=(len(names), 7)).tolist()
+    frames = {name: FrameError(*row) for name, row in zip(names, rows, strict=True)}
+    return ErrorFacts(0.015, 0.002, frames, {"Cu": 0.015}, "", rng.normal(size=(PAIRS, 2)))
 
 
 def _rattled(rng: np.random.Generator) -> Atoms:

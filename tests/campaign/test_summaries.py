@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from support.paths import DATA
 from tentpole import Campaign, CampaignRecord
 from tentpole.campaign import state as state_module
+from tentpole.campaign.batches import read_end, read_outcome
 from tentpole.campaign.journal_summary import keep_summary, read_journal
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.state import RoundState
@@ -80,7 +82,32 @@ def test_a_copied_folder_keeps_them_and_a_driver_makes_those_that_lack(
     paths.verdict.unlink()
     with Campaign(paths.root) as campaign:  # judges what is done
         assert campaign.verdict is not None
-    assert {path.name for path in paths.cache.iterdir()} == {f"r00{number}.json" for number in range(4)}
+    assert {path.name for path in paths.cache.iterdir()} == {"validation.json", *(f"r00{number}.json" for number in range(4))}
+
+
+def test_a_summary_holds_all_of_outcome_and_end_but_the_pairs(paths: CampaignPaths) -> None:
+    state = CampaignRecord.read(paths.root).state
+    for number in range(4):
+        said, end = read_outcome(paths, number), read_end(paths, number)
+        assert replace(state.outcome(number), errors=None) == replace(said, errors=None)
+        assert replace(state.end(number), validation=None) == replace(end, validation=None)
+        for light, whole in (
+            (state.outcome(number).errors, said.errors),
+            (state.end(number).validation, end.validation),
+        ):
+            assert (light is None) == (whole is None)
+            if light is not None and whole is not None:
+                assert len(whole.parity)
+                assert not len(light.parity)
+                assert light.to_json() | {"parity": []} == whole.to_json() | {"parity": []}
+
+
+def test_what_changes_after_it_was_summed_is_read_again(paths: CampaignPaths) -> None:
+    end = read_end(paths, 2)
+    write_json(paths.end(2), replace(end, under_trained=3).to_json())
+    state = CampaignRecord.read(paths.root).state
+    assert state.end(2).under_trained == 3
+    assert state.outcome(2).errors is not None
 
 
 @pytest.mark.parametrize("damage", ["flipped", "emptied", "of another", "another method", "another version"])

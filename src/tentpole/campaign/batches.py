@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -194,8 +194,7 @@ class Batch:
         return requests
 
 
-@dataclass(frozen=True, slots=True)
-class AskedFrame:
+class AskedFrame(NamedTuple):
     """What a closed round has to tell of one structure that it asked for: all but the structure itself."""
 
     id: str

@@ -93,12 +93,12 @@ def budget(
 
 def _plain(unit: str, value: float) -> str:
     """A number of labels or rounds, or a time."""
-    return duration(3600 * value) if unit in ("hours", "core_hours") else f"{value:.3g}"
+    return duration(3600 * value) if unit in ("hours", "core_hours") else f"{value:.0f}"
 
 
 def _amount(unit: str, name: str, value: float) -> str:
     times = {"hours": "", "core_hours": " of cores"}
-    return f"{_plain(unit, value)}{times[unit]}" if unit in times else f"{value:.3g} {name}"
+    return f"{_plain(unit, value)}{times[unit]}" if unit in times else f"{value:.0f} {name}"
 
 
 def _projected(left: Mapping[str, float | None], labels: Sequence[int], usage: Usage) -> BudgetProjection | None:

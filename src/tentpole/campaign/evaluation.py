@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ class FrameErrors:
             stress = np.full(len(self.names), math.nan) if self.stress_error is None else self.stress_error
             more = zip(self.sigma(sigma).tolist(), stress.tolist(), strict=True)
             frames = {
-                name: replace(frame, sigma=s, stress_error=_none(e))
+                name: frame._replace(sigma=s, stress_error=_none(e))
                 for (name, frame), (s, e) in zip(frames.items(), more, strict=True)
             }
         return ErrorFacts(

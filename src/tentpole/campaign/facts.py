@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -161,8 +161,7 @@ class BatchFacts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FrameError:
+class FrameError(NamedTuple):
     """Committee mean against one label.
 
     force_mse : mean squared error of the force components, (eV/Å)². energy_error : signed, eV/atom. force_std : mean
@@ -181,7 +180,7 @@ class FrameError:
 
     def to_json(self) -> dict[str, float]:
         """As labels.json and done.json keep it."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
     @property
     def force_rmse(self) -> float:

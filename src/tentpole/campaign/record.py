@@ -6,8 +6,10 @@ folder is looked at: the reference and the models' packages need not be there.
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,17 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from tentpole.campaign.batches import Batch, BatchRecord, Failure, Method, Request, failure_of, labels_of
+from tentpole.campaign.batches import (
+    Batch,
+    BatchRecord,
+    Failure,
+    Method,
+    Request,
+    failure_of,
+    labels_of,
+    read_end,
+    read_outcome,
+)
 from tentpole.campaign.budget import Budget, budget
 from tentpole.campaign.facts import (
     BatchFacts,
@@ -151,6 +163,14 @@ class RoundRecord:
     def errors(self) -> ErrorFacts | None:
         """Errors on the new labels of the committee made before them; None where none was judged."""
         return None if self.outcome is None else self.outcome.errors
+
+    def errors_with_pairs(self) -> ErrorFacts | None:
+        """`errors` with the pairs of parity plots, read when they are wanted."""
+        return None if self.outcome is None else read_outcome(self.state.paths, self.name).errors
+
+    def validation_with_pairs(self) -> ErrorFacts | None:
+        """`validation` with the pairs of parity plots, read when they are wanted."""
+        return None if self.end is None else read_end(self.state.paths, int(self.name)).validation
 
     @property
     def coverage(self) -> float | None:
@@ -352,32 +372,8 @@ class CampaignRecord:
         StateError
             For what is no campaign folder, or is damaged.
         """
-        paths = CampaignPaths(Path(folder))
-        config = stored_settings(paths.root)
-        past, labels = read_journal(paths), label_names(paths.root)
-        usage = past.usage
-        method = Method(past.reference or _reference_of(paths, labels), config.charge, config.multiplicity)
-        state = RoundState(paths, method, config.validation.kind != "none", keep_batches=True)
-        rounds: list[RoundRecord] = []
-        while state.is_decided(len(rounds)):
-            rounds.append(_round(state, len(rounds)))
-        done = next((n for n, one in enumerate(rounds) if not one.done), len(rounds))
-        limits = config.stop.model_dump()
-        return CampaignRecord(
-            paths=paths,
-            config=config,
-            settings=SettingsHistory.of(config, past.settings, paths),
-            state=state,
-            rounds=tuple(rounds),
-            validation=_round(state, VALIDATION) if state.is_decided(VALIDATION) else None,
-            verdict=state.verdict,
-            usage=usage,
-            budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
-            driver=owner(paths.root),
-            written=past.written,
-            label_files=len(labels),
-            pretraining=read_pretraining(paths),
-        )
+        with _uncollected():
+            return _read(CampaignPaths(Path(folder)))
 
     @property
     def folder(self) -> Path:
@@ -553,6 +549,46 @@ class CampaignRecord:
             "starving": self.starving,
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
+
+
+def _read(paths: CampaignPaths) -> CampaignRecord:
+    config = stored_settings(paths.root)
+    past, labels = read_journal(paths), label_names(paths.root)
+    usage = past.usage
+    method = Method(past.reference or _reference_of(paths, labels), config.charge, config.multiplicity)
+    state = RoundState(paths, method, config.validation.kind != "none", keep_batches=True)
+    rounds: list[RoundRecord] = []
+    while state.is_decided(len(rounds)):
+        rounds.append(_round(state, len(rounds)))
+    done = next((n for n, one in enumerate(rounds) if not one.done), len(rounds))
+    limits = config.stop.model_dump()
+    return CampaignRecord(
+        paths=paths,
+        config=config,
+        settings=SettingsHistory.of(config, past.settings, paths),
+        state=state,
+        rounds=tuple(rounds),
+        validation=_round(state, VALIDATION) if state.is_decided(VALIDATION) else None,
+        verdict=state.verdict,
+        usage=usage,
+        budget=budget(limits, [one.labels for one in rounds], done, usage, unwritten(paths, usage.counted)),
+        driver=owner(paths.root),
+        written=past.written,
+        label_files=len(labels),
+        pretraining=read_pretraining(paths),
+    )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles meanwhile: it goes through 10⁵ labels' records again and again, a quarter of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def read_pretraining(paths: CampaignPaths) -> PretrainingFacts | None:

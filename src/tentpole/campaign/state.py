@@ -1,13 +1,14 @@
 """Where a campaign stands, read from its files: which round is under way, what waits for a label, what is known.
 
 Files of closed rounds never change: each is read once and kept, by its size and times on disk. Nothing is written here
-but the summaries of closed batches, by drivers.
+but the summaries of rounds that are done, by drivers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from tentpole.campaign.batches import (
 )
 from tentpole.campaign.facts import VERSION, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
-from tentpole.campaign.round_summaries import read_summary, write_summary
+from tentpole.campaign.round_summaries import RoundSummary, read_summary, write_summary
 from tentpole.campaign.verdict import MEANING, Verdict
 from tentpole.committee.committee_files import COMMITTEE_FILE, is_whole
 from tentpole.errors import InputError, StateError, unknown
@@ -63,8 +64,8 @@ class RoundState:
     """The rounds of one campaign.
 
     validation : whether round 0 has the fixed set's batch too. keep_batches : whether structures of rounds that are
-    done are kept in memory, for readers that come back to them. summarises : whether summaries of closed batches are
-    written where there are none: for drivers, who hold the folder.
+    done are kept in memory, for readers that come back to them. summarises : whether summaries of rounds that are done
+    are written where there are none: for drivers, who hold the folder.
     """
 
     paths: CampaignPaths
@@ -113,24 +114,49 @@ class RoundState:
 
     def record(self, name: BatchName) -> BatchRecord:
         """The batch of a round without its structures."""
-        return self._files.read(self.paths.batch(name), "record", lambda: self._summarised(name))
-
-    def _summarised(self, name: BatchName) -> BatchRecord:
-        record = read_summary(self.paths, name, self.method)
-        if record is None:
-            record = BatchRecord.of(self.batch(name))
-            if self.summarises and self.is_closed(name):
-                write_summary(self.paths, name, self.method, record)
-        return record
+        path = self.paths.batch(name)
+        return self._files.read(path, "record", lambda: self._record(name))
 
     def outcome(self, name: BatchName) -> RoundOutcome:
-        """What came of a closed batch."""
-        return self._files.read(self.paths.outcome(name), "outcome", lambda: read_outcome(self.paths, name))
+        """What came of a closed batch; the pairs of its errors may be left out (see `read_outcome`)."""
+        path = self.paths.outcome(name)
+        return self._files.read(path, "outcome", lambda: self._outcome(name))
+
+    def _record(self, name: BatchName) -> BatchRecord:
+        summary = self._summary(name, self.paths.batch(name))
+        return BatchRecord.of(self.batch(name)) if summary is None else summary.record
+
+    def _outcome(self, name: BatchName) -> RoundOutcome:
+        summary = self._summary(name, self.paths.outcome(name))
+        return read_outcome(self.paths, name) if summary is None else summary.outcome
+
+    def _end(self, number: int) -> RoundEnd:
+        summary = self._summary(number, self.paths.end(number))
+        return read_end(self.paths, number) if summary is None or summary.end is None else summary.end
+
+    def _summary(self, name: BatchName, path: Path) -> RoundSummary | None:
+        """What the summary of a round says, where it is of the file `path` as that is now; None for no such summary."""
+        summary: RoundSummary | None = None
+        with suppress(FileNotFoundError):
+            where = self.paths.summary(name)
+            summary = self._files.read(where, "summary", lambda: read_summary(self.paths, name, self.method))
+        if summary is not None and summary.is_of(path):
+            return summary
+        return self._summarised(name) if self.summarises and self._has_ended(name) else None
+
+    def _summarised(self, name: BatchName) -> RoundSummary:
+        end = read_end(self.paths, name) if isinstance(name, int) else None
+        summary = RoundSummary(BatchRecord.of(self.batch(name)), read_outcome(self.paths, name), end)
+        write_summary(self.paths, name, self.method, summary)
+        return summary
+
+    def _has_ended(self, name: BatchName) -> bool:
+        return self.is_closed(name) and (isinstance(name, str) or self.paths.end(name).exists())
 
     def end(self, number: int) -> RoundEnd:
-        """Validation and calibration after a round that is done."""
+        """Validation and calibration after a round that is done; the pairs of its errors may be left out."""
         path = self.paths.end(number)
-        end = self._files.read(path, "end", lambda: read_end(self.paths, number))
+        end = self._files.read(path, "end", lambda: self._end(number))
         if self.validation and self.is_decided(VALIDATION) and end.validation is None:
             raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {REMEDY}")
         return end

@@ -309,6 +309,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     watched: Annotated[bool, typer.Option("--watch", help="Print it again and again while a driver works.")] = False,
     every: Annotated[float, typer.Option(min=0.5, max=3600, help="Seconds between two looks with --watch.")] = 5.0,
+    every_round: Annotated[bool, typer.Option("--every-round", help="Show all rounds where they are many.")] = False,
 ) -> None:
     """Where a campaign stands: what it is at, rounds, errors, labels, time, verdict."""
     record = _record(folder, silent=as_json)
@@ -320,7 +321,7 @@ def status(
         with suppress(KeyboardInterrupt):
             watch(out, folder, every)
     else:
-        print_status(out, record)
+        print_status(out, record, every_round=every_round)
 
 
 def _record(folder: Path, *, silent: bool = False) -> CampaignRecord:

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from tentpole.campaign.record import CampaignRecord, Spread, Verdict
 
 
-def print_status(out: Console, record: CampaignRecord) -> None:
-    """Print where the campaign stands."""
-    out.print(_rounds(record))
+ROUNDS = 24
+"""Rounds that the table shows unless all are asked for: a terminal's height."""
+
+
+def print_status(out: Console, record: CampaignRecord, *, every_round: bool = False) -> None:
+    """Print where the campaign stands. `every_round` : the table has all rounds, not the first and the last ones."""
+    out.print(_rounds(record, every_round))
     words = (
         "σ_F (medians) and force RMSE in meV/Å, energy RMSE in meV/atom, stress in GPa; new: on the round's labels "
         "before training on them; held out: on the validation set after."
@@ -71,31 +75,38 @@ def in_meV(value: float | None) -> str:
     return "-" if value is None else f"{1000 * value:.1f}"
 
 
-def _rounds(record: CampaignRecord) -> Table:
+def _rounds(record: CampaignRecord, every_round: bool) -> Table:
+    rounds = record.rounds
+    left_out = 0 if every_round else max(0, len(rounds) - ROUNDS)
+    shown = [*rounds[:1], *rounds[1 + left_out :]]
     title = f"{record.config.name}: {record.labels} labels by {record.config.reference}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    failed = any(r.failed for r in record.rounds)
-    stress = any(r.new_stress_rmse or r.validation_stress_rmse for r in record.rounds)
-    held_out = any(r.validation is not None for r in record.rounds)
+    failed = any(r.failed for r in rounds)
+    stress = any(r.new_stress_rmse or r.validation_stress_rmse for r in rounds)
+    held_out = any(r.validation is not None for r in rounds)
     columns = {
-        "round": [str(r.name) for r in record.rounds],
-        "labels": [f"{r.labels}/{r.asked}" for r in record.rounds],
-        **({"failed": [str(r.failed) for r in record.rounds]} if failed else {}),
-        "σ_F\nchosen": [_median(r.facts.force_std_chosen) for r in record.rounds],
-        "σ_F\nleft": [_median(r.facts.force_std_remaining) for r in record.rounds],
-        "new:\nforces": [in_meV(r.new_force_rmse) for r in record.rounds],
-        "new:\nenergy": [in_meV(r.new_energy_rmse) for r in record.rounds],
-        **({"new:\nstress": [_plain(r.new_stress_rmse) for r in record.rounds]} if stress else {}),
+        "round": [str(r.name) for r in shown],
+        "labels": [f"{r.labels}/{r.asked}" for r in shown],
+        **({"failed": [str(r.failed) for r in shown]} if failed else {}),
+        "σ_F\nchosen": [_median(r.facts.force_std_chosen) for r in shown],
+        "σ_F\nleft": [_median(r.facts.force_std_remaining) for r in shown],
+        "new:\nforces": [in_meV(r.new_force_rmse) for r in shown],
+        "new:\nenergy": [in_meV(r.new_energy_rmse) for r in shown],
+        **({"new:\nstress": [_plain(r.new_stress_rmse) for r in shown]} if stress else {}),
     }
     if held_out:
         columns |= {
-            "held out:\nforces": [in_meV(r.validation_force_rmse) for r in record.rounds],
-            "held out:\nenergy": [in_meV(r.validation_energy_rmse) for r in record.rounds],
+            "held out:\nforces": [in_meV(r.validation_force_rmse) for r in shown],
+            "held out:\nenergy": [in_meV(r.validation_energy_rmse) for r in shown],
         }
     for heading in columns:
         table.add_column(heading, justify="right")
-    for row in zip(*columns.values(), strict=True):
+    for number, row in enumerate(zip(*columns.values(), strict=True)):
         table.add_row(*row)
+        if left_out and number == 0:
+            table.add_row("…")
+    if left_out:
+        table.caption, table.caption_justify = f"{left_out} rounds left out: all with --every-round", "left"
     return table
 
 
@@ -104,7 +115,7 @@ def _plain(value: float | None) -> str:
 
 
 FUNNELS = 3
-"""Rounds whose way from candidates to labels is printed; JSON and page have all."""
+"""Newest rounds whose way from candidates to labels is printed; JSON and page have all."""
 
 
 def _funnels(record: CampaignRecord) -> list[str]:
@@ -124,7 +135,7 @@ def _calibration(record: CampaignRecord) -> list[str]:
         lines.append(f"Calibration of a frame's σ_F by audit frames: {limits[-1].limit.words}")
         lines.append(f"Promises kept: {record.kept_promises.words}")
     worse = [r.outcome.canary.words for r in record.rounds if r.outcome and r.outcome.canary and r.outcome.canary.worse]
-    lines += [f"A committee became worse: {words}" for words in worse]
+    lines += [f"A committee became worse: {words}" for words in worse[-FUNNELS:]]
     calibration = record.rounds[-1].calibration if record.rounds else None
     if calibration is not None:
         lines.append(f"Calibration of the largest atomic σ_F: {calibration.largest.words}")
@@ -132,7 +143,7 @@ def _calibration(record: CampaignRecord) -> list[str]:
             lines.append(f"Calibration of a frame's mean σ_F: {calibration.frames.words}")
     covered = [f"{r.coverage:.0%}" for r in record.rounds if r.coverage is not None]
     if covered:
-        lines.append(f"New frames within the error promised a round before: {', '.join(covered)}")
+        lines.append(f"New frames within the error promised a round before: {', '.join(covered[-ROUNDS:])}")
     return lines
 
 

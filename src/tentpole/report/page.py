@@ -192,7 +192,10 @@ def pictures(record: CampaignRecord) -> list[Picture]:
     return [picture for picture in drawn if picture is not None]
 
 
-Finder = Callable[[CampaignRecord, int, int, str, ErrorFacts | None], list[Pairs]]
+_Judged = tuple[int, int, str, Callable[[], ErrorFacts | None]]
+"""The round of a committee, its labels, what it was judged on, and what reads its errors with the pairs."""
+
+Finder = Callable[[CampaignRecord, int, int, str, ErrorFacts | None], Pairs | None]
 
 
 def first_and_last(record: CampaignRecord, pairs: Finder | None = None) -> tuple[Pairs, Pairs] | None:
@@ -200,35 +203,42 @@ def first_and_last(record: CampaignRecord, pairs: Finder | None = None) -> tuple
 
     They are on the validation set, or where there is none on the labels that each met before it was trained on them.
     """
-    pairs = pairs or _force_pairs
-    total, on_validation, on_new = 0, list[Pairs](), list[Pairs]()
-    held_out = f"the {record.validation_labels} validation frames"
+    find = pairs or _force_pairs
+    on_validation, on_new = list[_Judged](), list[_Judged]()
+    total, held_out = 0, f"the {record.validation_labels} validation frames"
     for r in record.rounds:
         number = int(r.name)
-        if total:
+        if total and r.errors is not None:
             what = f"the new labels of round {number}, before training on them"
-            on_new += pairs(record, number - 1, total, what, r.errors)
+            on_new.append((number - 1, total, what, r.errors_with_pairs))
         total += r.labels
-        on_validation += pairs(record, number, total, held_out, r.validation)
-    errors = on_validation or on_new
-    return (errors[0], errors[-1]) if errors else None
+        if r.validation is not None:
+            on_validation.append((number, total, held_out, r.validation_with_pairs))
+    for committees in (on_validation, on_new):
+        first, last = (
+            next(filter(None, (find(record, n, labels, what, read()) for n, labels, what, read in order)), None)
+            for order in (committees, committees[::-1])
+        )
+        if first is not None and last is not None:
+            return first, last
+    return None
 
 
 def _force_pairs(
     _record: CampaignRecord, number: int, labels: int, what: str, errors: ErrorFacts | None
-) -> list[Pairs]:
+) -> Pairs | None:
     """The pairs of one committee; none where there were no frames."""
     if errors is None or errors.force_rmse is None or not len(errors.parity):
-        return []
-    return [Pairs(number, labels, what, errors.force_rmse, errors.parity)]
+        return None
+    return Pairs(number, labels, what, errors.force_rmse, errors.parity)
 
 
 def _energy_pairs(
     record: CampaignRecord, number: int, labels: int, what: str, errors: ErrorFacts | None
-) -> list[Pairs]:
+) -> Pairs | None:
     """Energies per atom in meV, less the mean of the frames of the same formula."""
     if errors is None or errors.energy_rmse is None:
-        return []
+        return None
     known = [(read_label(path), e) for name, e in errors.frames.items() if (path := record.paths.label(name)).exists()]
     formulas = np.array([label.atoms.get_chemical_formula() for label, _ in known])
     reference = np.array([1000 * label.energy / len(label.atoms) for label, _ in known])
@@ -237,15 +247,15 @@ def _energy_pairs(
         reference[formulas == formula] -= reference[formulas == formula].mean()
     good = np.isfinite(off)
     if not good.any():
-        return []
+        return None
     pairs = np.column_stack([reference, reference + off])[good]
-    return [Pairs(number, labels, what, 1000 * errors.energy_rmse, pairs)]
+    return Pairs(number, labels, what, 1000 * errors.energy_rmse, pairs)
 
 
 def _stress_pairs(
     _record: CampaignRecord, number: int, labels: int, what: str, errors: ErrorFacts | None
-) -> list[Pairs]:
+) -> Pairs | None:
     """Stress components in GPa."""
     if errors is None or errors.stress_rmse is None or not len(errors.stress_parity):
-        return []
-    return [Pairs(number, labels, what, errors.stress_rmse, errors.stress_parity)]
+        return None
+    return Pairs(number, labels, what, errors.stress_rmse, errors.stress_parity)
