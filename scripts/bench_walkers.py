@@ -82,10 +82,10 @@ def zundel() -> Atoms:
     return Atoms("OHHOHHH", positions=[*positions, [0.0, 0.0, 0.05]])
 
 
-def water() -> Atoms:
-    """64 molecules on a grid, at the density of the liquid."""
-    box, rng = Atoms(cell=[12.42] * 3, pbc=True), np.random.default_rng(0)
-    for place in np.ndindex(4, 4, 4):
+def water(side: int) -> Atoms:
+    """So many molecules along each edge of a cubic box, at the density of the liquid."""
+    box, rng = Atoms(cell=[3.105 * side] * 3, pbc=True), np.random.default_rng(0)
+    for place in np.ndindex(side, side, side):
         one = molecule("H2O")
         one.euler_rotate(*rng.uniform(0, 360, 3))
         one.translate(np.array(place) * 3.105)
@@ -96,7 +96,12 @@ def water() -> Atoms:
 SYSTEMS: dict[str, tuple[Callable[[], Atoms], list[int]]] = {
     "zundel": (zundel, [1, 8]),
     "Si64": (lambda: bulk("Si", cubic=True) * (2, 2, 2), [14]),
-    "water192": (water, [1, 8]),
+    "water192": (lambda: water(4), [1, 8]),
+    "Si8": (lambda: bulk("Si", cubic=True), [14]),  # the rest: where the gain ends
+    "Si16": (lambda: bulk("Si", cubic=True) * (2, 1, 1), [14]),
+    "Si32": (lambda: bulk("Si", cubic=True) * (2, 2, 1), [14]),
+    "water24": (lambda: water(2), [1, 8]),
+    "water81": (lambda: water(3), [1, 8]),
 }
 
 
@@ -234,7 +239,7 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> float:
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS)[:3], choices=list(SYSTEMS))
     parser.add_argument("--walkers", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--members", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--blocks", type=int, default=5)
