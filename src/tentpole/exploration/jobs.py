@@ -17,7 +17,6 @@ from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.exploration.lockstep import Lockstep
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.records import Condition, Scores
-from tentpole.training.network_voter import members_in
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
@@ -243,6 +242,7 @@ def _committee(models: Path, voters: tuple[str, ...], dtype: str, evaluation: st
     """The committee of a round, with the foundation models that vote."""
     from tentpole.committee import Committee, aligned
     from tentpole.storage.structures import labelled_frames
+    from tentpole.training.network_voter import members_in  # torch: in workers alone
 
     committee = members_in(models, dtype, evaluation)
     if not voters:
