@@ -385,8 +385,12 @@ def score(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
     ] = None,
-    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of a campaign file's fingerprint table: --fingerprint contrast=3. May be given many times."
+        ),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="What the members learned the difference to: a name, or a reference file.")
     ] = None,
@@ -399,9 +403,10 @@ def score(
 
     with Screen(out) as screen, _on_interrupt("the same command"):
         screen.progress("reading models and structures", 0, 0)
-        from tentpole.cli.files import score_file
+        from tentpole.cli.files import score_file, settings_of
 
-        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, baseline, dtype)
+        like = settings_of(fingerprint or [], "--fingerprint")
+        counts = score_file(structures, list(models), dataset, out_file, like, screen, baseline, dtype)
     _print_counts("scored", counts, out_file)
 
 
@@ -418,8 +423,18 @@ def select(
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers that the rule draws.")] = 0,
-    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    sigma: Annotated[
+        str, typer.Option(help="Which σ of a frame: mean, max, p95, or auto: p95 above 50 atoms.")
+    ] = "auto",
+    fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of a campaign file's fingerprint table: --fingerprint contrast=3. May be given many times."
+        ),
+    ] = None,
+    models: Annotated[
+        list[Path] | None, typer.Option("--models", help="The committee whose features --fingerprint kind=mace takes.")
+    ] = None,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
     from tentpole.cli.progress_bars import Screen
@@ -437,8 +452,9 @@ def select(
             count=count,
             settings=words,
             seed=seed,
-            cutoff=cutoff,
-            eps=eps,
+            sigma=sigma,
+            fingerprint=settings_of(fingerprint or [], "--fingerprint"),
+            models=models or [],
             progress=screen,
         )
     _print_counts("selected", counts, out_file)
