@@ -44,6 +44,13 @@ def test_times_as_one_says_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
+def test_a_phase_is_drawn_before_its_work_begins() -> None:
+    out = io.StringIO()
+    with Screen(Console(file=out, width=80, force_terminal=True)) as screen:
+        screen.progress("reading the campaign", 0, 0)
+        assert "reading the campaign" in out.getvalue()
+
+
 def test_a_phase_that_is_over_goes_on_moving() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True)
