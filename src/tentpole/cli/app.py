@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 import tentpole
 from tentpole.cli.pool import pool_app
@@ -129,6 +130,11 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
+def _say_wrapped(words: str | Text) -> None:
+    """Print sentences: between words on a terminal, in lines as long as they are for programs."""
+    out.print(words, soft_wrap=not out.is_terminal)
+
+
 def _say(words: str) -> None:
     err.print(marked("error:", "bold red", f" {words}"), soft_wrap=True)
 
@@ -217,7 +223,7 @@ def check(campaign: CampaignFile) -> None:
             good &= line.good
             doubts += line.good and line.doubtful
             mark = ("FAIL", "red") if not line.good else ("warn", "yellow") if line.doubtful else ("ok  ", "green")
-            out.print(marked(*mark, f" {line.what}: {line.found}"), soft_wrap=True)
+            _say_wrapped(marked(*mark, f" {line.what}: {line.found}"))
     if not good:
         raise typer.Exit(2)
     warned = "" if not doubts else "1 warning. " if doubts == 1 else f"{doubts} warnings. "
@@ -237,7 +243,7 @@ def run(
     from tentpole.cli.opening import first_line
     from tentpole.cli.progress_bars import Screen
 
-    out.print(first_line(campaign, place), soft_wrap=True)
+    _say_wrapped(first_line(campaign, place))
     again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
     with _on_interrupt(again), Screen(out) as screen:
         screen.progress("reading the campaign", 0, 0)
@@ -385,7 +391,7 @@ def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="Its id
     """Say why a frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
-    out.print(explain_snapshot(folder, snapshot), soft_wrap=True)
+    _say_wrapped(explain_snapshot(folder, snapshot))
 
 
 @app.command(rich_help_panel=STEPS)
