@@ -1,6 +1,7 @@
 """What a forecast is made of, and what it costs: one count of the labels, however many rounds are to come."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +32,7 @@ class State:
 
 def finishing(config: CampaignConfig) -> CampaignConfig:
     """The same campaign with a training to the plateau at its end."""
-    return config.model_copy(update={"training": config.training.model_copy(update={"finishing": True})})
+    return config.model_copy(update={"training": replace(config.training, finishing=True)})
 
 
 def test_labels_are_counted_once_for_a_thousand_rounds_to_come(campaign_file: Callable[..., Path]) -> None:

@@ -233,10 +233,10 @@ def score_frames(job: ScoreJob) -> list[Scores]:
     def scored(atoms: Atoms) -> Scores:
         return FrameScorer(CommitteeCalculator(committee, 0), fingerprint, job.covariance)(atoms)
 
-    found: list[Scores] = []
+    scores: list[Scores] = []
     for begin_at in range(0, len(job.frames), AT_ONCE):
-        found += lockstep.run([partial(scored, atoms) for atoms in job.frames[begin_at : begin_at + AT_ONCE]])
-    return found
+        scores += lockstep.run([partial(scored, atoms) for atoms in job.frames[begin_at : begin_at + AT_ONCE]])
+    return scores
 
 
 def _committee(models: Path, voters: tuple[str, ...], dtype: str, evaluation: str) -> Committee:
