@@ -40,7 +40,7 @@ def campaign(folder: Path, *, slow: str) -> Path:
     if slow == "training":
         content["training"] |= {"updates": 100000, "max_updates": 200000}
     if slow == "judging":
-        content["validation"] = {"kind": "reference-md", "frames": 1500, "temperatures_K": [300]}
+        content["validation"] = {"kind": "reference-md", "frames": 300, "temperatures_K": [300]}
     path = folder / "cu.toml"
     path.write_text(tomli_w.dumps(content), encoding="utf-8")
     return path
