@@ -3,6 +3,7 @@
 from tentpole.exploration.explore import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.exploration.health import HealthLimits, Unhealthy, check
 from tentpole.exploration.npt import NPT
+from tentpole.exploration.ramps import Ramp, RampPoint
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
 
@@ -14,6 +15,8 @@ __all__ = [
     "HealthLimits",
     "Langevin",
     "Mishap",
+    "Ramp",
+    "RampPoint",
     "Unhealthy",
     "WalkerSeed",
     "advance",

@@ -12,6 +12,7 @@ from ase.calculators.calculator import Calculator
 
 from tentpole.committee.neighbourhood import UnusableGeometry, check_finite
 from tentpole.exploration.health import HealthLimits, Unhealthy, check, shortest_height
+from tentpole.exploration.ramps import Ramp
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
 from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare, snapshot_id
@@ -39,6 +40,8 @@ class ExploreSettings:
     keep_last_sound : bool
         Keep the last sound frame before a walker is sent back, where that lies between two snapshots: it is where
         the potential is about to fail.
+    ramp : Ramp, optional
+        Temperature, pressure and cell by the walker's step; those of its condition where None.
     """
 
     steps: int = 500
@@ -47,6 +50,7 @@ class ExploreSettings:
     ensemble: Ensemble = field(default_factory=Langevin)
     health: HealthLimits = field(default_factory=HealthLimits)
     keep_last_sound: bool = True
+    ramp: Ramp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,9 @@ class Exploration:
         return replace(self, snapshots=(*self.snapshots, snapshot), scores=(*self.scores, scores))
 
 
-def begin(number: int, identifier: str, condition: Condition, start: Atoms, seed: WalkerSeed) -> Exploration:
+def begin(
+    number: int, identifier: str, condition: Condition, start: Atoms, seed: WalkerSeed, ramp: Ramp | None = None
+) -> Exploration:
     """The state of a round before the first step of a new walker.
 
     Parameters
@@ -140,15 +146,22 @@ def begin(number: int, identifier: str, condition: Condition, start: Atoms, seed
         Where it starts.
     seed : WalkerSeed
         Seeds its momenta.
+    ramp : Ramp, optional
+        The walker's, whose first cell `start` is brought to.
 
     Returns
     -------
     Exploration
     """
+    if ramp is not None:
+        start = start.copy()
+        ramp.deform(start, 0)
     return Exploration(number, init_walker(identifier, condition, start, seed.begin()))
 
 
-def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed) -> Exploration:
+def back(
+    state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed, ramp: Ramp | None = None
+) -> Exploration:
     """The state with its walker sent back, as in `send_back`.
 
     Parameters
@@ -161,12 +174,14 @@ def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed) -> 
         Where the walker goes if it has no healthy state.
     seed : WalkerSeed
         Seeds the momenta, with the count of mishaps.
+    ramp : Ramp, optional
+        The walker's.
 
     Returns
     -------
     Exploration
     """
-    walker = send_back(state.walker, start, seed.sent_back(len(state.mishaps)))
+    walker = send_back(state.walker, start, seed.sent_back(len(state.mishaps)), ramp)
     return replace(state, walker=walker, mishaps=(*state.mishaps, mishap))
 
 
@@ -218,7 +233,9 @@ def explore(
         began = clock()
         steps = min(settings.snapshot_every, settings.steps - state.done)
         before = state
-        walker = advance(state.walker, driver, steps, settings.ensemble, stop=judge.blown_up)
+        walker = advance(
+            state.walker, driver, steps, settings.ensemble, stop=judge.blown_up, ramp=settings.ramp
+        )
         moved = clock()
         scores, wrong = judge(walker)
         state = replace(state, done=state.done + walker.step - state.walker.step)
@@ -228,7 +245,7 @@ def explore(
             if settings.keep_last_sound:
                 state = _with_last_sound(state, before.walker, walker.step, driver, judge)
             mishap = Mishap(walker.step, wrong.reason, wrong.message)
-            state = back(replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed)
+            state = back(replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed, settings.ramp)
         state = replace(
             state,
             md_seconds=state.md_seconds + moved - began,
@@ -261,7 +278,7 @@ class _Judge:
             energy,
             forces,
             self.limits,
-            temperature_K=walker.condition.temperature_K,
+            temperature_K=self._temperature_K(walker),
             start_energy=self._start_energy,
             start_volume=self._start_volume,
             start_height=self._start_height,
@@ -277,6 +294,10 @@ class _Judge:
                 f"{limit:g}{scores.failed and ': ' + scores.failed}",
             )
         return scores, None
+
+    def _temperature_K(self, walker: Walker) -> float:
+        ramp = self.settings.ramp
+        return (walker.condition if ramp is None else ramp.condition(walker.condition, walker.step)).temperature_K
 
     def blown_up(self, _: Atoms, forces: FloatArray) -> bool:
         """Whether a force on an atom is beyond the limit of health, or not finite."""
@@ -298,7 +319,9 @@ def _with_last_sound(
     low, high = 0, bad_step - healthy.step
     while high - low > 1:
         middle = (low + high) // 2
-        walker = advance(healthy, driver, middle, judge.settings.ensemble, stop=judge.blown_up)
+        walker = advance(
+            healthy, driver, middle, judge.settings.ensemble, stop=judge.blown_up, ramp=judge.settings.ramp
+        )
         scores, wrong = judge(walker)
         if wrong is None and walker.step == healthy.step + middle:
             low, sound = middle, (walker, scores)

@@ -81,7 +81,7 @@ def _write(file: h5py.File, exploration: Exploration) -> None:
     file.attrs["walker"] = json.dumps(
         {
             "id": walker.id,
-            "condition": astuple(walker.condition),
+            "condition": list(walker.condition.to_json().values()),
             "step": walker.step,
             "rng": walker.rng,
             "ring": [[step, rng] for step, _, rng in walker.ring],

@@ -258,14 +258,15 @@ def _state(job: WalkerJob) -> Exploration:
         state = read_exploration(job.checkpoint)
         if state.round == job.round:
             return state
+    ramp = job.settings.ramp
     if not job.earlier or not job.earlier[0].exists():
-        return begin(job.round, job.id, job.condition, job.start, job.seed)
+        return begin(job.round, job.id, job.condition, job.start, job.seed, ramp)
     state = Exploration(job.round, read_exploration(job.earlier[0]).walker)
     if job.sent_back is None:
         return state
     walker = replace(state.walker, ring=_healthy_before(job, job.sent_back.before))
     mishap = Mishap(walker.step, REASON, job.sent_back.message)
-    return back(replace(state, walker=walker), mishap, job.start, job.seed)
+    return back(replace(state, walker=walker), mishap, job.start, job.seed, ramp)
 
 
 def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[str, Any]], ...]:

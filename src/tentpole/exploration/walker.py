@@ -19,6 +19,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from typing_extensions import override
 
 from tentpole.committee.neighbourhood import UnusableGeometry
+from tentpole.exploration.ramps import Ramp
 from tentpole.records import Condition, FloatArray, Walker
 from tentpole.units import FS
 
@@ -58,6 +59,18 @@ class Ensemble(Protocol):
         Returns
         -------
         Integrator
+        """
+        ...
+
+    def retarget(self, integrator: Integrator, condition: Condition) -> None:
+        """Give an integrator another temperature and pressure, from its next step on.
+
+        Parameters
+        ----------
+        integrator : Integrator
+            Made by `integrator`.
+        condition : Condition
+            Temperature and pressure.
         """
         ...
 
@@ -115,6 +128,11 @@ class Langevin(Ensemble):
             fixcm=False,
             rng=rng,
         )
+
+    @override
+    def retarget(self, integrator: Any, condition: Condition) -> None:
+        """Set the thermostat's temperature."""
+        integrator.set_temperature(temperature_K=condition.temperature_K)
 
     @override
     def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
@@ -181,6 +199,7 @@ def advance(
     ensemble: Ensemble | None = None,
     *,
     stop: Callable[[Atoms, FloatArray], bool] | None = None,
+    ramp: Ramp | None = None,
 ) -> Walker:
     """Move a walker by `steps` steps.
 
@@ -198,6 +217,8 @@ def advance(
     stop : callable, optional
         Asked after each step with atoms and forces (N, 3) in eV/Å; the walker ends there where it says True. It ends
         too where forces are not finite, or where a step led to a structure that cannot be evaluated.
+    ramp : Ramp, optional
+        Temperature, pressure and cell by the walker's step; those of its condition where None.
 
     Returns
     -------
@@ -216,13 +237,17 @@ def advance(
         calc.bias_strength = walker.bias_strength
         calc.reset()  # the present frame is evaluated with just this strength, cached or not
     atoms.calc = calc
-    dynamics = how.integrator(atoms, walker.condition, generator, walker.barostat)
+    dynamics = how.integrator(atoms, _target(walker, ramp, walker.step), generator, walker.barostat)
     forces = atoms.get_forces(md=True)
     done = 0
     while done < steps:
+        if ramp is not None and done:
+            how.retarget(dynamics, _target(walker, ramp, walker.step + done))
         done += 1
         try:
             forces = dynamics.step(forces)
+            if ramp is not None and ramp.deform(atoms, walker.step + done):
+                forces = atoms.get_forces(md=True)
         except UnusableGeometry:  # the step led where no potential can be evaluated
             break
         if not np.isfinite(forces).all() or (stop is not None and stop(atoms, forces)):
@@ -236,6 +261,10 @@ def advance(
         bias_strength=calc.bias_strength if isinstance(calc, Biased) else None,
         barostat=how.barostat_of(dynamics),
     )
+
+
+def _target(walker: Walker, ramp: Ramp | None, step: int) -> Condition:
+    return walker.condition if ramp is None else ramp.condition(walker.condition, step)
 
 
 def remember(walker: Walker, depth: int = 3) -> Walker:
@@ -256,7 +285,7 @@ def remember(walker: Walker, depth: int = 3) -> Walker:
     return replace(walker, ring=(*walker.ring, entry)[-depth:])
 
 
-def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
+def send_back(walker: Walker, start: Atoms, rng: np.random.Generator, ramp: Ramp | None = None) -> Walker:
     """The walker at its last healthy state, with momenta drawn anew.
 
     That state leaves the ring, so that a walker in trouble twice in a row goes back further. The step
@@ -270,14 +299,24 @@ def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
         Where it goes if it has no healthy state.
     rng : numpy.random.Generator
         Draws the momenta and goes on with the walker.
+    ramp : Ramp, optional
+        The walker's, which goes on: momenta and cell are those of the present step.
 
     Returns
     -------
     Walker
     """
     atoms = walker.ring[-1][1].copy() if walker.ring else start.copy()
-    fresh = init_walker(walker.id, walker.condition, atoms, rng)
-    return replace(fresh, step=walker.step, ring=walker.ring[:-1], bias_strength=walker.bias_strength)
+    if ramp is not None:
+        ramp.deform(atoms, walker.step)
+    fresh = init_walker(walker.id, _target(walker, ramp, walker.step), atoms, rng)
+    return replace(
+        fresh,
+        condition=walker.condition,
+        step=walker.step,
+        ring=walker.ring[:-1],
+        bias_strength=walker.bias_strength,
+    )
 
 
 def generator_from(state: dict[str, Any]) -> np.random.Generator:
