@@ -30,7 +30,9 @@ CELL = tuple(START.cell.array.ravel().tolist())
 MELT = Ramp((RampPoint(0.0, 20.0), RampPoint(0.5, 120.0), RampPoint(1.0, 20.0)), steps=40)
 SQUEEZE = Ramp((RampPoint(0.0, 40.0, 0.0), RampPoint(1.0, 40.0, 3.0)), steps=40)
 STRAIN = Ramp(
-    (RampPoint(0.0, 40.0, strain=(0.01, 0, 0, 0, 0, 0)), RampPoint(1.0, 40.0, strain=(0.05, 0, 0, 0, 0, 0.02))), 40, CELL
+    (RampPoint(0.0, 40.0, strain=(0.01, 0, 0, 0, 0, 0)), RampPoint(1.0, 40.0, strain=(0.05, 0, 0, 0, 0, 0.02))),
+    40,
+    CELL,
 )
 
 

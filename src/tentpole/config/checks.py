@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tentpole.config.schema import (
     RattleSection,
     ReferenceMDSection,
 )
+from tentpole.config.walkers import judged_conditions, judged_walkers, walkers_of
 from tentpole.exploration.health import HealthLimits, geometry
 from tentpole.records import own_state, state_of, structure_hash
 
@@ -48,6 +50,7 @@ def contradictions(
         *_unusable_structures(starts),
         *_impossible_charge(config, starts),
         *_fixed_cells(config, starts),
+        *_too_few_walkers(config),
         *_energies_lacking(config, starts, frames),
         *_leaks(config, frames),
         *_other_reference(config),
@@ -63,19 +66,13 @@ def unreachable(config: CampaignConfig) -> list[str]:
 
 def final_audits(config: CampaignConfig) -> int:
     """Audit frames of a final look, at least."""
-    return max(config.target.final_audits, AUDITS_PER_CONDITION * _conditions(config))
+    return max(config.target.final_audits, AUDITS_PER_CONDITION * len(judged_conditions(config)))
 
 
 def audited_frames(config: CampaignConfig) -> int:
-    """Frames a round from which audit frames are drawn: of unbiased walkers, where there are any."""
+    """Frames that the audit frames of a final look are drawn from: of unbiased walkers, where there are any."""
     explore = config.explore
-    walkers = _conditions(config) * (1 if 0.0 in explore.bias.ratios else len(explore.bias.ratios))
-    return walkers * (explore.steps // explore.snapshot_every)
-
-
-def _conditions(config: CampaignConfig) -> int:
-    explore = config.explore
-    return len(config.structures) * len(explore.temperatures_K) * len(explore.pressures)
+    return len(judged_walkers(config)) * (explore.steps // explore.snapshot_every)
 
 
 def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
@@ -95,6 +92,11 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
                 f"stop.labels = {stop.labels} leaves {room} labels after the initial ones, and {needed} audit frames "
                 f"are needed at least, {frames} of them in the final look: raise stop.labels"
             )
+    if not judged_walkers(config):
+        yield (
+            "every condition is a ramp over more than one round, which no verdict speaks of: add a condition at one "
+            "temperature, or set rounds = 1"
+        )
     audited = audited_frames(config)
     if audited < frames:
         yield (
@@ -167,6 +169,24 @@ def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterato
                 f'explore.ensemble: kind = "npt" moves the cell: structure "{name}" must be periodic in all three '
                 f'directions, its pbc is {atoms.pbc.tolist()}. Use kind = "langevin" for it'
             )
+    for one in config.explore.conditions:
+        if one.strains and not starts[one.structure].pbc.all():
+            pbc = starts[one.structure].pbc.tolist()
+            yield (
+                f'explore.conditions: strain is of a cell: structure "{one.structure}" must be periodic in all three '
+                f"directions, its pbc is {pbc}"
+            )
+
+
+def _too_few_walkers(config: CampaignConfig) -> Iterator[str]:
+    """The walkers of one condition run in one round."""
+    budget, walkers = config.explore.walkers, Counter(walker.condition for walker in walkers_of(config))
+    condition, most = walkers.most_common(1)[0]
+    if budget is not None and most > budget:
+        yield (
+            f'explore.walkers = {budget}: the condition "{condition}" has {most} walkers, one for each bias ratio, and '
+            f"they run in one round: {most} or more is legal"
+        )
 
 
 def _energies_lacking(

@@ -159,9 +159,7 @@ def begin(
     return Exploration(number, init_walker(identifier, condition, start, seed.begin()))
 
 
-def back(
-    state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed, ramp: Ramp | None = None
-) -> Exploration:
+def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed, ramp: Ramp | None = None) -> Exploration:
     """The state with its walker sent back, as in `send_back`.
 
     Parameters
@@ -233,9 +231,7 @@ def explore(
         began = clock()
         steps = min(settings.snapshot_every, settings.steps - state.done)
         before = state
-        walker = advance(
-            state.walker, driver, steps, settings.ensemble, stop=judge.blown_up, ramp=settings.ramp
-        )
+        walker = advance(state.walker, driver, steps, settings.ensemble, stop=judge.blown_up, ramp=settings.ramp)
         moved = clock()
         scores, wrong = judge(walker)
         state = replace(state, done=state.done + walker.step - state.walker.step)
@@ -245,7 +241,9 @@ def explore(
             if settings.keep_last_sound:
                 state = _with_last_sound(state, before.walker, walker.step, driver, judge)
             mishap = Mishap(walker.step, wrong.reason, wrong.message)
-            state = back(replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed, settings.ramp)
+            state = back(
+                replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed, settings.ramp
+            )
         state = replace(
             state,
             md_seconds=state.md_seconds + moved - began,

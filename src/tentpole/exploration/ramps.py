@@ -100,16 +100,16 @@ class Ramp:
         """
         if self.cell is None:
             return False
-        cell = self._cell(step - step % STAIR)
+        cell = self._strained(np.reshape(self.cell, (3, 3)), step - step % STAIR)
         if (cell == atoms.cell.array).all():
             return False
         atoms.set_cell(cell, scale_atoms=True)
         return True
 
-    def _cell(self, step: int) -> FloatArray:
+    def _strained(self, cell: FloatArray, step: int) -> FloatArray:
         strains = np.array([point.strain for point in self.points])
         strain = voigt_6_to_full_3x3_stress([self._at(step, column) for column in strains.T])  # shear not doubled
-        return np.asarray(np.reshape(self.cell, (3, 3)) @ (np.eye(3) + strain))
+        return np.asarray(cell @ (np.eye(3) + strain))
 
     def _at(self, step: int, values: object) -> float:
         share = min(1.0, step / self.steps)
