@@ -184,7 +184,8 @@ class Walker:
 
     `atoms` carries positions, momenta, cell and starting moments, and no calculator. `rng` is the bit generator's
     state as NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng). `barostat` is
-    what a barostat goes on from, its momenta and the forces on them; () where there is none yet.
+    what a barostat goes on from, its momenta and the forces on them; () where there is none yet. `memory` is what a
+    stacked calculator goes on from, plain JSON.
     """
 
     id: str
@@ -195,6 +196,7 @@ class Walker:
     ring: tuple[tuple[int, Atoms, dict[str, Any]], ...] = ()
     bias_strength: float | None = None
     barostat: tuple[float, ...] = ()
+    memory: Any = None
 
 
 def snapshot_id(number: int, walker: str, step: int) -> str:

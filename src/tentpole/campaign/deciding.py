@@ -82,8 +82,8 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     fingerprint, before = known_dataset(context, known, known)
     assert before.covariance is not None
     ahead.explore(number, before.covariance)
-    walkers = {walker.id: walker.ratio for walker in walkers_in(state, config, number)}
-    shards = [read_exploration(context.paths.shard(number, walker)) for walker in walkers]
+    walkers = walkers_in(state, config, number)
+    shards = [read_exploration(context.paths.shard(number, walker.id)) for walker in walkers]
     candidates = candidates_of(shards, fingerprint)
     candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
     look = final_look(state, config)
@@ -94,7 +94,11 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
         chosen, facts, first_key = choose_batch(context, number, candidates, before)
     requests = [*joined_requests(context, number), *requests_of(chosen, state.method)]
     finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
-    facts = replace(with_exploration(facts, shards, walkers), first_key=first_key, finished=finished)
+    facts = replace(
+        with_exploration(facts, shards, {walker.id for walker in walkers if walker.unbiased}),
+        first_key=first_key,
+        finished=finished,
+    )
     _tell(context, number, facts, len(requests))
     return requests, facts
 

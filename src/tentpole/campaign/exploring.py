@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ase import Atoms
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import species_of
@@ -21,7 +23,7 @@ from tentpole.errors import MachineError
 from tentpole.execution.metering import measured
 from tentpole.exploration import Exploration, ExploreSettings, Ramp, WalkerSeed
 from tentpole.exploration.files import read_exploration
-from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walkers, score_frames
+from tentpole.exploration.jobs import ScoreJob, Stacked, WalkerJob, WalkerReset, run_walkers, score_frames
 from tentpole.records import Candidate
 
 if TYPE_CHECKING:
@@ -75,6 +77,9 @@ def walker_jobs(
             settings=replace(settings, ramp=_ramp(context, walker)),
             checkpoint_seconds=section.checkpoint_seconds,
             sent_back=reset.get(walker.id),
+            stacked=Stacked(section.stacked.calculator, section.stacked.parameters)
+            if section.stacked is not None and walker.stacked
+            else None,
         )
         for walker in planned
     ]
@@ -198,7 +203,7 @@ def rescored(
             fingerprint=config.fingerprint.build(),
             species=species_of(context.starts.values()),
             covariance=covariance,
-            frames=tuple(c.snapshot.atoms for c in candidates[share::shares]),
+            frames=tuple(_constrained(context, c) for c in candidates[share::shares]),
         )
         for share in range(shares)
     ]
@@ -208,14 +213,21 @@ def rescored(
     return [replace(c, scores=parts[i % shares][i // shares]) for i, c in enumerate(candidates)]
 
 
-def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], ratios: dict[str, float]) -> BatchFacts:
-    """The facts of a batch with what its walkers tell: resets by reason, bias strengths. `ratios`: bias by walker."""
+def _constrained(context: Context, candidate: Candidate) -> Atoms:
+    """The candidate's frame with the constraints under which its walker moved: a snapshot carries none."""
+    atoms = candidate.snapshot.atoms.copy()
+    atoms.set_constraint(context.starts[candidate.snapshot.condition.structure].constraints)
+    return atoms
+
+
+def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], unbiased: Collection[str]) -> BatchFacts:
+    """The facts of a batch with what its walkers tell: resets by reason, bias strengths. `unbiased`: walkers by id."""
     mishaps = Counter(mishap.reason for shard in shards for mishap in shard.mishaps)
     return replace(
         facts,
         mishaps=dict(mishaps),
         unhealthy=sum(mishaps.values()),
-        plain_unhealthy=sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
+        plain_unhealthy=sum(len(s.mishaps) for s in shards if s.walker.id in unbiased),
         intervals=sum(len(s.mishaps) + sum(not q.before_mishap for q in s.snapshots) for s in shards),
         bias_strength_eV={s.walker.id: s.walker.bias_strength for s in shards},
     )

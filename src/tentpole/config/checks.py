@@ -21,6 +21,7 @@ from tentpole.config.schema import (
 )
 from tentpole.config.walkers import judged_conditions, judged_walkers, walkers_of
 from tentpole.exploration.health import HealthLimits, geometry
+from tentpole.exploration.held import moving
 from tentpole.records import own_state, state_of, structure_hash
 
 CLOSE = 0.3
@@ -149,6 +150,8 @@ def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
             yield f"{where}: is periodic along a direction in which its cell has no length: set the cell, or pbc"
         elif atoms.pbc.all() and not atoms.get_volume() > 1e-3:
             yield f"{where}: its cell has no volume"
+        elif not moving(atoms).any():
+            yield f"{where}: constraints hold every atom in place, and no walker could move: free some of them"
         elif bad := geometry(atoms, dataclasses.replace(HealthLimits(), min_distance=CLOSE)):
             yield f"{where}: {bad.message}"
 

@@ -27,7 +27,7 @@ from tentpole.config.schema import (
 )
 from tentpole.config.sections import read_as
 from tentpole.config.states import comparable, unreadable_states
-from tentpole.errors import InputError, LabelError, StateError
+from tentpole.errors import InputError, LabelError, StateError, import_object
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.labeling.references import Reference
 from tentpole.records import CHARGE, MULTIPLICITY, FloatArray, State, own_state, state_of, with_state
@@ -87,6 +87,8 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
             check_import(name)
         except InputError as error:
             raise InputError(f"{path}: committee: {error}") from None
+    if config.explore.stacked is not None:
+        import_object(config.explore.stacked.calculator, where=f"{path}: explore.stacked.calculator")
     if wrong := [*contradictions(config, starts, frames), *unreadable_states(config, starts, frames)]:
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config

@@ -395,10 +395,11 @@ class HealthSection(HealthLimits):
     """Bounds outside which a walker goes back to its last healthy state.
 
     min_distance : nearest distance as a share of the sum of covalent radii.
-    max_force_eV_per_A : largest force on any atom.
+    max_force_eV_per_A : largest force on any atom that is not held in place.
     max_temperature_ratio : kinetic over target temperature; room for the fluctuations of few atoms is added.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
     min_height_ratio : the cell's shortest height over that of the starting structure.
+    max_angle_change_deg : largest change of an angle of the cell against the starting structure.
     max_energy_rise_eV_per_atom : potential energy above the starting structure's.
     max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default.
     """
@@ -410,6 +411,7 @@ class HealthSection(HealthLimits):
         "min_volume_ratio": (0, 1),
         "max_volume_ratio": (1, 1e3),
         "min_height_ratio": (0, 1),
+        "max_angle_change_deg": (0, 180),
         "max_energy_rise_eV_per_atom": (1e-3, 1e6),
         "max_gap_A": (0.1, 1e4),
     }
@@ -523,6 +525,23 @@ class ConditionSection(Section):
         return ", ".join([*words, "strained"] if self.strains else words)
 
 
+class StackedSection(Section):
+    """A calculator of your own around the driver, for enhanced sampling: one more walker under each condition.
+
+    These walkers have no entropy bias; their frames are candidates, and never judge. A walker resumes bit for bit where
+    the forces depend on the structure alone, or where the calculator keeps its memory as
+    `tentpole.exploration.Remembering` says.
+
+    calculator : "module:factory" (it is imported): factory(driver, atoms, ...) gives an ASE calculator of energy and
+        forces, with stress for the ensemble "npt"; `driver` is the committee's calculator, `atoms` a copy of the
+        starting structure.
+    parameters : further keywords of the factory.
+    """
+
+    calculator: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
 class ExploreSection(Section):
     """MD between two labellings.
 
@@ -555,6 +574,7 @@ class ExploreSection(Section):
     ahead: bool = False
     ensemble: Annotated[LangevinSection | NPTSection, Field(discriminator="kind")] = LangevinSection()
     bias: BiasSection = BiasSection()
+    stacked: StackedSection | None = None
     health: HealthSection = HealthSection()
 
     @model_validator(mode="after")

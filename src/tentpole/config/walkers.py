@@ -25,6 +25,8 @@ class PlannedWalker:
         RMS bias force over RMS physical force.
     section : ConditionSection, optional
         What the campaign file says of its ramp, where it has one.
+    stacked : bool
+        Whether it is moved by the calculator of [explore.stacked].
     """
 
     id: str
@@ -32,6 +34,12 @@ class PlannedWalker:
     condition: Condition
     ratio: float
     section: ConditionSection | None = None
+    stacked: bool = False
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether nothing but the committee moves it."""
+        return self.ratio == 0 and not self.stacked
 
     @property
     def rounds(self) -> int:
@@ -45,11 +53,12 @@ def conditions_of(config: CampaignConfig) -> list[Condition]:
 
 
 def walkers_of(config: CampaignConfig) -> list[PlannedWalker]:
-    """All walkers, of every round: one per condition and bias ratio."""
-    return [
-        PlannedWalker(f"w{place:02d}", place, condition, ratio, section)
-        for place, (condition, ratio, section) in enumerate(_entries(config))
-    ]
+    """All walkers, of every round: one per condition and bias ratio, then the stacked ones, one per condition."""
+    entries = [(condition, ratio, section, False) for condition, ratio, section in _entries(config)]
+    if config.explore.stacked is not None:
+        ramps = {condition: section for condition, _, section, _ in entries}
+        entries += [(condition, 0.0, section, True) for condition, section in ramps.items()]
+    return [PlannedWalker(f"w{place:02d}", place, *entry) for place, entry in enumerate(entries)]
 
 
 def _entries(config: CampaignConfig) -> list[tuple[Condition, float, ConditionSection | None]]:
@@ -74,8 +83,8 @@ def judged_walkers(config: CampaignConfig) -> list[PlannedWalker]:
 
     Each shows all of its condition in one round: a ramp over several rounds is explored, but not judged.
     """
-    walkers = [walker for walker in walkers_of(config) if walker.rounds < 2]
-    return [walker for walker in walkers if walker.ratio == 0] or walkers
+    walkers = [walker for walker in walkers_of(config) if walker.rounds < 2 and not walker.stacked]
+    return [walker for walker in walkers if walker.unbiased] or walkers
 
 
 def judged_conditions(config: CampaignConfig) -> list[Condition]:

@@ -5,7 +5,7 @@ from tentpole.exploration.health import HealthLimits, Unhealthy, check
 from tentpole.exploration.npt import NPT
 from tentpole.exploration.ramps import Ramp, RampPoint
 from tentpole.exploration.random_numbers import WalkerSeed
-from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
+from tentpole.exploration.walker import Ensemble, Langevin, Remembering, advance, init_walker, remember, send_back
 
 __all__ = [
     "NPT",
@@ -17,6 +17,7 @@ __all__ = [
     "Mishap",
     "Ramp",
     "RampPoint",
+    "Remembering",
     "Unhealthy",
     "WalkerSeed",
     "advance",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -193,6 +195,7 @@ def explore(
     seed: WalkerSeed,
     on_progress: Callable[[Exploration], None] = lambda _state: None,
     clock: Callable[[], float] = time.perf_counter,
+    stacked: Any = None,
 ) -> Exploration:
     """Run `state` to the end of its round. Same arguments, same result, bit for bit.
 
@@ -215,6 +218,8 @@ def explore(
         Called after each snapshot or mishap with the state, which may be saved and gone on from.
     clock : callable
         Seconds, for the times that are written down.
+    stacked : optional
+        The part of `driver` that may have a memory, see `advance`.
 
     Returns
     -------
@@ -227,11 +232,14 @@ def explore(
         Where the walker stands, or is to start, in a structure that no potential can be evaluated on.
     """
     judge = _Judge(physical, scorer, start, settings)
+    move = partial(
+        advance, calc=driver, ensemble=settings.ensemble, stop=judge.blown_up, ramp=settings.ramp, stacked=stacked
+    )
     while state.done < settings.steps:
         began = clock()
         steps = min(settings.snapshot_every, settings.steps - state.done)
         before = state
-        walker = advance(state.walker, driver, steps, settings.ensemble, stop=judge.blown_up, ramp=settings.ramp)
+        walker = move(state.walker, steps=steps)
         moved = clock()
         scores, wrong = judge(walker)
         state = replace(state, done=state.done + walker.step - state.walker.step)
@@ -239,7 +247,7 @@ def explore(
             state = replace(state.with_snapshot(walker, scores), walker=remember(walker))
         else:
             if settings.keep_last_sound:
-                state = _with_last_sound(state, before.walker, walker.step, driver, judge)
+                state = _with_last_sound(state, before.walker, walker.step, move, judge)
             mishap = Mishap(walker.step, wrong.reason, wrong.message)
             state = back(
                 replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed, settings.ramp
@@ -263,6 +271,7 @@ class _Judge:
         periodic = bool(start.pbc.all())
         self._start_volume = float(start.get_volume()) if periodic else None
         self._start_height = shortest_height(start) if periodic else None
+        self._start_angles = start.cell.angles() if periodic else None
 
     def __call__(self, walker: Walker) -> tuple[Scores, Unhealthy | None]:
         """The frame's scores, which count only where nothing is wrong, and what is wrong with it."""
@@ -280,6 +289,7 @@ class _Judge:
             start_energy=self._start_energy,
             start_volume=self._start_volume,
             start_height=self._start_height,
+            start_angles=self._start_angles,
         )
         if wrong is not None:
             return _NO_SCORES, wrong
@@ -307,7 +317,7 @@ _NO_SCORES = Scores(np.nan, np.nan, np.nan, np.nan, np.nan, failed="not scored")
 
 
 def _with_last_sound(
-    state: Exploration, healthy: Walker, bad_step: int, driver: Calculator, judge: _Judge
+    state: Exploration, healthy: Walker, bad_step: int, move: Callable[..., Walker], judge: _Judge
 ) -> Exploration:
     """The state with the last sound frame after `healthy` and before `bad_step`, found by bisection, if there is one.
 
@@ -317,9 +327,7 @@ def _with_last_sound(
     low, high = 0, bad_step - healthy.step
     while high - low > 1:
         middle = (low + high) // 2
-        walker = advance(
-            healthy, driver, middle, judge.settings.ensemble, stop=judge.blown_up, ramp=judge.settings.ramp
-        )
+        walker = move(healthy, steps=middle)
         scores, wrong = judge(walker)
         if wrong is None and walker.step == healthy.step + middle:
             low, sound = middle, (walker, scores)

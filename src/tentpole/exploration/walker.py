@@ -7,6 +7,7 @@ A walker holds all that its next step depends on, the generator's state included
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -192,6 +193,26 @@ class Biased(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A calculator whose forces depend on the structure and on a memory, such as the hills of metadynamics.
+
+    A walker that it moves resumes bit for bit where they depend on nothing else and the memory changes in `step` alone.
+    """
+
+    def memory(self) -> Any:
+        """What to go on from: plain JSON."""
+        ...
+
+    def recall(self, memory: Any) -> None:
+        """Go on from what `memory` gave; None: begin."""
+        ...
+
+    def step(self, atoms: Atoms) -> None:
+        """Called with the present structure before every MD step."""
+        ...
+
+
 def advance(
     walker: Walker,
     calc: Calculator,
@@ -200,6 +221,7 @@ def advance(
     *,
     stop: Callable[[Atoms, FloatArray], bool] | None = None,
     ramp: Ramp | None = None,
+    stacked: Any = None,
 ) -> Walker:
     """Move a walker by `steps` steps.
 
@@ -219,6 +241,8 @@ def advance(
         too where forces are not finite, or where a step led to a structure that cannot be evaluated.
     ramp : Ramp, optional
         Temperature, pressure and cell by the walker's step; those of its condition where None.
+    stacked : optional
+        The part of `calc` that may have a memory: it is given the walker's where it is a Remembering one.
 
     Returns
     -------
@@ -236,6 +260,10 @@ def advance(
     if isinstance(calc, Biased):
         calc.bias_strength = walker.bias_strength
         calc.reset()  # the present frame is evaluated with just this strength, cached or not
+    remembering = stacked if isinstance(stacked, Remembering) else None
+    if remembering is not None:
+        remembering.recall(deepcopy(walker.memory))
+        calc.reset()
     atoms.calc = calc
     dynamics = how.integrator(atoms, _target(walker, ramp, walker.step), generator, walker.barostat)
     forces = atoms.get_forces(md=True)
@@ -243,6 +271,8 @@ def advance(
     while done < steps:
         if ramp is not None and done:
             how.retarget(dynamics, _target(walker, ramp, walker.step + done))
+        if remembering is not None:
+            remembering.step(atoms)
         done += 1
         try:
             forces = dynamics.step(forces)
@@ -260,6 +290,7 @@ def advance(
         rng=dict(generator.bit_generator.state),
         bias_strength=calc.bias_strength if isinstance(calc, Biased) else None,
         barostat=how.barostat_of(dynamics),
+        memory=None if remembering is None else deepcopy(remembering.memory()),
     )
 
 
@@ -316,6 +347,7 @@ def send_back(walker: Walker, start: Atoms, rng: np.random.Generator, ramp: Ramp
         step=walker.step,
         ring=walker.ring[:-1],
         bias_strength=walker.bias_strength,
+        memory=walker.memory,
     )
 
 
