@@ -22,6 +22,8 @@ from tentpole.config.schema import (
 from tentpole.config.walkers import judged_conditions, judged_walkers, walkers_of
 from tentpole.exploration.health import HealthLimits, geometry
 from tentpole.exploration.held import moving
+from tentpole.exploration.modes import NormalModes
+from tentpole.exploration.variants import elements_added
 from tentpole.records import own_state, state_of, structure_hash
 
 CLOSE = 0.3
@@ -52,6 +54,7 @@ def contradictions(
         *_impossible_charge(config, starts),
         *_fixed_cells(config, starts),
         *_too_few_walkers(config),
+        *_unusable_variants(config, starts),
         *_energies_lacking(config, starts, frames),
         *_leaks(config, frames),
         *_other_reference(config),
@@ -190,6 +193,25 @@ def _too_few_walkers(config: CampaignConfig) -> Iterator[str]:
             f'explore.walkers = {budget}: the condition "{condition}" has {most} walkers, one for each bias ratio, and '
             f"they run in one round: {most} or more is legal"
         )
+
+
+def _unusable_variants(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    """Variants for the first labels bring no element that no walker will meet, and fit one structure at least."""
+    variants = config.initial.variants if isinstance(config.initial, RattleSection) else ()
+    known = {symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()}
+    for number, variant in enumerate(variants):
+        where = f"initial.variants.{number}"
+        if isinstance(variant, NormalModes):
+            if not any(len(atoms) > 1 for atoms in starts.values()):
+                yield f'{where}: "modes" needs a structure of two atoms or more'
+            continue
+        if new := sorted(elements_added(variant) - known):
+            yield (
+                f"{where}: {', '.join(new)} is in no starting structure, and {', '.join(sorted(known))} are legal. To "
+                f'explore it too, give a structure that has it: make = [{{ kind = "{variant.kind}", ... }}]'
+            )
+        if not any(variant.fits(atoms) for atoms in starts.values()):
+            yield f'{where}: "{variant.kind}" fits none of the starting structures: {variant.needs}'
 
 
 def _energies_lacking(

@@ -20,9 +20,11 @@ from tentpole.entropy import FingerprintSettings
 from tentpole.errors import InputError, unknown
 from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
+from tentpole.exploration.modes import NormalModes
 from tentpole.exploration.npt import NPT
 from tentpole.exploration.ramps import RampPoint
 from tentpole.exploration.random_numbers import NEWEST
+from tentpole.exploration.variants import Interstitial, Slab, Strained, Substitution, Supercell, Vacancy, Volumes
 from tentpole.exploration.walker import Langevin
 from tentpole.labeling.magnetism import Magnetism
 from tentpole.records import Condition
@@ -73,9 +75,15 @@ Charge = Annotated[int, Field(ge=-(10**6), le=10**6)]
 Multiplicity = Annotated[int, Field(ge=1, le=10**6)]
 
 
+Made = Supercell | Strained | Volumes | Vacancy | Interstitial | Slab | Substitution
+"""What a structure can be made into without a potential."""
+
+
 class StructureSection(Section):
     """A starting structure.
 
+    make : what is made of it, one step after another, as in [{ kind = "supercell", repeat = [2, 2, 2] }, { kind =
+        "vacancy", element = "Cl" }]; each gives one structure. The same kinds as in initial.variants, but for "modes".
     file : any file that ASE reads, relative to the campaign file.
     name : what it is called; by default the file's name without its ending.
     index : which structure of the file; -1 is the last.
@@ -91,6 +99,7 @@ class StructureSection(Section):
     charge: Charge | None = None
     multiplicity: Multiplicity | None = None
     system: Name | None = None
+    make: tuple[Annotated[Made, Field(discriminator="kind")], ...] = ()
 
     @model_validator(mode="after")
     def _named(self) -> StructureSection:
@@ -161,13 +170,15 @@ class TargetSection(Section):
 
 
 class RattleSection(Section):
-    """First labels: rattled copies of the starting structures.
+    """First labels: rattled copies of the starting structures, and of what is made of them.
 
     kind : "rattle".
     count : how many copies.
     stdev_A : standard deviations of the displacements in Å, used in turn.
     strain : the largest component of a random strain of each copy, in the directions in which it is periodic; without
         strained cells no stress is learned. Left out: 0.05 for structures that are periodic in all three, else 0.
+    variants : what is made of every starting structure that it can be made of, each headed [[initial.variants]]; the
+        copies take turns over the structures and their variants.
     """
 
     kind: Literal["rattle"] = "rattle"
@@ -176,6 +187,7 @@ class RattleSection(Section):
         tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.02, 0.05, 0.1)
     strain: Annotated[float, Field(ge=0, le=0.3)] | None = None
+    variants: tuple[Annotated[Made | NormalModes, Field(discriminator="kind")], ...] = ()
 
 
 class FramesSection(Section):
