@@ -63,40 +63,44 @@ class Stopped(Exception):
     """SIGTERM: a queue system takes its machine back."""
 
 
-def main() -> None:
-    """Entry point: run the command and turn errors into messages and exit statuses."""
+def main() -> NoReturn:
+    """Entry point: run the command, and end with its status."""
+    _leave(exit_status())
+
+
+def exit_status() -> int:
+    """Run the command and turn errors into messages; the exit status."""
     signal.signal(signal.SIGTERM, _stop)
     in_any_locale()
     # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     try:
-        status = app(
-            prog_name="tentpole", standalone_mode=False
-        )  # the status of a typer.Exit, or what a command returned: nothing
+        # the status of a typer.Exit, or what a command returned: nothing
+        status = app(prog_name="tentpole", standalone_mode=False)
     except TentpoleError as error:
         _say(str(error))
-        _leave(2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3)
+        return 2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3
     except OSError as error:
         if not of_system(error):
             err.print_exception()
-            _leave(3)
+            return 3
         _say(of_system(error))
-        _leave(2)
+        return 2
     except (KeyboardInterrupt, typer.Abort):
         _interrupted()
     except Stopped:
         err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
-        _leave(3)
+        return 3
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
             _say_usage(error)
-            _leave(2)
+            return 2
         err.print_exception()
         err.print("\nStopped by an unexpected error. Everything so far is saved; the same command goes on.")
-        _leave(3)
+        return 3
     if status == 130:
         _interrupted()
-    _leave(status or 0)
+    return status or 0
 
 
 def _interrupted() -> NoReturn:
