@@ -258,14 +258,13 @@ def _status_of(command: Command) -> int:
 
 def tentpole(*words: str | Path) -> int:
     """The exit status of the command `tentpole`, run in this process."""
-    from tentpole.cli import main
+    from tentpole.cli.app import exit_status
 
     sys.argv = ["tentpole", *map(str, words)]
     try:
-        main()
+        return exit_status()
     except SystemExit as end:
         return int(end.code or 0)
-    return 0
 
 
 def stop_once_open() -> None:

@@ -160,7 +160,11 @@ def test_a_pickled_model_is_refused_without_trust_and_the_same_with_it(done: Pat
     assert refused.returncode == 2
     assert "--trust" in refused.stderr
     assert tentpole("models", "import", pickle).returncode == 2
-    assert tentpole("models", "import", pickle, "--trust", "--out", tmp_path / "imported").returncode == 0
+    imported = tentpole("models", "import", pickle, "--trust", "--out", tmp_path / "imported")
+    assert imported.returncode == 0
+    made = tmp_path / "imported.json"
+    assert f'driver = "mace-mp:{made}"' in imported.stdout
+    assert f'kind = "foundation", model = "{made}"' in imported.stdout
     frames = read(tmp_path / "dataset.extxyz", index=":3")
     same = Committee.load([tmp_path / "imported"]).evaluate(frames).energies
     assert np.allclose(same, Committee.load([done / "models/r002/member-0"]).evaluate(frames).energies)

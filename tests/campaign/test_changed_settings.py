@@ -22,7 +22,8 @@ from tentpole.config.loading import load
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.progress import NoProgress
-from tentpole.report import write_report
+from tentpole.report import tables, write_report
+from tentpole.report.page import pictures
 
 STRAINED = {"file": "strained.xyz", "name": "strained"}
 COPPER = {"file": "copper.xyz"}
@@ -109,6 +110,30 @@ def test_status_json_and_page_tell_the_changes_of_settings_by_round(changed: tup
     page = write_report(changed[0], changed[0].parent / "page").read_text()
     assert "Settings that changed" in page
     assert "explore.steps: 30, now 40" in page
+
+
+def test_errors_of_forces_energies_and_stress_are_told_each_round_without_a_validation_set(
+    changed: tuple[Path, list[str]],
+) -> None:
+    record = CampaignRecord.read(changed[0])
+    assert record.validation is None
+    newest = record.rounds[2]
+    assert newest.new_force_rmse
+    assert newest.new_energy_rmse
+    assert newest.new_stress_rmse
+    (said,) = [text for text in changed[1] if text.startswith("round 2: on ") and "before training" in text]
+    assert f"force RMSE {1000 * newest.new_force_rmse:.1f} meV/Å" in said  # one name, one number
+    assert "meV/atom" in said
+    assert "stress" in said
+    (tile,) = [tile for tile in tables.tiles(record) if tile["what"] == "force RMSE on new labels"]
+    assert tile["value"] == tables.milli(newest.new_force_rmse)
+    rows = tables.rounds(record)
+    column = [name for name, _, _ in rows["columns"]].index("New labels,")
+    assert rows["rows"][2][column] == tile["value"]
+    out = io.StringIO()
+    print_status(Console(file=out, width=200), record)
+    assert "stress" in out.getvalue()
+    assert {"parity-energy", "parity-stress"} <= {picture.name for picture in pictures(record)}
 
 
 def test_a_structure_that_joins_gets_first_labels_of_its_own(changed: tuple[Path, list[str]]) -> None:

@@ -45,7 +45,9 @@ def test_labels_are_counted_once_for_a_thousand_rounds_to_come(campaign_file: Ca
     assert state.counted == 1
     assert made.rounds == 1000
     assert made.round_s == 22.0  # as many labels as before, and updates that are set
-    assert made.rest_s == 22_000.0 + 30.0  # with a last training to the plateau, of three times the usual updates
+    assert (
+        made.rest_s == 22_000.0 + 40.0
+    )  # with a last training to the plateau, of four times the usual updates at most
 
 
 def of_round_2(events: Sequence[dict[str, Any]], config: CampaignConfig) -> Forecast:
@@ -69,12 +71,25 @@ def test_a_training_to_the_plateau_is_no_part_of_the_rounds_to_come(campaign_fil
     ]
     made = of_round_2([*before, *second], config)
     assert made.round_s == pytest.approx(17.0)  # 2 s beside the phases
-    assert made.rest_s == pytest.approx(2 * 17.0 + 30.0)
+    assert made.rest_s == pytest.approx(2 * 17.0 + 40.0)
     after = [
         {"event": "phase", "phase": "training", "round": 2, "seconds": 50.0, "elapsed_s": 210.0},
         {"event": "finishing training", "round": 2},
     ]
     assert of_round_2([*before, *second, *after], config).round_s == pytest.approx(17.0)
+
+
+def test_a_round_that_begins_with_a_training_to_the_plateau_takes_that_longer(
+    campaign_file: Callable[..., Path],
+) -> None:
+    config = finishing(load(campaign_file(stop={"rounds": 4})))
+    usage = Usage()
+    usage.waits_per_round = [{"md": 5.0, "training": 10.0}] * 3
+    plain, longer = (forecast(State(), config, usage, finishing=first) for first in (False, True))
+    assert plain is not None
+    assert longer is not None
+    assert longer.round_s == pytest.approx(plain.round_s + 40.0)
+    assert longer.rest_s == pytest.approx((plain.rest_s or 0.0) + 40.0)
 
 
 def test_what_the_first_round_pays_for_once_is_not_forecast_again(campaign_file: Callable[..., Path]) -> None:

@@ -1,7 +1,6 @@
 """What version 0.1.0 wrote (formats 1): folders go on from where they were killed to the same end, and all is read."""
 
 import json
-import runpy
 import shutil
 import signal
 import sys
@@ -14,6 +13,7 @@ from ase import Atoms
 
 from support.same_end import differing, machine, manifest
 from tentpole import Campaign, Committee
+from tentpole.cli.app import exit_status
 
 pytestmark = pytest.mark.slow
 
@@ -95,10 +95,9 @@ def tentpole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
     def command(*words: str | Path) -> str:
         monkeypatch.setattr(sys, "argv", ["tentpole", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_module("tentpole", run_name="__main__")
+        status = exit_status()
         said = capsys.readouterr()
-        assert not ended.value.code, said.out + said.err
+        assert not status, said.out + said.err
         return said.out
 
     yield command

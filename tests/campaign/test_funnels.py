@@ -7,7 +7,7 @@ import pytest
 
 from support.made_campaign import Made
 from tentpole.campaign.facts import BatchFacts
-from tentpole.campaign.forecast import FINISHING, forecast
+from tentpole.campaign.forecast import forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.record import CampaignRecord
 from tentpole.campaign.usage import Usage
@@ -15,6 +15,7 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.report import explain
 from tentpole.selection import Funnel
 from tentpole.storage.atomic import read_json, write_json
+from tentpole.training.schedule import LONGER
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,6 @@ def test_a_forecast_scales_labels_and_counts_rounds_left(made: Made, tmp_path: P
     assert growth == pytest.approx(20.0)  # auto updates are at their least for so few labels
     assert found.rounds == 2
     settings = made.config.training.build()
-    longer = FINISHING * settings.updates_of(30, warm=False) / settings.updates_of(30, warm=True)
+    longer = LONGER * settings.updates_of(30, warm=False) / settings.updates_of(30, warm=True)
     assert found.rest_s == pytest.approx(2 * found.round_s + 20 * longer)
     assert "2 rounds until a limit" in found.words

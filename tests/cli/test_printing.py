@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tentpole.cli
-from tentpole.cli.printing import PlainConsole, marked
+from tentpole.cli.printing import PlainConsole, marked, plural
 from tentpole.cli.progress_bars import Screen
 
 ODD = "cannot open [/scratch/job.17] [bold]x[/] :smile: \x1b[31mred\x1b[0m \x1b]0;title\x07 a [/b] c"
@@ -39,6 +39,10 @@ def test_the_consoles_of_commands_print_strings_marks_and_tables_as_they_are(
     said = capsys.readouterr().out
     assert said.count(SHOWN) == 4
     assert "\x1b" not in said
+
+
+def test_one_is_no_plural() -> None:
+    assert [plural(number, "round") for number in (0, 1, 2)] == ["0 rounds", "1 round", "2 rounds"]
 
 
 def test_commands_have_no_other_console_and_write_no_markup() -> None:

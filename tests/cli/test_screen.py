@@ -69,6 +69,36 @@ def test_a_phase_that_is_over_goes_on_moving() -> None:
     assert frames > 3
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "none.toml"],
+        ["run", "none.toml"],
+        ["status", "none"],
+        ["report", "none"],
+        ["export", "none", "--out", "there"],
+        ["init", "none.xyz"],
+        ["score", "none.xyz", "--models", "none", "--out", "there.xyz"],
+        ["select", "none.xyz", "--out", "there.xyz"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_something_moves_before_a_command_begins(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[str] = []
+
+    class Recorded(Screen):
+        def progress(self, phase: str, done: float, total: float) -> None:
+            phases.append(phase)
+            super().progress(phase, done, total)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tentpole.cli.progress_bars.Screen", Recorded)
+    assert CliRunner().invoke(app, words).exception is not None  # for want of its file
+    assert phases
+
+
 def test_the_first_line_says_what_will_happen(tmp_path: Path) -> None:
     file = small_campaign(tmp_path)
     said = first_line(file, None)

@@ -149,6 +149,12 @@ def test_a_compiled_nequip_model_votes_on_its_own_species_and_a_wrong_file_says_
     assert Committee([voter]).evaluate([copper]).energies[0, 0] == pytest.approx(expected.get_potential_energy())
 
 
+@pytest.mark.parametrize("name", ["my.model", "models/my.json", "my.safetensors"])
+def test_a_model_file_without_its_kind_is_answered_with_how_to_name_it(name):
+    with pytest.raises(InputError, match=r"mace-mp:FILE\.json.*tentpole models import FILE --trust"):
+        check_name(name)
+
+
 @pytest.mark.parametrize("kind", ["mace-mp", "mace-off"])
 def test_a_model_file_drives_once_it_is_made_safe_and_is_not_read_before(tmp_path, members, kind):
     import torch

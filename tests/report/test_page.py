@@ -75,7 +75,19 @@ def test_the_page_needs_nothing_outside_itself(finished):
     assert all(image["src"].startswith("data:image/png;base64,") for image in parsed.images)
 
 
-def test_every_table_is_small_on_paper() -> None:
+def test_every_heading_of_a_table_says_what_it_heads(finished):
+    _, page, _ = finished
+    headings = re.findall(r"<th\b[^>]*>", page.read_text())
+    assert headings
+    assert all("scope=" in heading for heading in headings)
+
+
+def test_the_page_has_a_dark_side():
+    css = resources.files("tentpole.report").joinpath("page.css").read_text(encoding="utf-8")
+    assert "@media screen and (prefers-color-scheme: dark)" in css
+
+
+def test_every_table_is_small_on_paper():
     css = resources.files("tentpole.report").joinpath("page.css").read_text(encoding="utf-8")
     screen, paper = css.split("@media print")
     sized = set(re.findall(r"(table\.\w+) \{ font-size", screen))

@@ -14,9 +14,6 @@ from tentpole.config.schema import CampaignConfig
 from tentpole.training.schedule import most_updates
 from tentpole.units import duration
 
-FINISHING = 3
-"""Times the usual updates that a training to the plateau takes: two or four, by its cycles."""
-
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -31,8 +28,8 @@ class Forecast:
     rounds : int, optional
         Rounds until the first limit; None without a limit on rounds or labels.
     rest_s : float, optional
-        From the beginning of that round to the last limit, with a last training to the plateau where the campaign file
-        has one; a verdict may come earlier.
+        From the beginning of that round to the last limit, with a last training to the plateau, at its longest, where
+        the campaign file has one; a verdict may come earlier.
     """
 
     round: int
@@ -54,8 +51,11 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecast | None:
-    """For the round that is under way, by the last one that was explored; None before one is done."""
+def forecast(state: RoundState, config: CampaignConfig, usage: Usage, *, finishing: bool = False) -> Forecast | None:
+    """For the round that is under way, by the last one that was explored; None before one is done.
+
+    finishing : it begins with a training to the plateau.
+    """
     number = state.current
     last = number - 1
     if last < 1 or len(usage.waits_per_round) <= last:
@@ -69,13 +69,15 @@ def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecas
     left = _rounds_left(config, last, labels)
     more = [settings.updates_of(labels + (n + 1) * batch, warm=warm) / before for n in range(left or 1)]
     cost = [_seconds(took, overhead, batch / asked, training) for training in more]
+
+    def plateau(known: int) -> float:
+        most = most_updates(settings.updates_of(known, warm=False), settings.max_updates)
+        return took["training"] * most / before
+
+    cost[0] += plateau(labels) if finishing else 0.0
     if left is None:
         return Forecast(number, cost[0])
-    end = 0.0
-    if can_finish(config):
-        usual = settings.updates_of(labels + len(cost) * batch, warm=False)
-        cycles = min(FINISHING * usual, most_updates(usual, settings.max_updates))
-        end = took["training"] * cycles / before
+    end = plateau(labels + len(cost) * batch) if can_finish(config) else 0.0
     return Forecast(number, cost[0], len(cost), sum(cost) + end)
 
 

@@ -25,7 +25,8 @@ from tentpole.campaign.verdict import (
     stalls_for_lack_of_updates,
     time_limit,
 )
-from tentpole.config.checks import audited_frames
+from tentpole.committee.committee_files import is_whole
+from tentpole.config.checks import audited_frames, can_finish
 from tentpole.config.schema import CampaignConfig
 from tentpole.config.walkers import judged_conditions, turns_of
 from tentpole.records import Condition
@@ -111,12 +112,14 @@ def _final_look_size(rounds: list[Round], limits: Criteria) -> int | None:
     return audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
 
 
-def finishing_wanted(state: RoundState, config: CampaignConfig) -> bool:
+def finishing_comes(rounds: list[Round], state: RoundState, config: CampaignConfig) -> bool:
     """Whether the committee in force is to be trained until its errors no longer fall, before the next round.
 
     That is before a final look, and where the error no longer falls although updates are what is missing.
     """
-    limits, rounds = criteria(config), history(state)
+    if len(rounds) < 1 or not can_finish(config) or is_whole(state.paths.finished(len(rounds) - 1)):
+        return False
+    limits = criteria(config)
     return _final_look_size(rounds, limits) is not None or stalls_for_lack_of_updates(rounds, limits)
 
 

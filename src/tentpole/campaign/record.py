@@ -44,7 +44,7 @@ from tentpole.campaign.folder import setting_changes, stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
-from tentpole.campaign.judging import history, projection, tests
+from tentpole.campaign.judging import finishing_comes, history, projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
@@ -441,7 +441,10 @@ class CampaignRecord:
     @cached_property
     def forecast(self) -> Forecast | None:
         """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
-        return forecast(self.state, self.config, self.usage) if self.verdict is None else None
+        if self.verdict is not None:
+            return None
+        finishing = finishing_comes(self._history, self.state, self.settings.at(self.state.current))
+        return forecast(self.state, self.config, self.usage, finishing=finishing)
 
     @property
     def starving(self) -> str:

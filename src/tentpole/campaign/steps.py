@@ -17,7 +17,7 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.forecast import forecast
-from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
+from tentpole.campaign.judging import finishing_comes, history, judge_rounds, out_of_time
 from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.verdict import Verdict
 from tentpole.campaign.walkers import walkers_in
@@ -61,10 +61,16 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
         return None
     finish(context, number)
     verdict = judge_rounds(state, newest.config, context.ledger)
-    ahead_of_us = forecast(state, newest.config, context.ledger.usage) if verdict is None else None
-    if ahead_of_us is not None:
-        context.progress.note(ahead_of_us.words)
+    if verdict is None:
+        _tell_forecast(newest)
     return verdict
+
+
+def _tell_forecast(context: Context) -> None:
+    state, config = context.state, context.config
+    rest = forecast(state, config, context.ledger.usage, finishing=finishing_comes(history(state), state, config))
+    if rest is not None:
+        context.progress.note(rest.words)
 
 
 def make_missing(context: Context, ahead: Ahead) -> bool:
@@ -110,9 +116,7 @@ def finish_committee(context: Context, verdict: Verdict) -> bool:
 def _finish_first(context: Context, number: int) -> bool:
     """Whether the committee in force had to be trained on before round `number`, and now is."""
     before, config = number - 1, context.config
-    if number == 0 or not can_finish(config) or is_whole(context.paths.finished(before)):
-        return False
-    if not finishing_wanted(context.state, config):
+    if number == 0 or not can_finish(config) or not finishing_comes(history(context.state), context.state, config):
         return False
     finish_training(context.at(before), before)
     return True

@@ -352,6 +352,9 @@ def _record(folder: Path, *, silent: bool = False) -> CampaignRecord:
     with Screen(PlainConsole(stderr=True) if silent else out) as screen:
         if not silent:
             screen.progress("reading the campaign", 0, 0)
+            from tentpole.report import standing as _words_of_what_is_printed
+
+            del _words_of_what_is_printed
         from tentpole.campaign import CampaignRecord
 
         return CampaignRecord.read(folder)
@@ -702,7 +705,14 @@ def import_model(
     """Turn a MACE pickle into safetensors + JSON, with the same predictions."""
     from tentpole.committee import import_model as convert
 
-    out.print(f"{convert(file, out_stem, trust=trust)}", soft_wrap=True)
+    made = convert(file, out_stem, trust=trust)
+    for line in (
+        f"{made}",
+        "What it can do now:",
+        f'  drive a campaign, or vote in it: [committee] driver = "mace-mp:{made}", voters = ["mace-mp:{made}"]',
+        f'  be what members begin from: [pretraining] kind = "foundation", model = "{made}"',
+    ):
+        out.print(line, soft_wrap=True)
 
 
 @contextmanager

@@ -347,7 +347,9 @@ def train_files(
     stems = None if warm_start is None else member_stems(warm_start)
     names = [f"member-{m}" for m in range(1 if shallow else members)]
     if stems is not None and len(stems) != len(names):
-        raise InputError(f"--from {warm_start}: holds {len(stems)} members, {len(names)} are to be trained")
+        many = f"{len(stems)} members, {len(names)} are to be trained: say --members {len(stems)}"
+        one = '1 member. To start several from one model: [pretraining] kind = "foundation" in a campaign file'
+        raise InputError(f"--from {warm_start}: holds {one if len(stems) == 1 else many}")
     out.mkdir(parents=True, exist_ok=True)
     frozen = {part: _checksum(some, with_states=bool(method.embed)) for part, some in parts.items()}
     start = None if warm_start is None else str(warm_start.resolve())

@@ -67,6 +67,11 @@ def check_name(name: str) -> None:
     """Raises InputError for what cannot be the name of a foundation model, or where its package is missing."""
     kind, _, rest = name.partition(":")
     path = all(word.isidentifier() for word in (*kind.split("."), *rest.split(".")))
+    if not rest and Path(name).suffix in _FILES:
+        raise InputError(
+            f'"{name}": a model in a file is named with its kind, as in "mace-mp:FILE.json"; that file is made of a '
+            ".model by: tentpole models import FILE --trust"
+        )
     if kind not in _KINDS and not path:
         raise unknown("foundation model", name, [*_KINDS, "package.module:name"])
     if kind in _INSTALLED_BY:
@@ -192,6 +197,7 @@ _NEQUIP = (
 _INSTALLED_BY = {"chgnet": 'pip install "tentpole[chgnet]"', "nequip": _NEQUIP}
 _FORCE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _MACE = ("mace-mp", "mace-off")
+_FILES = (".json", ".model", ".pt", ".pth", ".safetensors")
 _KINDS: dict[str, Callable[[str, str, str], Voter]] = {
     "chgnet": _chgnet,
     "mace-mp": _mace("mace_mp"),
