@@ -151,13 +151,29 @@ def bare(atoms: Atoms) -> Atoms:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Where a frame comes from: what quotas and convergence are judged by."""
+    """Where a frame comes from: what quotas and convergence are judged by.
+
+    `ramp` names the schedule of a walker whose temperature, pressure or cell changes as it goes, "" for none: all its
+    frames are of one condition, and `temperature_K` and `pressure_GPa` are those it begins with.
+    """
 
     structure: str
     temperature_K: float
     pressure_GPa: float | None = None
+    ramp: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields by name, as `Condition(**fields)` takes them; without a ramp that there is not."""
+        fields = {
+            "structure": self.structure,
+            "temperature_K": self.temperature_K,
+            "pressure_GPa": self.pressure_GPa,
+        }
+        return fields | ({"ramp": self.ramp} if self.ramp else {})
 
     def __str__(self) -> str:
+        if self.ramp:
+            return f"{self.structure}, {self.ramp}"
         pressure = "" if self.pressure_GPa is None else f", {self.pressure_GPa:g} GPa"
         return f"{self.structure}, {self.temperature_K:g} K{pressure}"
 
@@ -168,7 +184,8 @@ class Walker:
 
     `atoms` carries positions, momenta, cell and starting moments, and no calculator. `rng` is the bit generator's
     state as NumPy gives it. `ring` holds the last healthy states, the newest last: (step, atoms, rng). `barostat` is
-    what a barostat goes on from, its momenta and the forces on them; () where there is none yet.
+    what a barostat goes on from, its momenta and the forces on them; () where there is none yet. `memory` is what a
+    stacked calculator goes on from, plain JSON.
     """
 
     id: str
@@ -179,6 +196,7 @@ class Walker:
     ring: tuple[tuple[int, Atoms, dict[str, Any]], ...] = ()
     bias_strength: float | None = None
     barostat: tuple[float, ...] = ()
+    memory: Any = None
 
 
 def snapshot_id(number: int, walker: str, step: int) -> str:
@@ -221,6 +239,13 @@ SIGMA_KINDS = ("auto", "mean", "max", "p95")
 
 LARGE_CELL = 50
 """Atoms above which a mean over atoms hides what a few of them do."""
+
+
+def sigma_kind(kind: str, atoms: int) -> str:
+    """What "auto" is for a frame of so many atoms: "p95" above 50, else "mean"; any other kind is itself."""
+    if kind != "auto":
+        return kind
+    return "p95" if atoms > LARGE_CELL else "mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +304,7 @@ class Scores:
         """
         if kind not in SIGMA_KINDS:
             raise ValueError(f'unknown σ of a frame "{kind}". Legal: {", ".join(SIGMA_KINDS)}.')
-        if kind == "auto":
-            kind = "p95" if atoms > LARGE_CELL else "mean"
+        kind = sigma_kind(kind, atoms)
         value = {"mean": self.force_std, "max": self.max_force_std, "p95": self.p95_force_std}[kind]
         if value is None:
             raise ValueError("these scores are from before the percentile was kept: take the mean or the maximum")

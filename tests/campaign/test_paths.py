@@ -49,5 +49,4 @@ def test_paths_are_those_of_format_version_1() -> None:
     assert paths.end(12) == Path("c/rounds/r012/done.json")
     assert paths.models(0) == Path("c/models/r000")
     assert paths.shard(2, "w01") == Path("c/snapshots/r002-w01.h5")
-    assert paths.earlier_shards(3, "w01") == (Path("c/snapshots/r002-w01.h5"), Path("c/snapshots/r001-w01.h5"))
     assert paths.label("ab12-ef") == Path("c/labels/ab/ab12-ef.json")

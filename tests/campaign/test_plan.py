@@ -27,7 +27,7 @@ def test_walkers_candidates_labels_and_their_time(campaign_file: Make) -> None:
         validation=validation, target={"final_audits": 6, "rounds": 1}, stop={"labels": 30, "rounds": 9}
     )
     config = load(path)
-    plan = planned(config, starting_structures(config, path), {})
+    plan = planned(config, {})
     assert (plan.walkers, plan.snapshots, plan.candidates, plan.most_labels) == (2, 6, 12, 40)
     said = lines(path)
     assert "2 walkers × 6 snapshots = 12 candidates a round" in said["plan"].found

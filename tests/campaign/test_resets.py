@@ -89,7 +89,7 @@ def job(root: Path, round: int, sent: WalkerReset | None) -> WalkerJob:
     return WalkerJob(
         root=root,
         shard=paths.shard(round, "w00"),
-        earlier=paths.earlier_shards(round, "w00"),
+        earlier=tuple(paths.shard(before, "w00") for before in range(round - 1, 0, -1)),
         checkpoint=paths.checkpoint("w00"),
         progress=paths.steps_done("w00"),
         round=round,

@@ -30,8 +30,7 @@ def test_a_moment_of_training_and_of_md_is_measured(campaign_file: Make, monkeyp
 def test_the_price_of_a_round_adds_labels_training_and_md(campaign_file: Make) -> None:
     path = campaign_file()  # 6 initial labels, 2 rounds of 4, 12 updates, 2 walkers of 30 steps, 2 workers
     config = load(path)
-    starts = starting_structures(config, path)
-    plan = planned(config, starts, given_frames(config, path))
+    plan = planned(config, given_frames(config, path))
     cost = Cost(update_s=1.0, together=2, groups=1, step_s=0.5)
     (line,) = cost_lines(config, plan, cost, 2.0, 2)
     updates = config.training.build().updates_of(10, warm=config.training.warm_start)
@@ -45,8 +44,7 @@ def test_the_price_of_a_round_adds_labels_training_and_md(campaign_file: Make) -
 def test_check_says_which_way_of_walking_takes_less_time(campaign_file: Make) -> None:
     path = campaign_file()
     config = load(path)
-    starts = starting_structures(config, path)
-    plan = planned(config, starts, given_frames(config, path))
+    plan = planned(config, given_frames(config, path))
 
     def walkers(alone_s: float, side_s: float, as_set: int) -> tuple[str, bool]:
         cost = Cost(1.0, 2, 1, alone_s, side_by_side=8, side_by_side_s=side_s, as_set=as_set)

@@ -47,7 +47,7 @@ def test_errors_are_told_and_give_their_status(
         raise error
 
     monkeypatch.setattr(app, "app", command)
-    monkeypatch.setattr(app, "_leave", lambda status, **_: sys.exit(status))  # it ends this very process
+    monkeypatch.setattr(app, "_leave", lambda status, **_: sys.exit(status))  # it would end this very process
     with pytest.raises(SystemExit) as ended:
         app.main()
     said = capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 from ase.build import bulk, molecule
 from ase.io import write
 
-from tentpole.cli.app import main
+from tentpole.cli.app import exit_status
 from tentpole.config.checks import unreachable
 from tentpole.config.loading import load
 from tentpole.config.proposal import sizes, usual_reference
@@ -14,9 +14,7 @@ from tentpole.config.proposal import sizes, usual_reference
 
 def init(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     monkeypatch.setattr("sys.argv", ["tentpole", "init", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(str(ended.value.code))
+    return exit_status()
 
 
 def test_a_metal_needs_no_more_than_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,14 @@ import pytest
 
 from support.paths import TOP
 from tentpole import __version__
-from tentpole.cli.app import app, main
+from tentpole.cli.app import app, exit_status
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.argv", ["tentpole", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
+    status = exit_status()
     out, err = capsys.readouterr()
-    return int(str(ended.value.code)), out, err
+    return status, out, err
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])

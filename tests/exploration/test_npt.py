@@ -87,6 +87,23 @@ def test_the_bias_enters_the_pressure(models):
     assert abs(biased.barostat[1] - plain.barostat[1]) > 0.1  # eV, the force on the cell
 
 
+def test_the_force_on_the_cell_is_the_slope_of_the_biased_energy(models):
+    """Of atoms at rest without outer pressure it is -dE/d(ln a) in all, E the biased energy, by finite differences."""
+    biased = EntropyBias(CommitteeCalculator(Committee.load(models), stress=True), cutoff=3.5, k_eV=0.5)
+    walker = silicon(0.0)
+    walker.atoms.set_momenta(np.zeros((4, 3)))
+    walker.atoms.calc = biased
+    dynamics = NPT().integrator(walker.atoms, walker.condition, np.random.default_rng(0))
+    energies, step = [], 1e-4
+    for sign in (-1, 1):
+        atoms = silicon().atoms.copy()
+        atoms.set_cell(atoms.cell * (1 + sign * step), scale_atoms=True)
+        atoms.calc = biased
+        energies.append(atoms.get_potential_energy())
+    slope = (energies[1] - energies[0]) / (2 * step)
+    assert dynamics.state[1] == pytest.approx(-slope, rel=1e-4)
+
+
 @pytest.mark.parametrize("cell", ["isotropic", "full"])
 def test_an_argon_crystal_settles_at_the_volume_without_pressure(cell):
     """At 1 K the mean volume is that of least energy."""

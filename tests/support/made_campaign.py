@@ -100,7 +100,7 @@ class Made:
             self.rng,
         )
         requests = requests_of(chosen, self.method)
-        write_batch(self.paths, number, requests, with_exploration(facts, shards, {"w00": 0.0, "w01": 0.3}))
+        write_batch(self.paths, number, requests, with_exploration(facts, shards, {"w00"}))
         for phase in ("md", "scoring"):
             self.journal.append("phase", phase=phase, round=number, seconds=3.0)
         return requests

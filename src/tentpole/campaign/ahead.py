@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
-from tentpole.campaign.exploring import await_walkers, set_going, walker_conditions, walker_jobs
+from tentpole.campaign.exploring import await_walkers, set_going, walker_jobs
 from tentpole.campaign.resets import walker_resets
+from tentpole.campaign.walkers import walkers_in
 from tentpole.exploration.jobs import WalkerJob
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ class Ahead:
             jobs, pending = self._running
             self._running = None
         else:
-            jobs = self._jobs(number, covariance)
-            pending = set_going(self._context, jobs)
+            jobs, pending = [], []
+        running = {job.id for job in jobs}
+        # of a final look, which was not known to be one when its walkers were set going, more of them
+        if more := [job for job in self._jobs(number, covariance) if job.id not in running]:
+            jobs, pending = [*jobs, *more], [*pending, *set_going(self._context, more)]
         await_walkers(self._context, jobs, pending)
 
     def abandon(self) -> None:
@@ -83,8 +87,8 @@ class Ahead:
         if stop.labels is not None and state.count(now - 1) + state.batch(now).asked >= stop.labels:
             return False
         shards = [
-            context.paths.shard(before, walker)
+            context.paths.shard(before, walker.id)
             for before in range(1, number)
-            for walker, _, _ in walker_conditions(context.at(before))
+            for walker in walkers_in(state, context.at(before).config, before)
         ]
         return all(path.exists() for path in shards) and all(state.is_trained(before) for before in range(now))

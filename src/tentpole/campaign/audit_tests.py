@@ -52,7 +52,7 @@ def audit_tests(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence,
         held = explored[-_span(explored, criteria) :] if explored else []
         needed, number, which = criteria.labels_needed, looks + 1, f"last {len(held)} rounds"
     tests = _tests(held, criteria, needed, spend(ALPHA, number), which)
-    plain = sum(r.plain_unhealthy for r in explored[-criteria.rounds :])
+    plain = sum(r.plain_unhealthy for r in explored[-criteria.span :])
     look = explored[-1] if explored and explored[-1].passed else None
     return (
         *tests,
@@ -77,12 +77,12 @@ def final_look_size(history: Sequence[Round], criteria: Criteria) -> int | None:
     """Audit frames of a final look that is worth its labels after these rounds; None for a round as any other."""
     history = _relative(history, criteria)
     recent = _lately(history, criteria)
-    if len(recent) < criteria.rounds or any(r.plain_unhealthy for r in recent):
+    if len(recent) < criteria.span or any(r.plain_unhealthy for r in recent):
         return None
     if any(rms > target for rms, target in _others(recent, criteria) if target is not None):
         return None
     known = sum(r.labels for r in history)
-    now, fall = _present_error(history)
+    now, fall = _present_error(history, criteria.turns)
     size = _frames_needed(now, recent, history, criteria)
     if size is None or size > max(_least(criteria), MOST * known):
         return None
@@ -92,7 +92,7 @@ def final_look_size(history: Sequence[Round], criteria: Criteria) -> int | None:
     return size if later is None or size <= criteria.batch + later else None
 
 
-def _present_error(history: Sequence[Round]) -> tuple[float, float]:
+def _present_error(history: Sequence[Round], turns: int = 1) -> tuple[float, float]:
     """RMSE of the newest committee and exponent s of its fall, by the audit frames of all rounds, newer ones heavier.
 
     Weighted regression of ln RMSE on ln labels; s is drawn to its usual value where few rounds tell it. NaN where
@@ -107,7 +107,7 @@ def _present_error(history: Sequence[Round]) -> tuple[float, float]:
         known += r.labels
     if not logs:
         return math.nan, USUAL_FALL
-    weights = np.array(frames) * FORGET ** np.arange(len(frames))[::-1]
+    weights = np.array(frames) * FORGET ** (np.arange(len(frames))[::-1] // turns)
     x, y = np.array(labels) - math.log(known), np.array(logs)
     mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
     spread, common = weights @ (x - mean_x) ** 2, weights @ ((x - mean_x) * (y - mean_y))
@@ -174,7 +174,7 @@ def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
 
     Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %.
     """
-    span = criteria.stalled_rounds
+    span = -(-criteria.stalled_rounds // criteria.turns) * criteria.turns  # the same conditions before and since
     explored = _relative(history[1:], criteria)
     if len(explored) < 2 * span:
         return False
@@ -217,7 +217,7 @@ def _of_systems(rounds: Sequence[Round], criteria: Criteria) -> list[Evidence]:
 def _lately(history: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
     """The last `rounds` rounds, and more where these have no audit frame of some condition."""
     explored = history[1:]
-    span = criteria.rounds
+    span = criteria.span
     while span < len(explored):
         seen = {c for r in explored[-span:] for c in r.audits.look.conditions}
         if seen.issuperset(criteria.conditions) and sum(len(r.audits) for r in explored[-span:]) > len(seen) + 1:
@@ -237,8 +237,8 @@ def _least(criteria: Criteria) -> int:
 
 
 def _span(explored: Sequence[Round], criteria: Criteria) -> int:
-    """Rounds that hold the audit frames needed, and no fewer than `rounds`."""
-    return max(criteria.rounds, window([len(r.audits) for r in explored], criteria.labels_needed))
+    """Rounds that hold the audit frames needed, no fewer than `rounds`, nor than show every condition."""
+    return max(criteria.span, window([len(r.audits) for r in explored], criteria.labels_needed))
 
 
 def _tests(rounds: Sequence[Round], criteria: Criteria, needed: int, alpha: float, which: str) -> tuple[Evidence, ...]:

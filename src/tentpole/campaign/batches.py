@@ -7,7 +7,7 @@ What a campaign knows is always read back from these files and from the labels, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -229,7 +229,7 @@ def write_batch(paths: CampaignPaths, name: BatchName, requests: Iterable[Reques
         {
             "id": request.id,
             "atoms": atoms_to_json(request.atoms),
-            "condition": None if request.condition is None else asdict(request.condition),
+            "condition": None if request.condition is None else request.condition.to_json(),
             "audit": request.audit,
             "reason": request.reason,
             "scores": request.scores,

@@ -15,7 +15,7 @@ from tentpole.campaign.batches import Request, write_batch
 from tentpole.campaign.calibration import chooser
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
-from tentpole.campaign.exploring import rescored, walker_conditions, with_exploration
+from tentpole.campaign.exploring import rescored, with_exploration
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.gradients import in_gradients
@@ -40,6 +40,8 @@ from tentpole.campaign.selecting import (
     requests_of,
     with_frames,
 )
+from tentpole.campaign.walkers import walkers_in
+from tentpole.config.walkers import judged_walkers
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.random_numbers import generator
@@ -80,8 +82,8 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     fingerprint, before = known_dataset(context, known, known)
     assert before.covariance is not None
     ahead.explore(number, before.covariance)
-    walkers = {walker: ratio for walker, _, ratio in walker_conditions(context)}
-    shards = [read_exploration(context.paths.shard(number, walker)) for walker in walkers]
+    walkers = walkers_in(state, config, number)
+    shards = [read_exploration(context.paths.shard(number, walker.id)) for walker in walkers]
     candidates = candidates_of(shards, fingerprint)
     candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
     look = final_look(state, config)
@@ -92,7 +94,11 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
         chosen, facts, first_key = choose_batch(context, number, candidates, before)
     requests = [*joined_requests(context, number), *requests_of(chosen, state.method)]
     finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
-    facts = replace(with_exploration(facts, shards, walkers), first_key=first_key, finished=finished)
+    facts = replace(
+        with_exploration(facts, shards, {walker.id for walker in walkers if walker.unbiased}),
+        first_key=first_key,
+        finished=finished,
+    )
     _tell(context, number, facts, len(requests))
     return requests, facts
 
@@ -185,9 +191,8 @@ def _order(context: Context, candidates: Sequence[Candidate], wanted: int, rng: 
 
 
 def _audited_walkers(context: Context) -> set[str]:
-    """The walkers of unbiased MD; all where there are none."""
-    walkers = walker_conditions(context)
-    return {walker for walker, _, ratio in walkers if ratio == 0} or {walker for walker, _, _ in walkers}
+    """The walkers whose frames may be audit frames."""
+    return {walker.id for walker in judged_walkers(context.config)}
 
 
 def _generator(context: Context, number: int) -> np.random.Generator:

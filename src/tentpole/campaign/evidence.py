@@ -83,9 +83,10 @@ class Round:
 class Criteria:
     """Settings of the verdict; see the campaign file's [target] and [stop].
 
-    evidence : "audits" or "labels". conditions : all that are explored. batch : labels a round, at most. frames : those
-    from which a round's audit frames are drawn. targets : force errors of the conditions where it is another, eV/Å.
-    systems : the conditions of each, where there are several.
+    evidence : "audits" or "labels". conditions : all that are judged. batch : labels a round, at most. frames : those
+    from which the audit frames of a final look are drawn. turns : rounds in which every condition has its turn.
+    targets : force errors of the conditions where it is another, eV/Å. systems : the conditions of each, where there
+    are several.
     """
 
     force_error_eV_per_A: float
@@ -105,8 +106,14 @@ class Criteria:
     conditions: tuple[str, ...] = ()
     batch: int = 1
     frames: int = 0
+    turns: int = 1
     targets: Mapping[str, float] = field(default_factory=dict)
     systems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def span(self) -> int:
+        """The last rounds that are looked at: `rounds`, and as many as every condition takes to have its turn."""
+        return max(self.rounds, self.turns)
 
     def target_of(self, condition: str) -> float:
         """The bound on the force RMSE under a condition, eV/Å."""

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ase import Atoms
+
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
-from tentpole.campaign.walkers import walkers_of
+from tentpole.campaign.walkers import walkers_in
 from tentpole.committee.committee import choose_device
+from tentpole.config.walkers import PlannedWalker, walkers_of
 from tentpole.errors import MachineError
 from tentpole.execution.metering import measured
-from tentpole.exploration import Exploration, ExploreSettings, WalkerSeed
+from tentpole.exploration import Exploration, ExploreSettings, Ramp, WalkerSeed
 from tentpole.exploration.files import read_exploration
-from tentpole.exploration.jobs import ScoreJob, WalkerJob, WalkerReset, run_walkers, score_frames
-from tentpole.records import Candidate, Condition
+from tentpole.exploration.jobs import ScoreJob, Stacked, WalkerJob, WalkerReset, run_walkers, score_frames
+from tentpole.records import Candidate
 
 if TYPE_CHECKING:
     from tentpole.config.schema import CampaignConfig
@@ -30,11 +33,6 @@ if TYPE_CHECKING:
 
 LARGE = 40
 """Atoms of a structure beyond which evaluating several at once gains nothing on a CPU (scripts/bench_walkers.py)."""
-
-
-def walker_conditions(context: Context) -> list[tuple[str, Condition, float]]:
-    """Id, condition and bias ratio of every walker."""
-    return walkers_of(context.config)
 
 
 def walker_jobs(
@@ -50,48 +48,76 @@ def walker_jobs(
         section.health.build(),
         section.keep_last_sound,
     )
-    goes_on = _walkers_as_before(context, number, number - 1)
-    reset = {one.walker: one for one in resets if one.round == number and one.walker in goes_on}
+    planned = walkers_in(context.state, config, number)
+    ran = {k: walkers_in(context.state, context.at(k).config, k) for k in range(number - 1, 0, -1)}
+    earlier = {walker.id: _earlier_rounds(context, number, walker, ran) for walker in planned}
+    reset = {one.walker: one for one in resets if _first_since(one.round, earlier.get(one.walker, ()), number)}
     return [
         WalkerJob(
             root=context.root,
-            shard=paths.shard(number, walker),
-            earlier=paths.earlier_shards(number, walker, _since(context, number, walker)),
-            checkpoint=paths.checkpoint(walker),
-            progress=paths.steps_done(walker),
+            shard=paths.shard(number, walker.id),
+            earlier=tuple(paths.shard(before, walker.id) for before in earlier[walker.id]),
+            checkpoint=paths.checkpoint(walker.id),
+            progress=paths.steps_done(walker.id),
             round=number,
-            id=walker,
-            seed=WalkerSeed(config.seed, number, i, config.random_numbers),
-            condition=condition,
-            start=context.starts[condition.structure],
+            id=walker.id,
+            seed=WalkerSeed(config.seed, number, walker.place, config.random_numbers),
+            condition=walker.condition,
+            start=context.starts[walker.condition.structure],
             models=models,
             driver=config.committee.driver,
             voters=config.committee.voters,
             dtype=config.committee.dtype,
             evaluation=config.committee.evaluation,
-            ratio=ratio,
+            ratio=walker.ratio,
             entropy=section.bias.entropy,
             fingerprint=config.fingerprint.build(),
             species=species_of(context.starts.values()),
             covariance=covariance,
-            settings=settings,
+            settings=replace(settings, ramp=_ramp(context, walker)),
             checkpoint_seconds=section.checkpoint_seconds,
-            sent_back=reset.get(walker),
+            sent_back=reset.get(walker.id),
+            stacked=Stacked(section.stacked.calculator, section.stacked.parameters)
+            if section.stacked is not None and walker.stacked
+            else None,
         )
-        for i, (walker, condition, ratio) in enumerate(walker_conditions(context))
+        for walker in planned
     ]
 
 
-def _walkers_as_before(context: Context, number: int, before: int) -> set[str]:
-    """The walkers of a round that had the same condition and bias ratio in another round."""
-    now, then = (set(walker_conditions(context.at(k))) for k in (number, before))
-    return {walker for walker, _, _ in now & then}
+def _ramp(context: Context, walker: PlannedWalker) -> Ramp | None:
+    """The schedule of a walker that has one."""
+    section, explore = walker.section, context.config.explore
+    if section is None:
+        return None
+    points = tuple(point.build(npt=explore.ensemble.kind == "npt") for point in section.points)
+    start = context.starts[walker.condition.structure]
+    cell = tuple(start.cell.array.ravel().tolist()) if section.strains else None
+    return Ramp(points, explore.steps * section.rounds, cell)
 
 
-def _since(context: Context, number: int, walker: str) -> int:
+def _earlier_rounds(
+    context: Context, number: int, walker: PlannedWalker, ran: Mapping[int, Sequence[PlannedWalker]]
+) -> tuple[int, ...]:
+    """The rounds before `number` that the walker goes on from, the newest first; () where it begins.
+
+    It goes on from those in which it ran (`ran`: the walkers of each round) and was what it is now; on a ramp, from
+    those since the ramp began.
+    """
+    since = _since(context, number, walker)
+    before = [k for k, walkers in ran.items() if k >= since and walker in walkers]
+    return tuple(before[: len(before) % walker.rounds] if walker.rounds else before)
+
+
+def _since(context: Context, number: int, walker: PlannedWalker) -> int:
     """The first of the rounds, up to `number`, in which the walker was what it is now: it goes on from those alone."""
     changed = [first for first, _ in context.settings.changes if 0 < first <= number]
-    return max((k for k in changed if walker not in _walkers_as_before(context, number, k - 1)), default=1)
+    return max((k for k in changed if walker not in walkers_of(context.at(k - 1).config)), default=1)
+
+
+def _first_since(round_of_reset: int, earlier: Sequence[int], number: int) -> bool:
+    """Whether round `number` is the first of a walker's from `round_of_reset` on, and it goes on from `earlier`."""
+    return bool(earlier) and earlier[0] < round_of_reset <= number
 
 
 def set_going(context: Context, jobs: Sequence[WalkerJob]) -> list[Future[list[Path]]]:
@@ -177,7 +203,7 @@ def rescored(
             fingerprint=config.fingerprint.build(),
             species=species_of(context.starts.values()),
             covariance=covariance,
-            frames=tuple(c.snapshot.atoms for c in candidates[share::shares]),
+            frames=tuple(_constrained(context, c) for c in candidates[share::shares]),
         )
         for share in range(shares)
     ]
@@ -187,14 +213,21 @@ def rescored(
     return [replace(c, scores=parts[i % shares][i // shares]) for i, c in enumerate(candidates)]
 
 
-def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], ratios: dict[str, float]) -> BatchFacts:
-    """The facts of a batch with what its walkers tell: resets by reason, bias strengths. `ratios`: bias by walker."""
+def _constrained(context: Context, candidate: Candidate) -> Atoms:
+    """The candidate's frame with the constraints under which its walker moved: a snapshot carries none."""
+    atoms = candidate.snapshot.atoms.copy()
+    atoms.set_constraint(context.starts[candidate.snapshot.condition.structure].constraints)
+    return atoms
+
+
+def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], unbiased: Collection[str]) -> BatchFacts:
+    """The facts of a batch with what its walkers tell: resets by reason, bias strengths. `unbiased`: walkers by id."""
     mishaps = Counter(mishap.reason for shard in shards for mishap in shard.mishaps)
     return replace(
         facts,
         mishaps=dict(mishaps),
         unhealthy=sum(mishaps.values()),
-        plain_unhealthy=sum(len(s.mishaps) for s in shards if ratios[s.walker.id] == 0),
+        plain_unhealthy=sum(len(s.mishaps) for s in shards if s.walker.id in unbiased),
         intervals=sum(len(s.mishaps) + sum(not q.before_mishap for q in s.snapshots) for s in shards),
         bias_strength_eV={s.walker.id: s.walker.bias_strength for s in shards},
     )

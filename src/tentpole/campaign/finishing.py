@@ -22,6 +22,7 @@ from tentpole.campaign.export import export_member
 from tentpole.campaign.paths import VALIDATION
 from tentpole.campaign.record import CampaignRecord, FrameRecord
 from tentpole.config.schema import LabelledSection
+from tentpole.config.walkers import temperatures_K
 from tentpole.errors import InputError, StateError
 from tentpole.execution.local import local
 from tentpole.labeling import references
@@ -332,7 +333,7 @@ def _not_for(record: CampaignRecord, labels: Sequence[Label]) -> list[str]:
     config, frames = record.config, [label.atoms for label in labels]
     elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
     words = [f"elements other than {', '.join(elements)}"]
-    words.append(f"temperatures above {max(config.explore.temperatures_K):g} K, at which nothing was explored")
+    words.append(f"temperatures above {max(temperatures_K(config)):g} K, at which nothing was explored")
     words.append(f"atoms nearer to each other than {_nearest(frames):.2f} Å, the nearest in the data")
     largest = max(float(np.linalg.norm(label.forces, axis=1).max()) for label in labels)
     words.append(f"states with forces above {largest:.1f} eV/Å, the largest in the data: impacts, collisions")

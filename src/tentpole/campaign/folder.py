@@ -266,7 +266,7 @@ def _copied(
     for section in sections:
         copy = home / f"{section.name}.extxyz"
         write_frames(copy, starts[section.name])
-        copied.append(section.model_copy(update={"file": str(copy), "index": -1}))
+        copied.append(section.model_copy(update={"file": str(copy), "index": -1, "make": ()}))
     return copied
 
 
@@ -414,7 +414,7 @@ def _keys(a: Any, b: Any, at: str = "") -> list[str]:
         return [
             p
             for k in keys
-            if k not in ("file", "index", "folder", "model")
+            if k not in ("file", "index", "make", "folder", "model")
             for p in _keys(a.get(k), b.get(k), f"{at}.{k}")
         ]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):

@@ -25,17 +25,17 @@ from tentpole.campaign.verdict import (
     stalls_for_lack_of_updates,
     time_limit,
 )
-from tentpole.campaign.walkers import conditions_of
 from tentpole.committee.committee_files import is_whole
 from tentpole.config.checks import audited_frames, can_finish
 from tentpole.config.schema import CampaignConfig
+from tentpole.config.walkers import judged_conditions, turns_of
 from tentpole.records import Condition
 
 
 def criteria(config: CampaignConfig) -> Criteria:
     """The verdict's settings, from the campaign file."""
     target, stop = config.target, config.stop
-    conditions = conditions_of(config)
+    conditions = judged_conditions(config)
     return Criteria(
         force_error_eV_per_A=target.force_error_eV_per_A,
         rounds=target.rounds,
@@ -54,6 +54,7 @@ def criteria(config: CampaignConfig) -> Criteria:
         conditions=tuple(str(condition) for condition in conditions),
         batch=config.selection.batch,
         frames=audited_frames(config),
+        turns=len(turns_of(config)),
         targets={
             str(condition): bound
             for condition in conditions

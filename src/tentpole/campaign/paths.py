@@ -148,10 +148,6 @@ class CampaignPaths:
         """The snapshots of one walker in one round."""
         return self.snapshots / f"{_stem(number)}-{walker}.h5"
 
-    def earlier_shards(self, number: int, walker: str, since: int = 1) -> tuple[Path, ...]:
-        """The shards of one walker from the rounds before `number`, round `since` the first, the newest first."""
-        return tuple(self.shard(before, walker) for before in range(number - 1, since - 1, -1))
-
     def shards(self, number: int | None = None) -> list[Path]:
         """The shards that are there, of one round or of all, in the order of their names."""
         try:

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from tentpole.config.checks import final_audits, initial_labels, unreachable, validation_labels
 from tentpole.config.schema import CampaignConfig, FramesSection, LabelledSection, NoValidationSection, RattleSection
+from tentpole.config.walkers import temperatures_K, turns_of
 from tentpole.storage.structures import read_structures
 from tentpole.units import duration
 
@@ -49,11 +50,11 @@ class Plan:
         return min(limits) + self.validation if limits else None
 
 
-def planned(config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]) -> Plan:
+def planned(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Plan:
     """The plan of a campaign; `frames` are those that [initial] and [validation] take from files."""
     explore = config.explore
     return Plan(
-        walkers=len(starts) * len(explore.temperatures_K) * len(explore.pressures) * len(explore.bias.ratios),
+        walkers=max(map(len, turns_of(config))),
         snapshots=explore.steps // explore.snapshot_every,
         batch=config.selection.batch,
         initial=initial_labels(config, frames),
@@ -71,7 +72,7 @@ def plan_lines(
     workers: int,
 ) -> Iterator[Line]:
     """The plan in words. `label_s` is the price of one label in seconds, where it is known."""
-    plan = planned(config, starts, frames)
+    plan = planned(config, frames)
     yield _structures(config, starts)
     if isinstance(config.initial, FramesSection):
         yield from _given_energies(config.initial)
@@ -159,7 +160,7 @@ def _price(config: CampaignConfig, plan: Plan, label_s: float, workers: int) -> 
 
 
 def _no_validation(config: CampaignConfig, label_s: float | None) -> Line:
-    temperatures = ", ".join(f"{t:g}" for t in config.explore.temperatures_K)
+    temperatures = ", ".join(f"{t:g}" for t in temperatures_K(config))
     price = "" if label_s is None else f" and some 880 steps of MD by the reference ({duration(920 * label_s)})"
     words = (
         "none: σ is calibrated on audit frames, and errors are known of new labels alone. To have one for 40 labels"

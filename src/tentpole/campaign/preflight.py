@@ -80,7 +80,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     seconds = tried.seconds if isinstance(tried, Trial) and tried.ok else None
     yield from plan_lines(config, starts, frames, seconds, _places(config))
     told.progress("training for a moment", 0, 0)
-    yield from _timed(config, starts, planned(config, starts, frames), seconds)
+    yield from _timed(config, starts, planned(config, frames), seconds)
 
 
 def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, label_s: float | None) -> Iterator[Line]:

@@ -31,6 +31,7 @@ from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.committee.committee_files import is_whole
 from tentpole.config.loading import given_frames
 from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
+from tentpole.config.walkers import temperatures_K
 from tentpole.errors import StateError
 from tentpole.execution.metering import measured, metered
 from tentpole.exploration.initial import rattled, reference_md
@@ -215,7 +216,7 @@ def _requests(context: Context, section: CheapReferenceSection, method: Method) 
     if section.file is not None:
         frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]
         return [request(number, bare(atoms)) for number, atoms in enumerate(frames)]
-    temperatures = section.temperatures_K or context.config.explore.temperatures_K
+    temperatures = section.temperatures_K or temperatures_K(context.config)
     jobs = trajectories(context, section.reference, section, temperatures, "pretraining")
     missing = [job for job in jobs if not context.paths.pretraining_md(job.index).exists()]
     counted = partial(measured, context.root, "labelling", reference_md)

@@ -59,7 +59,7 @@ def write_summary(paths: CampaignPaths, name: BatchName, method: Method, summary
         "files": {path.name: [_identity(path), _sha256(path)] for path in _files(paths, name)},
         "method": asdict(method),
         "facts": summary.record.facts.to_json(),
-        "conditions": [None if one is None else asdict(one) for one in conditions],
+        "conditions": [None if one is None else one.to_json() for one in conditions],
         "frames": [[f.id, f.name, conditions.index(f.condition), f.audit] for f in frames],
         "outcome": outcome,
         "end": end,

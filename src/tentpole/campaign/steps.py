@@ -16,11 +16,11 @@ from tentpole.campaign.closing import close, finish, finish_training, train_roun
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
-from tentpole.campaign.exploring import walker_conditions
 from tentpole.campaign.forecast import forecast
 from tentpole.campaign.judging import finishing_comes, history, judge_rounds, out_of_time
 from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.verdict import Verdict
+from tentpole.campaign.walkers import walkers_in
 from tentpole.committee.committee_files import is_whole
 from tentpole.config.checks import can_finish
 
@@ -81,8 +81,8 @@ def make_missing(context: Context, ahead: Ahead) -> bool:
     newest, state = context, context.state
     for number in range(state.current):
         context = newest.at(number)
-        walkers = walker_conditions(context) if number else []
-        if not all(context.paths.shard(number, walker).exists() for walker, _, _ in walkers):
+        walkers = walkers_in(state, context.config, number) if number else []
+        if not all(context.paths.shard(number, walker.id).exists() for walker in walkers):
             known = known_to(context, number)
             _, dataset = known_dataset(context, known, known)
             assert dataset.covariance is not None
@@ -133,6 +133,7 @@ def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[O
     from tentpole.training.client import prepare
 
     limits = context.config.executor
+    context.workers.prepare()
     if context.workers.training is None:
         prepare()
     tasks = label_tasks(context, context.reference, requests, persistent=limits.persistent)

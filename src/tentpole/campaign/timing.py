@@ -16,8 +16,8 @@ from ase import Atoms
 
 from tentpole.campaign.exploring import walkers_together
 from tentpole.campaign.plan import Line, Plan
-from tentpole.campaign.walkers import walkers_of
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
+from tentpole.config.walkers import turns_of
 from tentpole.training.schedule import most_updates
 from tentpole.units import duration
 
@@ -98,11 +98,11 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
             model = Training(together[0][:1], settings, energies).models[0]
         write_member(folder / "untrained", model, training={})
-        walkers = walkers_of(config)
+        walkers = max(turns_of(config), key=len)
         many = min(MOST_TOGETHER, -(-len(walkers) // _cores(config)))
         member = folder / "untrained"
         alone, side = (_step_s(config, starts, member, n) for n in (1, many))
-        atoms = [len(starts[condition.structure]) for _, condition, _ in walkers]
+        atoms = [len(starts[walker.condition.structure]) for walker in walkers]
         as_set = walkers_together(config, atoms, _cores(config))
         return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tentpole.campaign.batches import pending
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
-from tentpole.campaign.walkers import walkers_of
+from tentpole.campaign.walkers import walkers_in
 from tentpole.config.schema import CampaignConfig
 
 
@@ -61,7 +61,7 @@ def under_way(state: RoundState, config: CampaignConfig) -> UnderWay:
     if open_ones and number == 0:
         return UnderWay(number, "initial structures", 0, 0)
     if open_ones:
-        walkers = [walker for walker, _, _ in walkers_of(config)]
+        walkers = [walker.id for walker in walkers_in(state, config, number)]
         done = sum(_steps_done(state.paths, number, walker, config.explore.steps) for walker in walkers)
         return UnderWay(number, "MD", done, config.explore.steps * len(walkers))
     if not state.is_trained(number):

@@ -13,9 +13,9 @@ from ase import Atoms
 
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.state import RoundState
-from tentpole.campaign.walkers import walkers_of
 from tentpole.committee.committee_files import COMMITTEE_FILE, read_committee_file
 from tentpole.config.schema import CampaignConfig, RattleSection
+from tentpole.config.walkers import walkers_of
 from tentpole.errors import StateError
 from tentpole.exploration.initial import rattled
 from tentpole.exploration.random_numbers import generator
@@ -70,7 +70,7 @@ def _same(one: Atoms, other: Atoms) -> bool:
 
 def _walkers(config: CampaignConfig, state: RoundState) -> Iterator[str]:
     walkers = walkers_of(config)
-    conditions = {str(condition) for _, condition, _ in walkers}
+    conditions = {str(walker.condition) for walker in walkers}
     for number in range(1, state.current + 1):
         if not state.is_decided(number):
             continue

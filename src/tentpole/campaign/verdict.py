@@ -115,8 +115,8 @@ class Verdict:
 def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0) -> Verdict | None:
     """The verdict after the last of `history` (round 0, the initial labels, included), or None: go on."""
     tests = evidence(history, criteria)
-    recent = history[1:][-criteria.rounds :]
-    full = len(recent) == criteria.rounds
+    recent = history[1:][-criteria.span :]
+    full = len(recent) == criteria.span
     by_audits = criteria.evidence == "audits"
     verdict = (
         (full and _unstable(recent))

@@ -1,23 +1,28 @@
-"""Which walkers a campaign's settings ask for, and under which conditions."""
+"""Which walkers run in a round: those whose turn it is, and in a final look all that may judge."""
 
 from __future__ import annotations
 
+from tentpole.campaign.judging import final_look
+from tentpole.campaign.state import RoundState
 from tentpole.config.schema import CampaignConfig
-from tentpole.records import Condition
+from tentpole.config.walkers import PlannedWalker, judged_walkers, turns_of, walkers_of
 
 
-def conditions_of(config: CampaignConfig) -> list[Condition]:
-    """All that is explored: every structure at every temperature and pressure."""
-    explore = config.explore
-    return [
-        Condition(section.name, temperature, pressure)
-        for section in config.structures
-        for temperature in explore.temperatures_K
-        for pressure in explore.pressures
-    ]
+def walkers_in(state: RoundState, config: CampaignConfig, number: int) -> list[PlannedWalker]:
+    """The walkers of round `number`, whose settings are `config`.
+
+    A final look wants frames of every condition: its round has all walkers that may judge, beside those whose turn it
+    is. Whether a round that has not begun will be one is not known yet; it has those of its turn.
+    """
+    turns = turns_of(config)
+    turn = turns[(number - 1) % len(turns)]
+    if len(turns) == 1 or not _is_final_look(state, config, number):
+        return turn
+    wanted = {walker.id for walker in (*turn, *judged_walkers(config))}
+    return [walker for walker in walkers_of(config) if walker.id in wanted]
 
 
-def walkers_of(config: CampaignConfig) -> list[tuple[str, Condition, float]]:
-    """Id, condition and bias ratio of every walker: one per condition and ratio."""
-    walkers = [(condition, ratio) for condition in conditions_of(config) for ratio in config.explore.bias.ratios]
-    return [(f"w{i:02d}", condition, ratio) for i, (condition, ratio) in enumerate(walkers)]
+def _is_final_look(state: RoundState, config: CampaignConfig, number: int) -> bool:
+    if state.is_decided(number):
+        return state.record(number).facts.final_look > 0
+    return number == state.current and final_look(state, config) is not None

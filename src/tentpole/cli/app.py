@@ -63,40 +63,44 @@ class Stopped(Exception):
     """SIGTERM: a queue system takes its machine back."""
 
 
-def main() -> None:
-    """Entry point: run the command and turn errors into messages and exit statuses."""
+def main() -> NoReturn:
+    """Entry point: run the command, and end with its status."""
+    _leave(exit_status())
+
+
+def exit_status() -> int:
+    """Run the command and turn errors into messages; the exit status."""
     signal.signal(signal.SIGTERM, _stop)
     in_any_locale()
     # workers end without clean-up on purpose; Python's tracker would report the progress-bar lock of a library
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     try:
-        status = app(
-            prog_name="tentpole", standalone_mode=False
-        )  # the status of a typer.Exit, or what a command returned: nothing
+        # the status of a typer.Exit, or what a command returned: nothing
+        status = app(prog_name="tentpole", standalone_mode=False)
     except TentpoleError as error:
         _say(str(error))
-        _leave(2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3)
+        return 2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3
     except OSError as error:
         if not of_system(error):
             err.print_exception()
-            _leave(3)
+            return 3
         _say(of_system(error))
-        _leave(2)
+        return 2
     except (KeyboardInterrupt, typer.Abort):
         _interrupted()
     except Stopped:
         err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
-        _leave(3)
+        return 3
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
             _say_usage(error)
-            _leave(2)
+            return 2
         err.print_exception()
         err.print("\nStopped by an unexpected error. Everything so far is saved; the same command goes on.")
-        _leave(3)
+        return 3
     if status == 130:
         _interrupted()
-    _leave(status or 0)
+    return status or 0
 
 
 def _interrupted() -> NoReturn:
@@ -405,8 +409,12 @@ def score(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
     ] = None,
-    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of a campaign file's fingerprint table: --fingerprint contrast=3. May be given many times."
+        ),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="What the members learned the difference to: a name, or a reference file.")
     ] = None,
@@ -419,9 +427,10 @@ def score(
 
     with Screen(out) as screen, _on_interrupt("the same command"):
         screen.progress("reading models and structures", 0, 0)
-        from tentpole.cli.files import score_file
+        from tentpole.cli.files import score_file, settings_of
 
-        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, baseline, dtype)
+        like = settings_of(fingerprint or [], "--fingerprint")
+        counts = score_file(structures, list(models), dataset, out_file, like, screen, baseline, dtype)
     _print_counts("scored", counts, out_file)
 
 
@@ -438,8 +447,18 @@ def select(
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers that the rule draws.")] = 0,
-    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    sigma: Annotated[
+        str, typer.Option(help="Which σ of a frame: mean, max, p95, or auto: p95 above 50 atoms.")
+    ] = "auto",
+    fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of a campaign file's fingerprint table: --fingerprint contrast=3. May be given many times."
+        ),
+    ] = None,
+    models: Annotated[
+        list[Path] | None, typer.Option("--models", help="The committee whose features --fingerprint kind=mace takes.")
+    ] = None,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
     from tentpole.cli.progress_bars import Screen
@@ -457,8 +476,9 @@ def select(
             count=count,
             settings=words,
             seed=seed,
-            cutoff=cutoff,
-            eps=eps,
+            sigma=sigma,
+            fingerprint=settings_of(fingerprint or [], "--fingerprint"),
+            models=models or [],
             progress=screen,
         )
     _print_counts("selected", counts, out_file)

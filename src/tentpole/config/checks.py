@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from tentpole.config.schema import (
     RattleSection,
     ReferenceMDSection,
 )
+from tentpole.config.walkers import judged_conditions, judged_walkers, walkers_of
 from tentpole.exploration.health import HealthLimits, geometry
+from tentpole.exploration.held import moving
+from tentpole.exploration.modes import NormalModes
+from tentpole.exploration.variants import elements_added
 from tentpole.records import own_state, state_of, structure_hash
 
 CLOSE = 0.3
@@ -26,7 +31,7 @@ CLOSE = 0.3
 
 
 def initial_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> int:
-    """How many labels there are before the first committee."""
+    """How many labels there are before the first committee, isolated atoms apart."""
     if isinstance(config.initial, RattleSection | PretrainedFramesSection):
         return config.initial.count
     return len(frames.get("initial", ()))
@@ -57,6 +62,8 @@ def contradictions(
         *_unusable_structures(starts),
         *_impossible_charge(config, starts),
         *_fixed_cells(config, starts),
+        *_too_few_walkers(config),
+        *_unusable_variants(config, starts),
         *_energies_lacking(config, starts, frames),
         *_leaks(config, frames),
         *_other_reference(config),
@@ -72,19 +79,13 @@ def unreachable(config: CampaignConfig) -> list[str]:
 
 def final_audits(config: CampaignConfig) -> int:
     """Audit frames of a final look, at least."""
-    return max(config.target.final_audits, AUDITS_PER_CONDITION * _conditions(config))
+    return max(config.target.final_audits, AUDITS_PER_CONDITION * len(judged_conditions(config)))
 
 
 def audited_frames(config: CampaignConfig) -> int:
-    """Frames a round from which audit frames are drawn: of unbiased walkers, where there are any."""
+    """Frames that the audit frames of a final look are drawn from: of unbiased walkers, where there are any."""
     explore = config.explore
-    walkers = _conditions(config) * (1 if 0.0 in explore.bias.ratios else len(explore.bias.ratios))
-    return walkers * (explore.steps // explore.snapshot_every)
-
-
-def _conditions(config: CampaignConfig) -> int:
-    explore = config.explore
-    return len(config.structures) * len(explore.temperatures_K) * len(explore.pressures)
+    return len(judged_walkers(config)) * (explore.steps // explore.snapshot_every)
 
 
 def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
@@ -104,6 +105,11 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
                 f"stop.labels = {stop.labels} leaves {room} labels after the initial ones, and {needed} audit frames "
                 f"are needed at least, {frames} of them in the final look: raise stop.labels"
             )
+    if not judged_walkers(config):
+        yield (
+            "every condition is a ramp over more than one round, which no verdict speaks of: add a condition at one "
+            "temperature, or set rounds = 1"
+        )
     audited = audited_frames(config)
     if audited < frames:
         yield (
@@ -156,6 +162,8 @@ def _unusable_structures(starts: Mapping[str, Atoms]) -> Iterator[str]:
             yield f"{where}: is periodic along a direction in which its cell has no length: set the cell, or pbc"
         elif atoms.pbc.all() and not atoms.get_volume() > 1e-3:
             yield f"{where}: its cell has no volume"
+        elif not moving(atoms).any():
+            yield f"{where}: constraints hold every atom in place, and no walker could move: free some of them"
         elif bad := geometry(atoms, dataclasses.replace(HealthLimits(), min_distance=CLOSE)):
             yield f"{where}: {bad.message}"
 
@@ -176,6 +184,43 @@ def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterato
                 f'explore.ensemble: kind = "npt" moves the cell: structure "{name}" must be periodic in all three '
                 f'directions, its pbc is {atoms.pbc.tolist()}. Use kind = "langevin" for it'
             )
+    for one in config.explore.conditions:
+        if one.strains and not starts[one.structure].pbc.all():
+            pbc = starts[one.structure].pbc.tolist()
+            yield (
+                f'explore.conditions: strain is of a cell: structure "{one.structure}" must be periodic in all three '
+                f"directions, its pbc is {pbc}"
+            )
+
+
+def _too_few_walkers(config: CampaignConfig) -> Iterator[str]:
+    """The walkers of one condition run in one round."""
+    budget, walkers = config.explore.walkers, Counter(walker.condition for walker in walkers_of(config))
+    condition, most = walkers.most_common(1)[0]
+    if budget is not None and most > budget:
+        yield (
+            f'explore.walkers = {budget}: the condition "{condition}" has {most} walkers, one for each bias ratio, and '
+            f"they run in one round: {most} or more is legal"
+        )
+
+
+def _unusable_variants(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    """Variants for the first labels bring no element that no walker will meet, and fit one structure at least."""
+    variants = config.initial.variants if isinstance(config.initial, RattleSection) else ()
+    known = {symbol for atoms in starts.values() for symbol in atoms.get_chemical_symbols()}
+    for number, variant in enumerate(variants):
+        where = f"initial.variants.{number}"
+        if isinstance(variant, NormalModes):
+            if not any(len(atoms) > 1 for atoms in starts.values()):
+                yield f'{where}: "modes" needs a structure of two atoms or more'
+            continue
+        if new := sorted(elements_added(variant) - known):
+            yield (
+                f"{where}: {', '.join(new)} is in no starting structure, and {', '.join(sorted(known))} are legal. To "
+                f'explore it too, give a structure that has it: make = [{{ kind = "{variant.kind}", ... }}]'
+            )
+        if not any(variant.fits(atoms) for atoms in starts.values()):
+            yield f'{where}: "{variant.kind}" fits none of the starting structures: {variant.needs}'
 
 
 def _energies_lacking(

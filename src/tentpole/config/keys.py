@@ -109,6 +109,8 @@ def _tables(path: str, annotation: Any) -> Iterator[str]:
     inside = list(branches(annotation))
     if typing.get_origin(inside[0]) is tuple and fields_of(item := typing.get_args(inside[0])[0]):
         yield from _section(f"`[[{path}]]`", item)
+        for name, inner in fields_of(item).items():
+            yield from _tables(f"{path}.{name}", inner)
         return
     sections = [branch for branch in inside if fields_of(branch)]
     for section in sections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from tentpole.config.schema import (
 )
 from tentpole.config.sections import read_as
 from tentpole.config.states import comparable, unreadable_states
-from tentpole.errors import InputError, LabelError, StateError
+from tentpole.errors import InputError, LabelError, StateError, import_object
+from tentpole.exploration.modes import NormalModes
+from tentpole.exploration.random_numbers import generator
+from tentpole.exploration.variants import made
 from tentpole.labeling.magnetism import check_magnetism, started
 from tentpole.labeling.references import Reference
 from tentpole.records import CHARGE, MULTIPLICITY, FloatArray, State, own_state, state_of, with_state
@@ -78,6 +82,7 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     starts = starting_structures(config, path)
     frames = given_frames(config, path)
     _check_reference(config, starts, frames, path)
+    _check_modes(config, path)
     if wrong := list(unusable_pretraining(config, starts, frames)):
         raise InputError(f"{path}: pretraining: " + "\n".join(wrong))
     if wrong := list(unusable_baseline(config, starts)):
@@ -87,6 +92,8 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
             check_import(name)
         except InputError as error:
             raise InputError(f"{path}: committee: {error}") from None
+    if config.explore.stacked is not None:
+        import_object(config.explore.stacked.calculator, where=f"{path}: explore.stacked.calculator")
     if wrong := [*contradictions(config, starts, frames), *unreadable_states(config, starts, frames)]:
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config
@@ -124,6 +131,7 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
             update[table] = section.model_copy(update={"file": anchored(section.file)})
         if isinstance(section, LabelledSection) and section.reference.endswith(".toml"):
             update[table] = update[table].model_copy(update={"reference": anchored(section.reference)})
+    update |= _anchored_variants(config, anchored)
     if config.reference.endswith(".toml"):
         update["reference"] = anchored(config.reference)
     for table, key in (*(("pretraining", key) for key in ("folder", "model", "reference")), ("baseline", "reference")):
@@ -139,6 +147,19 @@ def _anchored(config: CampaignConfig, path: Path) -> CampaignConfig:
             if not file.is_file():
                 raise InputError(f"{path}: {table}.config: no such file: {file}")
     return config.model_copy(update=update)
+
+
+def _anchored_variants(config: CampaignConfig, anchored: Callable[[str], str]) -> dict[str, Any]:
+    """[initial] with absolute names of the references that its variants are made by."""
+    if not isinstance(config.initial, RattleSection):
+        return {}
+    variants = tuple(
+        dataclasses.replace(one, reference=anchored(one.reference))
+        if isinstance(one, NormalModes) and one.reference.endswith(".toml")
+        else one
+        for one in config.initial.variants
+    )
+    return {"initial": config.initial.model_copy(update={"variants": variants})}
 
 
 def as_first_meant(config: CampaignConfig) -> CampaignConfig:
@@ -174,7 +195,14 @@ def starting_structures(config: CampaignConfig, path: Path) -> dict[str, Atoms]:
     starts = {}
     for number, structure in enumerate(config.structures):
         where = f"{path}: structures.{number}.file"
-        atoms = started(config.magnetism, read_structures(Path(structure.file), structure.index, where)[0], where)
+        atoms = read_structures(Path(structure.file), structure.index, where)[0]
+        if structure.make:
+            rng = generator(config.seed, "variants", number, scheme=config.random_numbers)
+            try:
+                atoms = made(atoms, structure.make, rng)
+            except InputError as error:
+                raise InputError(f"{path}: structures.{number}.make: {error}") from None
+        atoms = started(config.magnetism, atoms, where)
         stated = (
             config.charge if structure.charge is None else structure.charge,
             config.multiplicity if structure.multiplicity is None else structure.multiplicity,
@@ -266,6 +294,19 @@ def _check_reference(
                     reference.accept.label(*label_of(atoms), atoms)
                 except LabelError as error:
                     raise InputError(f"{path}: {table}.file: frame {number}: {error}") from None
+
+
+def _check_modes(config: CampaignConfig, path: Path) -> None:
+    """Read the references of variants along modes; raises InputError."""
+    from tentpole.labeling import references
+
+    variants = config.initial.variants if isinstance(config.initial, RattleSection) else ()
+    for number, variant in enumerate(variants):
+        if isinstance(variant, NormalModes):
+            try:
+                references.load(variant.reference)
+            except InputError as error:
+                raise InputError(f"{path}: initial.variants.{number}.reference: {error}") from None
 
 
 def _check_states(config: CampaignConfig, reference: Reference, frames: dict[str, list[Atoms]], path: Path) -> None:

@@ -6,7 +6,8 @@ The docstrings say what each key means, as `key : meaning`; `tentpole keys` make
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -19,10 +20,14 @@ from tentpole.entropy import FingerprintSettings
 from tentpole.errors import InputError, unknown
 from tentpole.execution.queues import Queue
 from tentpole.exploration.health import HealthLimits
+from tentpole.exploration.modes import NormalModes
 from tentpole.exploration.npt import NPT
+from tentpole.exploration.ramps import RampPoint
 from tentpole.exploration.random_numbers import NEWEST
+from tentpole.exploration.variants import Interstitial, Slab, Strained, Substitution, Supercell, Vacancy, Volumes
 from tentpole.exploration.walker import Langevin
 from tentpole.labeling.magnetism import Magnetism
+from tentpole.records import Condition
 from tentpole.selection import SelectionRule
 from tentpole.training.settings import MACESettings
 
@@ -64,14 +69,21 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Temperature = Annotated[float, Field(gt=0, le=1e5)]
 Pressure = Annotated[float, Field(ge=-1000, le=1000)]
 Temperatures = Annotated[tuple[Temperature, ...], Field(min_length=1), AfterValidator(_distinct)]
+Strain = Annotated[tuple[Annotated[float, Field(ge=-0.5, le=0.5)], ...], Field(min_length=6, max_length=6)]
 Name = Annotated[str, AfterValidator(_safe_name)]
 Charge = Annotated[int, Field(ge=-(10**6), le=10**6)]
 Multiplicity = Annotated[int, Field(ge=1, le=10**6)]
 
 
+Made = Supercell | Strained | Volumes | Vacancy | Interstitial | Slab | Substitution
+"""What a structure can be made into without a potential."""
+
+
 class StructureSection(Section):
     """A starting structure.
 
+    make : what is made of it, one step after another, as in [{ kind = "supercell", repeat = [2, 2, 2] }, { kind =
+        "vacancy", element = "Cl" }]; each gives one structure. The same kinds as in initial.variants, but for "modes".
     file : any file that ASE reads, relative to the campaign file.
     name : what it is called; by default the file's name without its ending.
     index : which structure of the file; -1 is the last.
@@ -87,6 +99,7 @@ class StructureSection(Section):
     charge: Charge | None = None
     multiplicity: Multiplicity | None = None
     system: Name | None = None
+    make: tuple[Annotated[Made, Field(discriminator="kind")], ...] = ()
 
     @model_validator(mode="after")
     def _named(self) -> StructureSection:
@@ -157,13 +170,15 @@ class TargetSection(Section):
 
 
 class RattleSection(Section):
-    """First labels: rattled copies of the starting structures.
+    """First labels: rattled copies of the starting structures, and of what is made of them.
 
     kind : "rattle".
     count : how many copies.
     stdev_A : standard deviations of the displacements in Å, used in turn.
     strain : the largest component of a random strain of each copy, in the directions in which it is periodic; without
         strained cells no stress is learned. Left out: 0.05 for structures that are periodic in all three, else 0.
+    variants : what is made of every starting structure that it can be made of, each headed [[initial.variants]]; the
+        copies take turns over the structures and their variants.
     """
 
     kind: Literal["rattle"] = "rattle"
@@ -172,6 +187,7 @@ class RattleSection(Section):
         tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.02, 0.05, 0.1)
     strain: Annotated[float, Field(ge=0, le=0.3)] | None = None
+    variants: tuple[Annotated[Made | NormalModes, Field(discriminator="kind")], ...] = ()
 
 
 class FramesSection(Section):
@@ -391,10 +407,11 @@ class HealthSection(HealthLimits):
     """Bounds outside which a walker goes back to its last healthy state.
 
     min_distance : nearest distance as a share of the sum of covalent radii.
-    max_force_eV_per_A : largest force on any atom.
+    max_force_eV_per_A : largest force on any atom that is not held in place.
     max_temperature_ratio : kinetic over target temperature; room for the fluctuations of few atoms is added.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
     min_height_ratio : the cell's shortest height over that of the starting structure.
+    max_angle_change_deg : largest change of an angle of the cell against the starting structure.
     max_energy_rise_eV_per_atom : potential energy above the starting structure's.
     max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default.
     """
@@ -406,6 +423,7 @@ class HealthSection(HealthLimits):
         "min_volume_ratio": (0, 1),
         "max_volume_ratio": (1, 1e3),
         "min_height_ratio": (0, 1),
+        "max_angle_change_deg": (0, 180),
         "max_energy_rise_eV_per_atom": (1e-3, 1e6),
         "max_gap_A": (0.1, 1e4),
     }
@@ -432,11 +450,120 @@ class BiasSection(Section):
     entropy: Literal["logdet", "nearest"] = "logdet"
 
 
+class PointSection(Section):
+    """A point of a ramp; between two points temperature, pressure and strain change linearly.
+
+    at : how much of the ramp lies before it, 0 to 1.
+    temperature_K : in K.
+    pressure_GPa : of the ensemble "npt"; 0 where none is stated.
+    strain : of the starting structure's cell, the components xx, yy, zz, yz, xz, xy of the symmetric tensor; for cells
+        that the ensemble leaves alone.
+    """
+
+    at: Share
+    temperature_K: Temperature
+    pressure_GPa: Pressure | None = None
+    strain: (
+        Annotated[tuple[Annotated[float, Field(ge=-0.5, le=0.5)], ...], Field(min_length=6, max_length=6)] | None
+    ) = None
+
+    def build(self, *, npt: bool) -> RampPoint:
+        """Make the settings as the physics takes them."""
+        pressure = (self.pressure_GPa or 0.0) if npt else None
+        return RampPoint(self.at, self.temperature_K, pressure, self.strain or (0.0,) * 6)
+
+
+class ConditionSection(Section):
+    """A single condition that is explored.
+
+    structure : the name of one of [[structures]].
+    temperature_K : in K; left out where `points` state it.
+    pressure_GPa : of the ensemble "npt"; 0 where none is stated.
+    ratio : of the bias; one walker for each of explore.bias.ratios where none is stated.
+    points : a ramp: temperature, pressure and strain by how far the walker has come in it, as for melting and quenching
+        in [{ at = 0, temperature_K = 300 }, { at = 0.5, temperature_K = 2000 }, { at = 1, temperature_K = 300 }]. All
+        frames of a ramp are of one condition for quotas and for the verdict.
+    name : of the ramp; its temperatures and pressures where none is stated.
+    rounds : how many rounds of the walker the ramp takes; then the walker begins it anew from the starting structure. A
+        ramp of more than one round is explored, but the verdict does not speak of it: no one round shows all of it.
+    """
+
+    structure: str
+    temperature_K: Temperature | None = None
+    pressure_GPa: Pressure | None = None
+    ratio: Annotated[float, Field(ge=0, le=5)] | None = None
+    points: tuple[PointSection, ...] = ()
+    name: Name | None = None
+    rounds: Annotated[int, Field(ge=1, le=10**6)] = 1
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ConditionSection:
+        if (self.temperature_K is None) == (not self.points):
+            raise ValueError(f'of structure "{self.structure}": state temperature_K, or points of a ramp, one of both')
+        if self.points and self.pressure_GPa is not None:
+            raise ValueError("pressure_GPa stands with each of the points of a ramp: leave it out here")
+        if not self.points and (self.name is not None or self.rounds > 1):
+            raise ValueError("name and rounds belong to a ramp: give its points, or leave them out")
+        at = [point.at for point in self.points]
+        if at and (len(at) < 2 or at[0] != 0 or at[-1] != 1 or any(b <= a for a, b in pairwise(at))):
+            raise ValueError(f"points: at = {at}: two or more are wanted that rise from 0 to 1")
+        return self
+
+    @property
+    def presses(self) -> bool:
+        """Whether a pressure is stated."""
+        return any(p is not None for p in (self.pressure_GPa, *(point.pressure_GPa for point in self.points)))
+
+    @property
+    def strains(self) -> bool:
+        """Whether the cell follows a ramp."""
+        return any(point.strain is not None for point in self.points)
+
+    def condition(self, *, npt: bool) -> Condition:
+        """What its frames are told by: what it begins with and, for a ramp, its name."""
+        first = self.points[0] if self.points else self
+        assert first.temperature_K is not None
+        pressure = (first.pressure_GPa or 0.0) if npt else None
+        return Condition(self.structure, first.temperature_K, pressure, self._ramp_words(npt=npt))
+
+    def _ramp_words(self, *, npt: bool) -> str:
+        if not self.points:
+            return ""
+        if self.name is not None:
+            return f"ramp {self.name}"
+        words = ["ramp " + "-".join(f"{point.temperature_K:g}" for point in self.points) + " K"]
+        if npt:
+            words.append(" to ".join(f"{point.pressure_GPa or 0:g}" for point in self.points) + " GPa")
+        return ", ".join([*words, "strained"] if self.strains else words)
+
+
+class StackedSection(Section):
+    """A calculator of your own around the driver, for enhanced sampling: one more walker under each condition.
+
+    These walkers have no entropy bias; their frames are candidates, and never judge. A walker resumes bit for bit where
+    the forces depend on the structure alone, or where the calculator keeps its memory as
+    `tentpole.exploration.Remembering` says.
+
+    calculator : "module:factory" (it is imported): factory(driver, atoms, ...) gives an ASE calculator of energy and
+        forces, with stress for the ensemble "npt"; `driver` is the committee's calculator, `atoms` a copy of the
+        starting structure.
+    parameters : further keywords of the factory.
+    """
+
+    calculator: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
 class ExploreSection(Section):
     """MD between two labellings.
 
     temperatures_K : one walker per structure, temperature, pressure and bias ratio.
     pressures_GPa : of the ensemble "npt", one walker each; 0 where none is stated.
+    conditions : single conditions, each headed [[explore.conditions]], instead of all structures at all temperatures
+        and pressures.
+    walkers : at most so many in a round, where there are more; their conditions then take turns by the round's number,
+        each with all its bias ratios, and tests look back at least as many rounds as they take. A final look has every
+        unbiased walker, whatever this says. All in every round where none is stated.
     steps : MD steps per walker and round.
     snapshot_every : steps between two frames that are scored.
     max_force_std_eV_per_A : a frame whose largest atomic disagreement exceeds this sends its walker back.
@@ -449,6 +576,8 @@ class ExploreSection(Section):
 
     temperatures_K: Temperatures = (300.0,)
     pressures_GPa: Annotated[tuple[Pressure, ...], AfterValidator(_distinct)] = ()
+    conditions: Annotated[tuple[ConditionSection, ...], AfterValidator(_distinct)] = ()
+    walkers: Count | None = None
     steps: Count = 500
     snapshot_every: Count = 10
     max_force_std_eV_per_A: Positive = 5.0
@@ -457,6 +586,7 @@ class ExploreSection(Section):
     ahead: bool = False
     ensemble: Annotated[LangevinSection | NPTSection, Field(discriminator="kind")] = LangevinSection()
     bias: BiasSection = BiasSection()
+    stacked: StackedSection | None = None
     health: HealthSection = HealthSection()
 
     @model_validator(mode="after")
@@ -472,6 +602,25 @@ class ExploreSection(Section):
     def _pressure_needs_a_barostat(self) -> ExploreSection:
         if self.pressures_GPa and self.ensemble.kind != "npt":
             raise ValueError('pressures_GPa needs a cell that moves: ensemble = { kind = "npt" }')
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_fit(self) -> ExploreSection:
+        if not self.conditions:
+            return self
+        if self.pressures_GPa or self.temperatures_K != (300.0,):
+            raise ValueError("conditions take the place of temperatures_K and pressures_GPa: leave these out")
+        npt = self.ensemble.kind == "npt"
+        for one in self.conditions:
+            if not npt and one.presses:
+                raise ValueError('conditions: pressure_GPa needs a cell that moves: ensemble = { kind = "npt" }')
+            if npt and one.strains:
+                raise ValueError('conditions: strain is for a cell that the ensemble leaves alone, "npt" moves it')
+        told = [(one.condition(npt=npt), one.ratio) for one in self.conditions]
+        for condition, ratio in told:
+            same = [other for which, other in told if which == condition]
+            if len(same) > 1 and (None in same or same.count(ratio) > 1):
+                raise ValueError(f'conditions: "{condition}" stands there twice: give each once, ramps a name each')
         return self
 
     @property
@@ -546,8 +695,9 @@ class MACESection(MACESettings):
     ema_decay : of the running mean of the weights that is kept.
     energy_weight, forces_weight, stress_weight : of MACE's loss.
     patience : evaluations without a better one, of about 16 in all, before a training stops early.
-    E0s : energies of the isolated atoms in eV by symbol or atomic number, or "average" for the least-squares fit to the
-        training set.
+    E0s : energies of the isolated atoms in eV by symbol or atomic number; "label", to have the reference label an atom
+        of each element, alone and in its ground state, with the first structures; or "average", those of isolated
+        atoms among the labels, for the others the least-squares fit to the training set.
     dtype : "float32" or "float64", of the training.
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     threads : CPU cores per member.
@@ -578,6 +728,7 @@ class MACESection(MACESettings):
         "patience": (1, 10**6),
         "threads": (1, 1024),
     }
+    E0S: ClassVar[tuple[str, ...]] = ("average", "label")
     kind: Literal["mace"] = "mace"
     warm_start: bool = True
     finishing: bool = True
@@ -594,7 +745,8 @@ class MACESection(MACESettings):
 
     def build(self) -> MACESettings:
         """Make the settings as the physics takes them."""
-        return plain(MACESettings, self)
+        labelled = self.E0s == "label"  # then they are among the frames
+        return plain(MACESettings, replace(self, E0s="average") if labelled else self)
 
 
 class SelectionSection(Section):
@@ -854,6 +1006,16 @@ class CampaignConfig(Section):
             raise ValueError(f"target.force_errors_eV_per_A: {unknown('system', other[0], known)}")
         if self.target.force_errors_eV_per_A and self.selection.evidence == "labels":
             raise ValueError('target.force_errors_eV_per_A rests on audit frames: selection.evidence = "audits"')
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_are_of_structures(self) -> CampaignConfig:
+        known = [section.name for section in self.structures]
+        for one in self.explore.conditions:
+            if one.structure not in known:
+                raise ValueError(f"explore.conditions: {unknown('structure', one.structure, known)}")
+        if self.explore.walkers is not None and self.selection.evidence == "labels":
+            raise ValueError('explore.walkers: conditions take turns where selection.evidence = "audits" alone')
         return self
 
     @model_validator(mode="after")

@@ -3,8 +3,9 @@
 from tentpole.exploration.explore import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.exploration.health import HealthLimits, Unhealthy, check
 from tentpole.exploration.npt import NPT
+from tentpole.exploration.ramps import Ramp, RampPoint
 from tentpole.exploration.random_numbers import WalkerSeed
-from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
+from tentpole.exploration.walker import Ensemble, Langevin, Remembering, advance, init_walker, remember, send_back
 
 __all__ = [
     "NPT",
@@ -14,6 +15,9 @@ __all__ = [
     "HealthLimits",
     "Langevin",
     "Mishap",
+    "Ramp",
+    "RampPoint",
+    "Remembering",
     "Unhealthy",
     "WalkerSeed",
     "advance",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +14,7 @@ from ase.calculators.calculator import Calculator
 
 from tentpole.committee.neighbourhood import UnusableGeometry, check_finite
 from tentpole.exploration.health import HealthLimits, Unhealthy, check, shortest_height
+from tentpole.exploration.ramps import Ramp
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.exploration.walker import Ensemble, Langevin, advance, init_walker, remember, send_back
 from tentpole.records import Condition, FloatArray, Scores, Snapshot, Walker, bare, snapshot_id
@@ -39,6 +42,8 @@ class ExploreSettings:
     keep_last_sound : bool
         Keep the last sound frame before a walker is sent back, where that lies between two snapshots: it is where
         the potential is about to fail.
+    ramp : Ramp, optional
+        Temperature, pressure and cell by the walker's step; those of its condition where None.
     """
 
     steps: int = 500
@@ -47,6 +52,7 @@ class ExploreSettings:
     ensemble: Ensemble = field(default_factory=Langevin)
     health: HealthLimits = field(default_factory=HealthLimits)
     keep_last_sound: bool = True
+    ramp: Ramp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,9 @@ class Exploration:
         return replace(self, snapshots=(*self.snapshots, snapshot), scores=(*self.scores, scores))
 
 
-def begin(number: int, identifier: str, condition: Condition, start: Atoms, seed: WalkerSeed) -> Exploration:
+def begin(
+    number: int, identifier: str, condition: Condition, start: Atoms, seed: WalkerSeed, ramp: Ramp | None = None
+) -> Exploration:
     """The state of a round before the first step of a new walker.
 
     Parameters
@@ -140,15 +148,20 @@ def begin(number: int, identifier: str, condition: Condition, start: Atoms, seed
         Where it starts.
     seed : WalkerSeed
         Seeds its momenta.
+    ramp : Ramp, optional
+        The walker's, whose first cell `start` is brought to.
 
     Returns
     -------
     Exploration
     """
+    if ramp is not None:
+        start = start.copy()
+        ramp.deform(start, 0)
     return Exploration(number, init_walker(identifier, condition, start, seed.begin()))
 
 
-def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed) -> Exploration:
+def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed, ramp: Ramp | None = None) -> Exploration:
     """The state with its walker sent back, as in `send_back`.
 
     Parameters
@@ -161,12 +174,14 @@ def back(state: Exploration, mishap: Mishap, start: Atoms, seed: WalkerSeed) -> 
         Where the walker goes if it has no healthy state.
     seed : WalkerSeed
         Seeds the momenta, with the count of mishaps.
+    ramp : Ramp, optional
+        The walker's.
 
     Returns
     -------
     Exploration
     """
-    walker = send_back(state.walker, start, seed.sent_back(len(state.mishaps)))
+    walker = send_back(state.walker, start, seed.sent_back(len(state.mishaps)), ramp)
     return replace(state, walker=walker, mishaps=(*state.mishaps, mishap))
 
 
@@ -180,6 +195,7 @@ def explore(
     seed: WalkerSeed,
     on_progress: Callable[[Exploration], None] = lambda _state: None,
     clock: Callable[[], float] = time.perf_counter,
+    stacked: Any = None,
 ) -> Exploration:
     """Run `state` to the end of its round. Same arguments, same result, bit for bit.
 
@@ -202,6 +218,8 @@ def explore(
         Called after each snapshot or mishap with the state, which may be saved and gone on from.
     clock : callable
         Seconds, for the times that are written down.
+    stacked : optional
+        The part of `driver` that may have a memory, see `advance`.
 
     Returns
     -------
@@ -214,11 +232,14 @@ def explore(
         Where the walker stands, or is to start, in a structure that no potential can be evaluated on.
     """
     judge = _Judge(physical, scorer, start, settings)
+    move = partial(
+        advance, calc=driver, ensemble=settings.ensemble, stop=judge.blown_up, ramp=settings.ramp, stacked=stacked
+    )
     while state.done < settings.steps:
         began = clock()
         steps = min(settings.snapshot_every, settings.steps - state.done)
         before = state
-        walker = advance(state.walker, driver, steps, settings.ensemble, stop=judge.blown_up)
+        walker = move(state.walker, steps=steps)
         moved = clock()
         scores, wrong = judge(walker)
         state = replace(state, done=state.done + walker.step - state.walker.step)
@@ -226,9 +247,11 @@ def explore(
             state = replace(state.with_snapshot(walker, scores), walker=remember(walker))
         else:
             if settings.keep_last_sound:
-                state = _with_last_sound(state, before.walker, walker.step, driver, judge)
+                state = _with_last_sound(state, before.walker, walker.step, move, judge)
             mishap = Mishap(walker.step, wrong.reason, wrong.message)
-            state = back(replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed)
+            state = back(
+                replace(state, walker=replace(walker, ring=before.walker.ring)), mishap, start, seed, settings.ramp
+            )
         state = replace(
             state,
             md_seconds=state.md_seconds + moved - began,
@@ -248,6 +271,7 @@ class _Judge:
         periodic = bool(start.pbc.all())
         self._start_volume = float(start.get_volume()) if periodic else None
         self._start_height = shortest_height(start) if periodic else None
+        self._start_angles = start.cell.angles() if periodic else None
 
     def __call__(self, walker: Walker) -> tuple[Scores, Unhealthy | None]:
         """The frame's scores, which count only where nothing is wrong, and what is wrong with it."""
@@ -261,10 +285,11 @@ class _Judge:
             energy,
             forces,
             self.limits,
-            temperature_K=walker.condition.temperature_K,
+            temperature_K=self._temperature_K(walker),
             start_energy=self._start_energy,
             start_volume=self._start_volume,
             start_height=self._start_height,
+            start_angles=self._start_angles,
         )
         if wrong is not None:
             return _NO_SCORES, wrong
@@ -278,6 +303,10 @@ class _Judge:
             )
         return scores, None
 
+    def _temperature_K(self, walker: Walker) -> float:
+        ramp = self.settings.ramp
+        return (walker.condition if ramp is None else ramp.condition(walker.condition, walker.step)).temperature_K
+
     def blown_up(self, _: Atoms, forces: FloatArray) -> bool:
         """Whether a force on an atom is beyond the limit of health, or not finite."""
         largest = float((forces * forces).sum(axis=1).max())
@@ -288,7 +317,7 @@ _NO_SCORES = Scores(np.nan, np.nan, np.nan, np.nan, np.nan, failed="not scored")
 
 
 def _with_last_sound(
-    state: Exploration, healthy: Walker, bad_step: int, driver: Calculator, judge: _Judge
+    state: Exploration, healthy: Walker, bad_step: int, move: Callable[..., Walker], judge: _Judge
 ) -> Exploration:
     """The state with the last sound frame after `healthy` and before `bad_step`, found by bisection, if there is one.
 
@@ -298,7 +327,7 @@ def _with_last_sound(
     low, high = 0, bad_step - healthy.step
     while high - low > 1:
         middle = (low + high) // 2
-        walker = advance(healthy, driver, middle, judge.settings.ensemble, stop=judge.blown_up)
+        walker = move(healthy, steps=middle)
         scores, wrong = judge(walker)
         if wrong is None and walker.step == healthy.step + middle:
             low, sound = middle, (walker, scores)

@@ -81,13 +81,14 @@ def _write(file: h5py.File, exploration: Exploration) -> None:
     file.attrs["walker"] = json.dumps(
         {
             "id": walker.id,
-            "condition": astuple(walker.condition),
+            "condition": list(walker.condition.to_json().values()),
             "step": walker.step,
             "rng": walker.rng,
             "ring": [[step, rng] for step, _, rng in walker.ring],
             "bias_strength": walker.bias_strength,
             "constraints": [constraint.todict() for constraint in walker.atoms.constraints],
             **({"barostat": walker.barostat} if walker.barostat else {}),
+            **({} if walker.memory is None else {"memory": walker.memory}),
         },
         default=np.ndarray.tolist,
     )
@@ -151,6 +152,7 @@ def _read(file: h5py.File) -> Exploration:
         ring=tuple((step, atoms, rng) for (step, rng), atoms in zip(facts["ring"], moving[1:], strict=True)),
         bias_strength=facts["bias_strength"],
         barostat=tuple(facts.get("barostat", ())),
+        memory=facts.get("memory"),
     )
     number, group = int(file.attrs["round"]), file["snapshots"]
     steps: list[int] = group["step"][:].tolist()

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from tentpole.committee.neighbourhood import UnusableGeometry, check_extent, check_neighbourhood
+from tentpole.exploration.held import moving
 from tentpole.records import FloatArray
 from tentpole.units import KB
 
@@ -21,12 +22,13 @@ class HealthLimits:
     """Bounds outside which a walker is sent back.
 
     min_distance : nearest distance as a share of the sum of covalent radii.
-    max_force_eV_per_A : largest force on any atom.
+    max_force_eV_per_A : largest force on any atom that is not held in place.
     max_temperature_ratio : kinetic over target temperature; statistical room for few atoms is added,
         6 standard deviations of the canonical distribution, sqrt(2 / 3N) each.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
     min_height_ratio : the cell's shortest height over that of the starting structure: a cell that shears flat keeps
         its volume.
+    max_angle_change_deg : largest change of an angle between two vectors of the cell against the starting structure.
     max_energy_rise_eV_per_atom : potential energy above the starting structure's.
     max_gap_A : widest gap that separates two parts of a non-periodic structure; None: not checked.
     """
@@ -37,6 +39,7 @@ class HealthLimits:
     min_volume_ratio: float = 0.5
     max_volume_ratio: float = 2.0
     min_height_ratio: float = 0.5
+    max_angle_change_deg: float = 45.0
     max_energy_rise_eV_per_atom: float = 2.0
     max_gap_A: float | None = None
 
@@ -67,6 +70,7 @@ def check(
     start_energy: float | None = None,
     start_volume: float | None = None,
     start_height: float | None = None,
+    start_angles: FloatArray | None = None,
 ) -> Unhealthy | None:
     """Look for the first thing wrong with a frame.
 
@@ -87,6 +91,8 @@ def check(
         Of the starting structure's cell, Å³.
     start_height : float, optional
         Shortest height of the starting structure's cell, Å.
+    start_angles : (3,) array, optional
+        Angles of the starting structure's cell, degrees.
 
     Returns
     -------
@@ -96,7 +102,8 @@ def check(
     finite = np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()
     if not (finite and np.isfinite(energy) and np.isfinite(forces).all()):
         return Unhealthy("non-finite", "positions, cell, energy or forces are not finite")
-    force = float(np.sqrt((np.asarray(forces) ** 2).sum(axis=1).max()))
+    squares = (np.asarray(forces) ** 2).sum(axis=1)[moving(atoms)]
+    force = float(np.sqrt(squares.max(initial=0.0)))
     if force > limits.max_force_eV_per_A:
         return Unhealthy("force", f"largest force {force:.1f} eV/Å > {limits.max_force_eV_per_A:g}")
     if start_energy is not None:
@@ -114,6 +121,10 @@ def check(
         ratio = shortest_height(atoms) / start_height
         if not ratio >= limits.min_height_ratio:
             return Unhealthy("flat cell", f"shortest height of the cell {ratio:.2f} times that of the start")
+    if start_angles is not None and atoms.pbc.all():
+        change = float(np.abs(atoms.cell.angles() - start_angles).max())
+        if not change <= limits.max_angle_change_deg:
+            return Unhealthy("skewed cell", f"an angle of the cell {change:.0f}° off that of the start")
     return geometry(atoms, limits)
 
 
@@ -163,8 +174,9 @@ def geometry(atoms: Atoms, limits: HealthLimits) -> Unhealthy | None:
 def _too_hot(atoms: Atoms, temperature_K: float | None, limits: HealthLimits) -> Unhealthy | None:
     if temperature_K is None or not atoms.has("momenta"):
         return None
-    kinetic = 2 * float(atoms.get_kinetic_energy()) / (3 * len(atoms) * KB)
-    bound = temperature_K * (limits.max_temperature_ratio + 6 * np.sqrt(2 / (3 * len(atoms))))
+    count = max(1, int(moving(atoms).sum()))
+    kinetic = 2 * float(atoms.get_kinetic_energy()) / (3 * count * KB)
+    bound = temperature_K * (limits.max_temperature_ratio + 6 * np.sqrt(2 / (3 * count)))
     if not kinetic <= bound:
         return Unhealthy("temperature", f"{kinetic:.0f} K at a target of {temperature_K:g} K")
     return None

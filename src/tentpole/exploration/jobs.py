@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ase import Atoms
 
+from tentpole.errors import InputError, import_object
 from tentpole.execution.metering import Meter, metered
 from tentpole.exploration import Exploration, ExploreSettings, Mishap, back, begin, explore
 from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.exploration.lockstep import Lockstep
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.records import Condition, Scores
-from tentpole.training.network_voter import members_in
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
@@ -49,6 +49,38 @@ class WalkerReset:
     round: int
     before: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """A calculator of the user's own around the driver: `calculator`, "module:factory", called with `parameters`."""
+
+    calculator: str
+    parameters: Mapping[str, Any]
+
+    def around(self, driver: Any, atoms: Atoms) -> Any:
+        """What `factory(driver, atoms, **parameters)` makes: an ASE calculator with all that moves a walker.
+
+        Parameters
+        ----------
+        driver : ase.calculators.calculator.Calculator
+            The committee's.
+        atoms : ase.Atoms
+            A copy of the starting structure.
+
+        Raises
+        ------
+        InputError
+            Where it cannot be made, or is no calculator of energy and forces.
+        """
+        made = import_object(self.calculator, where="explore.stacked")(driver, atoms.copy(), **self.parameters)
+        known = set(getattr(made, "implemented_properties", ()))
+        if lacking := sorted({"energy", "forces"} - known):
+            raise InputError(
+                f'explore.stacked: "{self.calculator}" gave {type(made).__name__}, which has no '
+                f"{' and no '.join(lacking)}: an ASE calculator is wanted"
+            )
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +131,8 @@ class WalkerJob:
         Between two checkpoints, s.
     sent_back : WalkerReset, optional
         That the walker begins this round from an earlier state.
+    stacked : Stacked, optional
+        A calculator around the driver.
     """
 
     root: Path
@@ -124,6 +158,7 @@ class WalkerJob:
     settings: ExploreSettings
     checkpoint_seconds: float
     sent_back: WalkerReset | None = None
+    stacked: Stacked | None = None
 
     def steps_done(self) -> int:
         """For progress on screen."""
@@ -160,11 +195,12 @@ def _run(job: WalkerJob, lockstep: Lockstep, spent: _Spent) -> None:
     committee = Committee([lockstep.shared(voter) for voter in members.voters])
     physical = CommitteeCalculator(committee, driven_by, stress=job.settings.ensemble.barostatted)
     fingerprint = make_fingerprint(job.fingerprint, job.species, committee_in(job.models, job.dtype))
-    driver: Any = physical
+    stacked = None if job.stacked is None else job.stacked.around(physical, job.start)
+    driver: Any = physical if stacked is None else stacked
     if job.ratio > 0:
         base = fingerprint.base if isinstance(fingerprint, SpeciesBlocks) else fingerprint
         driver = EntropyBias(
-            physical,
+            driver,
             ratio=job.ratio,
             entropy=job.entropy,
             fingerprint=base,
@@ -185,6 +221,7 @@ def _run(job: WalkerJob, lockstep: Lockstep, spent: _Spent) -> None:
         job.seed,
         _checkpoints(job, spent),
         lockstep.seconds,
+        stacked,
     )
     write_exploration(job.shard, result)
     job.checkpoint.unlink(missing_ok=True)
@@ -243,6 +280,7 @@ def _committee(models: Path, voters: tuple[str, ...], dtype: str, evaluation: st
     """The committee of a round, with the foundation models that vote."""
     from tentpole.committee import Committee, aligned
     from tentpole.storage.structures import labelled_frames
+    from tentpole.training.network_voter import members_in  # torch: in workers alone
 
     committee = members_in(models, dtype, evaluation)
     if not voters:
@@ -258,14 +296,15 @@ def _state(job: WalkerJob) -> Exploration:
         state = read_exploration(job.checkpoint)
         if state.round == job.round:
             return state
+    ramp = job.settings.ramp
     if not job.earlier or not job.earlier[0].exists():
-        return begin(job.round, job.id, job.condition, job.start, job.seed)
+        return begin(job.round, job.id, job.condition, job.start, job.seed, ramp)
     state = Exploration(job.round, read_exploration(job.earlier[0]).walker)
     if job.sent_back is None:
         return state
     walker = replace(state.walker, ring=_healthy_before(job, job.sent_back.before))
     mishap = Mishap(walker.step, REASON, job.sent_back.message)
-    return back(replace(state, walker=walker), mishap, job.start, job.seed)
+    return back(replace(state, walker=walker), mishap, job.start, job.seed, ramp)
 
 
 def _healthy_before(job: WalkerJob, step: int) -> tuple[tuple[int, Atoms, dict[str, Any]], ...]:

@@ -18,8 +18,6 @@ from typing_extensions import override
 from tentpole.committee.baseline import BaselineVoter
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate
-from tentpole.committee.mace_voter import MaceVoter
-from tentpole.training.network_voter import NetworkVoter
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -46,7 +44,7 @@ class Lockstep:
         if isinstance(voter, BaselineVoter):
             member = self.shared(voter.member)
             return voter if member is voter.member else BaselineVoter(member, voter.baseline)
-        if isinstance(voter, NetworkVoter) or (isinstance(voter, MaceVoter) and voter.device.type != "cpu"):
+        if getattr(voter, "gains_together", False):
             self._alone[voter] = Committee([voter])
             return _Shared(self, voter)
         return voter

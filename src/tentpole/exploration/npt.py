@@ -99,6 +99,12 @@ class NPT:
             )
         return _Barostatted(dynamics, barostat)
 
+    def retarget(self, integrator: Integrator, condition: Condition) -> None:
+        """Set temperature and pressure."""
+        assert isinstance(integrator, _Barostatted)
+        assert condition.pressure_GPa is not None
+        integrator.retarget(condition.temperature_K, -condition.pressure_GPa * units.GPa)
+
     def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
         """The momentum of the cell and the force on it."""
         assert isinstance(integrator, _Barostatted)
@@ -126,6 +132,11 @@ class _Barostatted:
             self._dynamics.step()
         check_finite(atoms.positions, atoms.cell.array)
         return np.asarray(atoms.get_forces(md=True), dtype=float)
+
+    def retarget(self, temperature_K: float, stress: float) -> None:
+        """Another temperature and external stress (eV/Å³)."""
+        self._dynamics.set_temperature(temperature_K)
+        self._dynamics._set_externalstress_hydrostatic(stress, self._dynamics.hydrostatic)
 
     @property
     def state(self) -> tuple[float, ...]:

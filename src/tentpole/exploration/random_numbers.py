@@ -25,6 +25,7 @@ _SCHEME_1: Mapping[str, tuple[int, ...]] = {
     "validation": (2,),  # key (trajectory,)
     "selection": (3,),  # key (round,)
     "pretraining": (4,),  # key (trajectory,)
+    "variants": (6,),  # key (structure,), or (structure, variant) for the first labels
     "walker": (),  # key (round, walker)
     "walker sent back": (),  # key (round, walker, 1 + how often before)
 }

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from tentpole.errors import TentpoleError
 from tentpole.exploration.health import HealthLimits, geometry
+from tentpole.exploration.held import moving
 from tentpole.records import FloatArray, Scores
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class FrameScorer:
-    """Scores one frame at a time during MD, where the calculator holds the driver's results already."""
+    """Scores one frame at a time during MD, where the calculator holds the driver's results already.
+
+    σ_F is of the atoms that move: what a committee says of an atom that is held in place moves nothing.
+    """
 
     def __init__(self, calculator: CommitteeCalculator, fingerprint: Fingerprint, covariance: Covariance) -> None:
         self._calculator = calculator
@@ -30,7 +34,7 @@ class FrameScorer:
         """Score one frame; where that fails, the scores say why."""
         try:
             energy_std = float(self._calculator.get_property("energy_std", atoms))
-            atom_std = np.asarray(self._calculator.get_property("forces_std", atoms))
+            atom_std = np.asarray(self._calculator.get_property("forces_std", atoms))[moving(atoms)]
             gain = float(self._covariance.gain(self._fingerprint.fingerprints(atoms)))
         except TentpoleError as error:
             return failed(str(error))
@@ -46,9 +50,9 @@ def score(
 ) -> list[Scores]:
     """Scores of any frames, evaluated in batches.
 
-    A frame is failed, with its reason, where its atoms overlap, its numbers are not finite, or it holds
-    species that the committee does not know. covariance None: no dataset to gain for, gain is that of
-    the frame alone.
+    A frame is failed, with its reason, where its atoms overlap, its numbers are not finite, or it holds species that
+    the committee does not know. σ_F leaves out atoms that constraints hold in place. covariance None: no dataset to
+    gain for, gain is that of the frame alone.
     """
     from tentpole.committee import atom_force_std, energy_std
     from tentpole.entropy import Covariance
@@ -67,7 +71,7 @@ def score(
     for position, i in enumerate(fit):
         try:
             spread = float(energy_std(prediction.energies[:, position]))
-            atom_std = np.asarray(atom_force_std(prediction.forces[position]))
+            atom_std = np.asarray(atom_force_std(prediction.forces[position]))[moving(frames[i])]
         except TentpoleError as error:
             results[i] = failed(str(error))
         else:
@@ -96,6 +100,8 @@ def _finite(energy_std: float, atoms: int, atom_std: FloatArray, gain: float) ->
 def _unfit(atoms: Atoms, limits: HealthLimits, known: set[int]) -> str:
     if len(atoms) == 0:
         return "no atoms"
+    if not moving(atoms).any():
+        return "no atom can move"
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         return "positions or cell are not finite"
     unknown_species = sorted(set(atoms.get_chemical_symbols()) - {_symbol(z) for z in known})

@@ -7,6 +7,7 @@ A walker holds all that its next step depends on, the generator's state included
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from typing_extensions import override
 
 from tentpole.committee.neighbourhood import UnusableGeometry
+from tentpole.exploration.ramps import Ramp
 from tentpole.records import Condition, FloatArray, Walker
 from tentpole.units import FS
 
@@ -58,6 +60,18 @@ class Ensemble(Protocol):
         Returns
         -------
         Integrator
+        """
+        ...
+
+    def retarget(self, integrator: Integrator, condition: Condition) -> None:
+        """Give an integrator another temperature and pressure, from its next step on.
+
+        Parameters
+        ----------
+        integrator : Integrator
+            Made by `integrator`.
+        condition : Condition
+            Temperature and pressure.
         """
         ...
 
@@ -117,6 +131,11 @@ class Langevin(Ensemble):
         )
 
     @override
+    def retarget(self, integrator: Any, condition: Condition) -> None:
+        """Set the thermostat's temperature."""
+        integrator.set_temperature(temperature_K=condition.temperature_K)
+
+    @override
     def barostat_of(self, integrator: Integrator) -> tuple[float, ...]:
         """There is no barostat."""
         return ()
@@ -174,6 +193,26 @@ class Biased(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A calculator whose forces depend on the structure and on a memory, such as the hills of metadynamics.
+
+    A walker that it moves resumes bit for bit where they depend on nothing else and the memory changes in `step` alone.
+    """
+
+    def memory(self) -> Any:
+        """What to go on from: plain JSON."""
+        ...
+
+    def recall(self, memory: Any) -> None:
+        """Go on from what `memory` gave; None: begin."""
+        ...
+
+    def step(self, atoms: Atoms) -> None:
+        """Called with the present structure before every MD step."""
+        ...
+
+
 def advance(
     walker: Walker,
     calc: Calculator,
@@ -181,6 +220,8 @@ def advance(
     ensemble: Ensemble | None = None,
     *,
     stop: Callable[[Atoms, FloatArray], bool] | None = None,
+    ramp: Ramp | None = None,
+    stacked: Any = None,
 ) -> Walker:
     """Move a walker by `steps` steps.
 
@@ -198,6 +239,10 @@ def advance(
     stop : callable, optional
         Asked after each step with atoms and forces (N, 3) in eV/Å; the walker ends there where it says True. It ends
         too where forces are not finite, or where a step led to a structure that cannot be evaluated.
+    ramp : Ramp, optional
+        Temperature, pressure and cell by the walker's step; those of its condition where None.
+    stacked : optional
+        The part of `calc` that may have a memory: it is given the walker's where it is a Remembering one.
 
     Returns
     -------
@@ -215,14 +260,24 @@ def advance(
     if isinstance(calc, Biased):
         calc.bias_strength = walker.bias_strength
         calc.reset()  # the present frame is evaluated with just this strength, cached or not
+    remembering = stacked if isinstance(stacked, Remembering) else None
+    if remembering is not None:
+        remembering.recall(deepcopy(walker.memory))
+        calc.reset()
     atoms.calc = calc
-    dynamics = how.integrator(atoms, walker.condition, generator, walker.barostat)
+    dynamics = how.integrator(atoms, _target(walker, ramp, walker.step), generator, walker.barostat)
     forces = atoms.get_forces(md=True)
     done = 0
     while done < steps:
+        if ramp is not None and done:
+            how.retarget(dynamics, _target(walker, ramp, walker.step + done))
+        if remembering is not None:
+            remembering.step(atoms)
         done += 1
         try:
             forces = dynamics.step(forces)
+            if ramp is not None and ramp.deform(atoms, walker.step + done):
+                forces = atoms.get_forces(md=True)
         except UnusableGeometry:  # the step led where no potential can be evaluated
             break
         if not np.isfinite(forces).all() or (stop is not None and stop(atoms, forces)):
@@ -235,7 +290,12 @@ def advance(
         rng=dict(generator.bit_generator.state),
         bias_strength=calc.bias_strength if isinstance(calc, Biased) else None,
         barostat=how.barostat_of(dynamics),
+        memory=None if remembering is None else deepcopy(remembering.memory()),
     )
+
+
+def _target(walker: Walker, ramp: Ramp | None, step: int) -> Condition:
+    return walker.condition if ramp is None else ramp.condition(walker.condition, step)
 
 
 def remember(walker: Walker, depth: int = 3) -> Walker:
@@ -256,7 +316,7 @@ def remember(walker: Walker, depth: int = 3) -> Walker:
     return replace(walker, ring=(*walker.ring, entry)[-depth:])
 
 
-def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
+def send_back(walker: Walker, start: Atoms, rng: np.random.Generator, ramp: Ramp | None = None) -> Walker:
     """The walker at its last healthy state, with momenta drawn anew.
 
     That state leaves the ring, so that a walker in trouble twice in a row goes back further. The step
@@ -270,14 +330,25 @@ def send_back(walker: Walker, start: Atoms, rng: np.random.Generator) -> Walker:
         Where it goes if it has no healthy state.
     rng : numpy.random.Generator
         Draws the momenta and goes on with the walker.
+    ramp : Ramp, optional
+        The walker's, which goes on: momenta and cell are those of the present step.
 
     Returns
     -------
     Walker
     """
     atoms = walker.ring[-1][1].copy() if walker.ring else start.copy()
-    fresh = init_walker(walker.id, walker.condition, atoms, rng)
-    return replace(fresh, step=walker.step, ring=walker.ring[:-1], bias_strength=walker.bias_strength)
+    if ramp is not None:
+        ramp.deform(atoms, walker.step)
+    fresh = init_walker(walker.id, _target(walker, ramp, walker.step), atoms, rng)
+    return replace(
+        fresh,
+        condition=walker.condition,
+        step=walker.step,
+        ring=walker.ring[:-1],
+        bias_strength=walker.bias_strength,
+        memory=walker.memory,
+    )
 
 
 def generator_from(state: dict[str, Any]) -> np.random.Generator:

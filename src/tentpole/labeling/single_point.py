@@ -40,6 +40,9 @@ def single_point(
     that there was no program to run.
     """
     directory.mkdir(exist_ok=True)  # not its parents: a folder that was removed meanwhile does not come back
+    if atoms.constraints:  # some programs give a force of zero for an atom that is held
+        atoms = atoms.copy()
+        atoms.set_constraint()
     setup = reference.setup(atoms, charge, multiplicity, directory)
     wanted = ["energy", "forces"] + (["stress"] if "stress" in reference.properties and atoms.pbc.all() else [])
     try:

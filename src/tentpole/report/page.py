@@ -16,6 +16,7 @@ from ase import Atoms
 
 from tentpole import __version__
 from tentpole.campaign.record import CampaignRecord, ErrorFacts, FrameRecord
+from tentpole.config.walkers import temperatures_K
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import bare
 from tentpole.report import curves, style, tables
@@ -150,7 +151,7 @@ def content(record: CampaignRecord, the_map: Atlas | None = None) -> dict[str, A
         "reference": config.reference if not config.reference.endswith(".toml") else Path(config.reference).stem,
         "as_of": record.written.replace("T", " ").replace("Z", " UTC"),
         "structures": [s.name for s in config.structures],
-        "temperatures": ", ".join(f"{t:g}" for t in config.explore.temperatures_K),
+        "temperatures": ", ".join(f"{t:g}" for t in temperatures_K(config)),
         "rule": config.selection.rule,
         "standing": stands,
         "tests": tables.tests(stands.evidence),

@@ -51,6 +51,9 @@ class NetworkVoter(Voter):
         The members as mace evaluates them, all on one device.
     """
 
+    gains_together = True
+    """Several structures at once cost less than one by one, and each has the numbers it has alone."""
+
     def __init__(self, voters: Sequence[MaceVoter]) -> None:
         first = voters[0]
         if any(voter.votes != 1 or voter.dtype != first.dtype or voter.numbers != first.numbers for voter in voters):
