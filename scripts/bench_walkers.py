@@ -4,13 +4,14 @@
                                     [--dtype float64] [--device cpu] [--json FILE]
 
 Langevin dynamics of 0.5 fs at 300 K, σ of M members every 25 steps, by untrained MACE models of the size "small" (16
-channels, max_L 1, r_max 5 Å): what they cost does not depend on what they have learnt. Four ways, in turn block by
-block:
+channels, max_L 1, r_max 5 Å): what they cost does not depend on what they have learnt. The ways, in turn block
+by block:
 
     ase         ASE's Langevin and mace's own MACECalculator, one walker after the other; σ by M of them
     processes   each walker by itself, members evaluated by mace's model: how a worker process ran walkers before
     alone       each walker by itself, members evaluated by this package's network
     lockstep    all walkers side by side, by one evaluation of that network
+    torch-sim   all walkers in one batch of torch-sim's own Langevin (BAOAB), by mace's model; where it is installed
 
 All run on one core, and on a CPU the time is this process's CPU time, so that other jobs disturb less: with several
 cores, worker processes do any of the four side by side. Rates are walker-steps per second; ratios are medians over
@@ -40,7 +41,6 @@ from ase.md.velocitydistribution import thermalize_momenta
 EVERY = 25
 FEW = 2
 """Walkers that stand for all of them where each runs by itself: their rate is the same however many there are."""
-WAYS = ("ase", "processes", "alone", "lockstep")
 
 
 def model(numbers: Sequence[int], seed: int, dtype: str, *, script: bool) -> Any:
@@ -82,10 +82,10 @@ def zundel() -> Atoms:
     return Atoms("OHHOHHH", positions=[*positions, [0.0, 0.0, 0.05]])
 
 
-def water() -> Atoms:
-    """64 molecules on a grid, at the density of the liquid."""
-    box, rng = Atoms(cell=[12.42] * 3, pbc=True), np.random.default_rng(0)
-    for place in np.ndindex(4, 4, 4):
+def water(side: int) -> Atoms:
+    """So many molecules along each edge of a cubic box, at the density of the liquid."""
+    box, rng = Atoms(cell=[3.105 * side] * 3, pbc=True), np.random.default_rng(0)
+    for place in np.ndindex(side, side, side):
         one = molecule("H2O")
         one.euler_rotate(*rng.uniform(0, 360, 3))
         one.translate(np.array(place) * 3.105)
@@ -96,11 +96,16 @@ def water() -> Atoms:
 SYSTEMS: dict[str, tuple[Callable[[], Atoms], list[int]]] = {
     "zundel": (zundel, [1, 8]),
     "Si64": (lambda: bulk("Si", cubic=True) * (2, 2, 2), [14]),
-    "water192": (water, [1, 8]),
+    "water192": (lambda: water(4), [1, 8]),
+    "Si8": (lambda: bulk("Si", cubic=True), [14]),  # the rest: where the gain ends
+    "Si16": (lambda: bulk("Si", cubic=True) * (2, 1, 1), [14]),
+    "Si32": (lambda: bulk("Si", cubic=True) * (2, 2, 1), [14]),
+    "water24": (lambda: water(2), [1, 8]),
+    "water81": (lambda: water(3), [1, 8]),
 }
 
 
-def walkers(make: Callable[[], Atoms], calculators: Sequence[Calculator]) -> list[Langevin]:
+def walkers(make: Callable[[], Atoms], calculators: Sequence[Calculator | None]) -> list[Langevin]:
     """One dynamics per calculator."""
     found = []
     for k, calculator in enumerate(calculators):
@@ -151,6 +156,39 @@ def by_committee(make: Callable[[], Atoms], committee: Any, count: int, *, toget
     return lambda: [block(one, sigma) for one in dynamics]
 
 
+def by_torch_sim(
+    make: Callable[[], Atoms], numbers: Sequence[int], members: int, count: int, device: str, dtype: str
+) -> Any:
+    """What runs a block of all walkers by torch-sim; None where it is not installed."""
+    try:
+        import torch_sim
+        from torch_sim.models.mace import MaceModel
+    except ImportError:
+        return None
+    import torch
+
+    kind = getattr(torch, dtype)
+    options: dict[str, Any] = {"device": torch.device(device), "dtype": kind, "compute_stress": False}
+    models = [MaceModel(model(numbers, k, dtype, script=True), **options) for k in range(members)]
+    atoms = [one.atoms for one in walkers(make, [None] * count)]
+    for one in atoms:
+        if not one.cell:  # it wants one, periodic or not
+            one.cell = [40.0] * 3
+    kT = torch.tensor(300 * units.kB, dtype=kind, device=device)
+    dt, gamma = (torch.tensor(v, dtype=kind, device=device) for v in (0.5 * units.fs, 0.01 / units.fs))
+    begin, step = torch_sim.integrators.nvt_langevin(models[0], dt=dt, kT=kT, gamma=gamma, seed=0)
+    now = [begin(torch_sim.io.atoms_to_state(atoms, torch.device(device), kind))]
+
+    def run() -> None:
+        for _ in range(EVERY):
+            now[0] = step(now[0])
+        if members > 1:
+            forces = torch.stack([now[0].forces, *(one(now[0])["forces"] for one in models[1:])])
+            float(forces.std(dim=0, unbiased=False).max())
+
+    return run
+
+
 def measured(
     make: Callable[[], Atoms], numbers: list[int], members: int, many: Sequence[int], given: argparse.Namespace
 ) -> dict[str, list[float]]:
@@ -172,6 +210,8 @@ def measured(
     }
     for count in many:
         ways[f"lockstep {count}"] = (by_committee(make, own, count, together=True), count)
+        if (run := by_torch_sim(make, numbers, members, count, given.device, given.dtype)) is not None:
+            ways[f"torch-sim {count}"] = (run, count)
     clock = time.process_time if given.device == "cpu" else time.perf_counter
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for k in range(given.blocks + 1):  # the first block warms up
@@ -199,7 +239,7 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> float:
 
 def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS)[:3], choices=list(SYSTEMS))
     parser.add_argument("--walkers", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--members", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--blocks", type=int, default=5)

@@ -30,6 +30,11 @@ LONGEST = (
 """Files that take longest: they begin first, so that none of them runs alone at the end."""
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests that start programs wait for them."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; within a file the order stays."""
     here = Path(__file__).parent

@@ -7,7 +7,8 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
-from tentpole import Campaign, Committee
+from tentpole import Campaign, CampaignRecord, Committee
+from tentpole.campaign.seeding import ALONE
 from tentpole.committee.member_files import read_description
 from tentpole.progress import NoProgress
 from tentpole.storage.structures import labelled_frames
@@ -66,3 +67,26 @@ def test_energies_of_isolated_atoms_are_fitted_again_for_a_new_composition(campa
         part = [r for r, atoms in zip(residual, frames, strict=True) if atoms.symbols.count("Cu") == copper]
         assert part
         assert abs(sum(part) / len(part)) < 1e-4
+
+
+def test_a_campaign_labels_isolated_atoms_itself(campaign_file: Make, tmp_path: Path) -> None:
+    alloys(tmp_path, 1)
+    training = {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 4, "finishing": False}
+    changes = {
+        "structures": [{"file": "cu1.xyz"}],
+        "stop": {"rounds": 1},
+        "explore": {"temperatures_K": [300.0], "steps": 20, "snapshot_every": 5, "bias": {"ratios": [0.0]}},
+        "training": {**training, "E0s": "label"},
+    }
+    with Campaign(campaign_file(**changes), tmp_path / "run") as campaign:
+        campaign.run()
+    record = CampaignRecord.read(tmp_path / "run")
+    frames = [frame for frame in record.frames if frame.round == 0]
+    alone = frames[-2:]
+    assert [str(frame.request.atoms.symbols) for frame in alone] == ["Cu", "Au"]
+    assert all(frame.request.reason == ALONE and frame.outcome == "accepted" for frame in alone)
+    energies = {str(label.atoms.numbers[0]): label.energy for label in record.dataset()[6:8]}
+    assert len(frames) == 8
+    for models in ("r000/member-0", "r000/member-1", "r001/member-0"):
+        description = read_description(tmp_path / "run/models" / models)
+        assert description["E0s"]["Default"] == pytest.approx(energies, abs=1e-12)

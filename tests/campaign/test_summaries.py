@@ -82,7 +82,8 @@ def test_a_copied_folder_keeps_them_and_a_driver_makes_those_that_lack(
     paths.verdict.unlink()
     with Campaign(paths.root) as campaign:  # judges what is done
         assert campaign.verdict is not None
-    assert {path.name for path in paths.cache.iterdir()} == {"validation.json", *(f"r00{number}.json" for number in range(4))}
+    names = {"validation.json", *(f"r00{number}.json" for number in range(4))}
+    assert {path.name for path in paths.cache.iterdir()} == names
 
 
 def test_a_summary_holds_all_of_outcome_and_end_but_the_pairs(paths: CampaignPaths) -> None:

@@ -28,7 +28,8 @@ from tentpole.exploration import (
 )
 from tentpole.exploration import files as shards
 from tentpole.exploration.health import geometry
-from tentpole.records import Condition, Scores, Walker
+from tentpole.exploration.initial import isolated_atoms
+from tentpole.records import Condition, Scores, Walker, own_state
 from tentpole.testing import tiny_committee
 
 WATER = Condition("water", 300.0)
@@ -284,3 +285,16 @@ def test_a_damaged_shard_is_refused_by_name(tmp_path: Path, damage: str) -> None
     path.write_bytes({"flip": bytes(data), "cut": bytes(data[:-100]), "empty": b""}[damage])
     with pytest.raises(StateError, match=r"r001-w00\.h5"):
         shards.read_exploration(path)
+
+
+def test_isolated_atoms_have_room_and_the_state_of_their_ground_state():
+    starts = [molecule("H2O"), molecule("CH4")]
+    alone = isolated_atoms(starts, 6.0, (1, None))
+    assert [str(atoms.symbols) for atoms in alone] == ["H", "C", "O"]
+    assert [own_state(atoms) for atoms in alone] == [(0, None)] * 3
+    assert not any(atoms.pbc.any() for atoms in alone)
+    crystal = isolated_atoms([bulk("Fe")], 14.0, (0, 1))[0]
+    assert crystal.pbc.all()
+    assert crystal.cell.lengths().tolist() == [17.0] * 3
+    assert own_state(crystal) == (0, 5)
+    assert own_state(isolated_atoms([bulk("Fe")], 4.0)[0]) == (None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ def test_d4_counts_the_charge() -> None:
         Baseline("d4").of(molecule("H2O"))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("dftd3") is not None, reason="dftd3 is installed")
-def test_a_missing_package_is_named_with_the_command_that_installs_it() -> None:
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ["dftd3", *(name for name in sys.modules if name.startswith("dftd3."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match=r'pip install "tentpole\[dispersion\]"'):
         load("d3").calculator(atoms=molecule("H2O"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tentpole.execution.worker import python_module
+from support.processes import Process, until
 from tentpole.training import committee
 from tentpole.training.client import ServerLost
 from tentpole.training.jobs import TrainingError, TrainingJob
@@ -75,7 +76,25 @@ def test_what_fails_by_itself_or_each_time_ends_the_training(
         train(script)
 
 
-def test_the_training_process_does_not_outlive_the_one_that_started_it() -> None:
-    command = [*python_module("tentpole.training.server"), "-1"]  # no process
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
-        assert server.wait() == 1
+PROGRAM = """
+import sys, time
+from tentpole.execution import starting
+from tentpole.training.client import Server
+
+if sys.argv[1] == "forked":
+    starting.import_ahead("tentpole.training.server")
+    starting._mark.touch()  # nothing to wait for: what it imports is small
+print(Server()._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks at /proc")
+@pytest.mark.parametrize("start", ["fresh", "forked"])
+def test_the_training_process_does_not_outlive_the_one_that_started_it(start: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, start], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        server = Process(int(driver.stdout.readline()), "")
+        assert server.lives
+        driver.kill()
+    assert until(lambda: not server.lives, 60)

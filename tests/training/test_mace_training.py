@@ -223,8 +223,9 @@ def test_bootstrap_resamples_differ_between_heads_and_repeat():
     assert {id(a) for a in first} < {id(a) for a in frames}
 
 
-def test_a_training_process_that_dies_is_reported_and_replaced(trained, tmp_path):
+def test_a_training_process_that_dies_is_reported_and_replaced(trained, tmp_path, monkeypatch):
     _, jobs, _, _ = trained
+    monkeypatch.setattr(committee, "ATTEMPTS", 1)
     job = replace(jobs[0], out=tmp_path / "m", folder=tmp_path / "logs")
 
     def kill(*_):

@@ -1,4 +1,4 @@
-"""What workers of a campaign find imported: this module is imported by the process that they are forked from alone."""
+"""What workers and trainings of a campaign find imported: only the process that they are forked from imports this."""
 
 from importlib import import_module
 
@@ -19,8 +19,8 @@ WANTED = (
 )
 
 with importing():
-    from tentpole.committee.mace_architecture import mace
+    from tentpole.training.server import imported
 
-    mace("modules")
+    imported()
     for _name in WANTED:
         import_module(_name)

@@ -27,7 +27,7 @@ from tentpole.config.schema import (
 )
 from tentpole.errors import InputError
 from tentpole.execution.metering import measured
-from tentpole.exploration.initial import rattled, reference_md
+from tentpole.exploration.initial import isolated_atoms, rattled, reference_md
 from tentpole.exploration.modes import NormalModes
 from tentpole.exploration.random_numbers import generator
 from tentpole.labeling import references
@@ -53,7 +53,18 @@ def initial_requests(context: Context) -> list[Request]:
         _keep_own_labels(context, "initial")
         frames = _given(context, "initial")
         reason = "initial: a frame of the given file"
-    return [_request(context, first_label_id(0, i), atoms, reason) for i, (_, atoms) in enumerate(frames)]
+    wanted = [(atoms, reason) for _, atoms in frames] + [(atoms, ALONE) for atoms in _isolated(context)]
+    return [_request(context, first_label_id(0, i), *one) for i, one in enumerate(wanted)]
+
+
+ALONE = "initial: an isolated atom, the zero of its element's energies"
+
+
+def _isolated(context: Context) -> list[Atoms]:
+    config = context.config
+    if config.training.E0s != "label":
+        return []
+    return isolated_atoms(context.starts.values(), config.training.r_max, (config.charge, config.multiplicity))
 
 
 def _with_variants(context: Context, section: RattleSection, starts: Mapping[str, Atoms]) -> dict[str, Atoms]:

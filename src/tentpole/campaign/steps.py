@@ -129,6 +129,7 @@ def label(context: Context, ahead: Ahead, requests: list[Request]) -> Iterator[O
     from tentpole.training.client import prepare
 
     limits = context.config.executor
+    context.workers.prepare()
     if context.workers.training is None:
         prepare()
     tasks = label_tasks(context, context.reference, requests, persistent=limits.persistent)

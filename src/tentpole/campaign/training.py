@@ -83,7 +83,7 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
     train_file = folder / "train.extxyz"
     if warm is not None and warm == start:
         energies, settings = first_training(context, number, start, train_file, len(labels))
-    elif warm is not None and config.training.E0s == "average" and _widened(warm / "train.extxyz", train_file):
+    elif warm is not None and isinstance(config.training.E0s, str) and _widened(warm / "train.extxyz", train_file):
         context.progress.note(
             f"round {number}: new compositions, to which the energies of isolated atoms are fitted again"
         )

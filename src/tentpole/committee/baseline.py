@@ -96,13 +96,13 @@ class Baseline:
                 calculator.reset()
             energy = float(calculator.get_property("energy", seen))
             forces = np.array(calculator.get_property("forces", seen), dtype=np.float64)
-            found = self._stress(calculator, seen) if stress and bool(atoms.pbc.any()) else nothing
+            tensor = self._stress(calculator, seen) if stress and bool(atoms.pbc.any()) else nothing
         except TentpoleError:
             raise
         except Exception as error:  # a calculator raises whatever it likes
             self.said = f"{type(error).__name__}: {error}"
             return np.nan, np.full((len(atoms), 3), np.nan), nothing
-        return energy, forces, found
+        return energy, forces, tensor
 
     def evaluate(self, graph: Graph, stress: bool) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Energies (n,), forces (N, 3) and stresses (n, 6) of a graph; kept for the next member that asks."""
@@ -111,9 +111,9 @@ class Baseline:
         parts = [self.of(atoms, stress=stress) for atoms in structures_of(graph)]
         energies = np.array([energy for energy, _, _ in parts])
         stresses = np.array([part for _, _, part in parts]) if stress else None
-        found = energies, np.concatenate([forces for _, forces, _ in parts]), stresses
-        self._last = graph, stress, found
-        return found
+        answer = energies, np.concatenate([forces for _, forces, _ in parts]), stresses
+        self._last = graph, stress, answer
+        return answer
 
     def _calculator(self, atoms: Atoms) -> tuple[Any, Atoms]:
         """The calculator for a structure, and the structure as it wants it."""
@@ -132,10 +132,10 @@ class Baseline:
 
     def _stress(self, calculator: Any, atoms: Atoms) -> FloatArray:
         try:
-            found = np.asarray(calculator.get_property("stress", atoms), dtype=np.float64)
+            tensor = np.asarray(calculator.get_property("stress", atoms), dtype=np.float64)
         except PropertyNotImplementedError:
             return np.full(6, np.nan)
-        return np.asarray(full_3x3_to_voigt_6_stress(found)) if found.shape == (3, 3) else found
+        return np.asarray(full_3x3_to_voigt_6_stress(tensor)) if tensor.shape == (3, 3) else tensor
 
 
 class BaselineVoter(Voter):
@@ -192,13 +192,13 @@ def with_baselines(voters: Sequence[Any], stems: Sequence[Path], given: Named | 
             f"{stems[0].parent}: its members learned the difference to {facts.name} ({facts.hash}), which is to be "
             f'added back: name it, as in Committee.load(…, baseline="{facts.name}") or --baseline {facts.name}'
         )
-    found = given if isinstance(given, Baseline) else Baseline(given, facts.charge, facts.multiplicity)
-    if found.reference is not None and found.hash != facts.hash:
+    baseline = given if isinstance(given, Baseline) else Baseline(given, facts.charge, facts.multiplicity)
+    if baseline.reference is not None and baseline.hash != facts.hash:
         raise InputError(
             f'{stems[0].parent}: its members learned the difference to {facts.name} ({facts.hash}), and "'
-            f'{found.reference.name}" is {found.hash} here: another method, other parameters or another version'
+            f'{baseline.reference.name}" is {baseline.hash} here: another method, other parameters or another version'
         )
-    return [BaselineVoter(voter, found) for voter in voters]
+    return [BaselineVoter(voter, baseline) for voter in voters]
 
 
 def baseline_beside(models: Path) -> Baseline | None:
@@ -223,7 +223,7 @@ def carry_baseline(frames: Sequence[Atoms], baseline: Baseline) -> list[Atoms]:
 
     Raises StateError for a frame of which the baseline says nothing, with what its calculator said.
     """
-    found = []
+    copies = []
     for number, atoms in enumerate(frames):
         energy, forces, stress = baseline.of(atoms, stress="REF_stress" in atoms.info)
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
@@ -236,5 +236,5 @@ def carry_baseline(frames: Sequence[Atoms], baseline: Baseline) -> list[Atoms]:
         copy.info["baseline_energy"], copy.arrays["baseline_forces"] = energy, forces
         if np.isfinite(stress).all():
             copy.info["baseline_stress"] = stress
-        found.append(copy)
-    return found
+        copies.append(copy)
+    return copies

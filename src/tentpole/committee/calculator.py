@@ -221,9 +221,9 @@ def changes_between(before: Atoms | None, now: Atoms) -> list[str]:
     """
     if before is None:
         return list(all_changes)
-    found = [name for name in ("cell", "pbc") if not np.array_equal(getattr(before, name), getattr(now, name))]
+    changed = [name for name in ("cell", "pbc") if not np.array_equal(getattr(before, name), getattr(now, name))]
     for name in ("positions", "numbers", "initial_charges", "initial_magmoms"):
         old, new = before.arrays.get(name), now.arrays.get(name)
         if old is not new and (old is None or new is None or not np.array_equal(old, new)):
-            found.append(name)
-    return found if found or readable_state(before) == readable_state(now) else ["info"]
+            changed.append(name)
+    return changed if changed or readable_state(before) == readable_state(now) else ["info"]

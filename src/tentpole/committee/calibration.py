@@ -173,8 +173,8 @@ def calibrate(
     >>> import numpy as np
     >>> from tentpole.committee import calibrate
     >>> sigma = np.linspace(0.01, 0.1, 40)
-    >>> found = calibrate(sigma, 2.0 * sigma)
-    >>> found.scale, float(found.threshold(0.1))
+    >>> fit = calibrate(sigma, 2.0 * sigma)
+    >>> fit.scale, float(fit.threshold(0.1))
     (2.0, 0.05)
     >>> calibrate(sigma[:5], sigma[:5]).words
     'not calibrated: 5 held-out structures and 5 cases, 20 structures are needed for a miss rate of 0.05'

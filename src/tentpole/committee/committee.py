@@ -260,17 +260,17 @@ class Committee:
         while True:
             pieces = parts(graph, self._most_edges.get(voter))
             try:
-                found = [voter.evaluate(piece, votes, stress) for piece in pieces]
+                answers = [voter.evaluate(piece, votes, stress) for piece in pieces]
                 break
             except Exception as error:
                 if not _out_of_memory(error) or len(pieces) == len(graph.sizes):
                     raise
             self._most_edges[voter] = max(len(piece.edges.i) for piece in pieces) // 2
-        if len(found) == 1:
-            return found[0]
-        energies, forces, stresses = zip(*found, strict=True)
+        if len(answers) == 1:
+            return answers[0]
+        energies, forces, stresses = zip(*answers, strict=True)
         known = [answer for answer in stresses if answer is not None]
-        together = np.concatenate(known, axis=1) if len(known) == len(found) else None
+        together = np.concatenate(known, axis=1) if len(known) == len(answers) else None
         return np.concatenate(energies, axis=1), np.concatenate(forces, axis=1), together
 
     def evaluate(self, frames: Sequence[Atoms], *, stress: bool = False, edges_per_batch: int = 20_000) -> Prediction:

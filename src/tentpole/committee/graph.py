@@ -179,14 +179,14 @@ def _cut(graph: Graph, first: int, last: int) -> Graph:
     starts = graph.starts
     atoms = slice(starts[first], starts[last])
     edges = slice(*np.searchsorted(graph.edges.i, [starts[first], starts[last]]))
-    found = graph.edges
+    every = graph.edges
     return Graph(
         numbers=graph.numbers[atoms],
         positions=graph.positions[atoms],
         sizes=graph.sizes[first:last],
         cells=graph.cells[first:last],
         pbc=graph.pbc[first:last],
-        edges=Edges(found.i[edges] - starts[first], found.j[edges] - starts[first], found.shifts[edges]),
+        edges=Edges(every.i[edges] - starts[first], every.j[edges] - starts[first], every.shifts[edges]),
         charges=None if graph.charges is None else graph.charges[first:last],
         multiplicities=None if graph.multiplicities is None else graph.multiplicities[first:last],
     )

@@ -37,6 +37,11 @@ class MaceVoter:
         self.e0s: FloatArray = e0s[list(self.heads)]
 
     @property
+    def gains_together(self) -> bool:
+        """Whether several structures at once cost less than one by one, and each has the numbers it has alone."""
+        return bool(self.device.type != "cpu")
+
+    @property
     def votes(self) -> int:
         """How many heads vote."""
         return len(self.heads)

@@ -18,34 +18,34 @@ from tentpole.records import state_of
 
 def unusable_baseline(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
     """Why members could not learn the difference to it, a sentence each."""
-    found: Reference | None = None
+    base: Reference | None = None
     if config.baseline is not None:
         try:
-            found = references.load(config.baseline.reference)
+            base = references.load(config.baseline.reference)
         except InputError as error:
             yield str(error)
             return
-        yield from _unusable_reference(config, found, starts)
-    yield from _unusable_start(config, found)
+        yield from _unusable_reference(config, base, starts)
+    yield from _unusable_start(config, base)
 
 
-def _unusable_reference(config: CampaignConfig, found: Reference, starts: Mapping[str, Atoms]) -> Iterator[str]:
-    own, name = references.load(config.reference), found.name
-    if config.explore.ensemble.kind == "npt" and "stress" not in found.properties:
+def _unusable_reference(config: CampaignConfig, base: Reference, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    own, name = references.load(config.reference), base.name
+    if config.explore.ensemble.kind == "npt" and "stress" not in base.properties:
         yield f'"{name}" gives no stress, and explore.ensemble = "npt" moves cells by it: take one that does'
-    if (found.import_path, found.physics(found.parameters)) == (own.import_path, own.physics(own.parameters)):
+    if (base.import_path, base.physics(base.parameters)) == (own.import_path, own.physics(own.parameters)):
         yield f'"{name}" is the campaign\'s own reference: nothing would be left to learn. Name a cheaper one'
     for structure, atoms in starts.items():
         try:
-            found.check(atoms, *state_of(atoms, config.charge, config.multiplicity))
+            base.check(atoms, *state_of(atoms, config.charge, config.multiplicity))
         except InputError as error:
             yield f'structure "{structure}": {error}'
 
 
-def _unusable_start(config: CampaignConfig, found: Reference | None) -> Iterator[str]:
+def _unusable_start(config: CampaignConfig, base: Reference | None) -> Iterator[str]:
     """Members that others trained learned whole energies, or the difference to their own baseline."""
     section = config.pretraining
-    if found is not None and isinstance(section, FoundationSection):
+    if base is not None and isinstance(section, FoundationSection):
         yield (
             "a foundation model predicts whole energies, and members with a baseline learn a difference, for which its "
             "readouts say nothing: leave [baseline] or [pretraining] out, or pretrain by a cheap reference"
@@ -56,10 +56,10 @@ def _unusable_start(config: CampaignConfig, found: Reference | None) -> Iterator
         told = read_description(member_stems(Path(section.folder))[0]).get("baseline")
     except TentpoleError:
         return  # said where the members themselves are looked at
-    if told is None and found is not None:
+    if told is None and base is not None:
         yield f"the members in {section.folder} learned whole energies: leave [baseline] out, or start without them"
-    if told is not None and (found is None or found.hash != told["hash"]):
+    if told is not None and (base is None or base.hash != told["hash"]):
         yield (
             f"the members in {section.folder} learned the difference to {told['name']} ({told['hash']}), and this "
-            f"campaign's is {'none' if found is None else f'{found.name} ({found.hash})'}: write the same [baseline]"
+            f"campaign's is {'none' if base is None else f'{base.name} ({base.hash})'}: write the same [baseline]"
         )

@@ -31,7 +31,7 @@ CLOSE = 0.3
 
 
 def initial_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> int:
-    """How many labels there are before the first committee."""
+    """How many labels there are before the first committee, isolated atoms apart."""
     if isinstance(config.initial, RattleSection | PretrainedFramesSection):
         return config.initial.count
     return len(frames.get("initial", ()))

@@ -41,7 +41,7 @@ def unusable_pretraining(
         return
     if config.committee.kind == "shallow":
         yield "a shallow committee is trained from scratch every round: leave [pretraining] out, or take a deep one"
-    if not isinstance(config.training.E0s, str):
+    if config.training.E0s != "average":
         yield (
             "energies of isolated atoms are estimated anew around what the pretrained members predict, for their zero "
             'of energy is another method\'s: write training.E0s = "average"'

@@ -6,7 +6,7 @@ The docstrings say what each key means, as `key : meaning`; `tentpole keys` make
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -695,8 +695,9 @@ class MACESection(MACESettings):
     ema_decay : of the running mean of the weights that is kept.
     energy_weight, forces_weight, stress_weight : of MACE's loss.
     patience : evaluations without a better one, of about 16 in all, before a training stops early.
-    E0s : energies of the isolated atoms in eV by symbol or atomic number, or "average" for the least-squares fit to the
-        training set.
+    E0s : energies of the isolated atoms in eV by symbol or atomic number; "label", to have the reference label an atom
+        of each element, alone and in its ground state, with the first structures; or "average", those of isolated
+        atoms among the labels, for the others the least-squares fit to the training set.
     dtype : "float32" or "float64", of the training.
     device : "auto", "cpu", "cuda", "cuda:1", "mps".
     threads : CPU cores per member.
@@ -727,6 +728,7 @@ class MACESection(MACESettings):
         "patience": (1, 10**6),
         "threads": (1, 1024),
     }
+    E0S: ClassVar[tuple[str, ...]] = ("average", "label")
     kind: Literal["mace"] = "mace"
     warm_start: bool = True
     finishing: bool = True
@@ -743,7 +745,8 @@ class MACESection(MACESettings):
 
     def build(self) -> MACESettings:
         """Make the settings as the physics takes them."""
-        return plain(MACESettings, self)
+        labelled = self.E0s == "label"  # then they are among the frames
+        return plain(MACESettings, replace(self, E0s="average") if labelled else self)
 
 
 class SelectionSection(Section):

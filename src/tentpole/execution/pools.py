@@ -59,10 +59,14 @@ class Workers:
     def executor(self) -> LocalExecutor:
         """Started where it was not."""
         if self._executor is None:
-            if self._imports:
-                import_ahead(self._imports)
+            self.prepare()
             self._executor = local(self.processes)
         return self._executor
+
+    def prepare(self) -> None:
+        """Begin to import, in the background, what these processes will need."""
+        if self._imports:
+            import_ahead(self._imports)
 
     def submit(self, function: Callable[[Any], T], jobs: Sequence[Any], root: Path) -> list[Future[T]]:
         """One call per job, at most `processes` at a time; begun again where its worker dies, ATTEMPTS times in all."""

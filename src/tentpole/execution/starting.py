@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
@@ -90,9 +91,21 @@ def outdated(process: BaseProcess, threads: int) -> bool:
     return isinstance(process, _Fresh) and threads == 1 and _may_fork()
 
 
-def _may_fork() -> bool:
+def imports_ahead() -> bool:
+    """Whether there is a process that imports, or has imported, and that a worker could be forked from."""
     with _lock:
-        return _environment == environment() and _mark.is_file()
+        return _environment == environment()
+
+
+def await_imports(limit_s: float = 60.0) -> None:
+    """Wait until workers can be forked, where they ever can: for what would import the same things itself."""
+    until = time.monotonic() + limit_s
+    while imports_ahead() and not _mark.is_file() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def _may_fork() -> bool:
+    return imports_ahead() and _mark.is_file()
 
 
 def environment() -> dict[str, str]:

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import ground_state_magnetic_moments
 
 from tentpole.errors import InputError
 from tentpole.exploration import HealthLimits, Langevin, advance, init_walker
 from tentpole.exploration.health import geometry
 from tentpole.exploration.random_numbers import generator
-from tentpole.records import Condition, bare, moments_of, own_state, with_state
+from tentpole.records import Condition, State, bare, moments_of, own_state, with_state
 
 USUAL_STRAIN = 0.05
 """Without strained cells among its labels a committee learns no stress (5 % of both: `scripts/bench_training.py`)."""
+
+
+ALONE_A = 15.0
+"""Edge of the cell of an isolated atom, in Å, where the other structures are periodic."""
+
+
+def isolated_atoms(starts: Iterable[Atoms], cutoff: float, state: State = (None, None)) -> list[Atoms]:
+    """One atom of each element in `starts`, alone.
+
+    Parameters
+    ----------
+    starts : iterable of ase.Atoms
+        Where one of them is periodic, each atom stands in a periodic cell of 15 Å, or 3 Å more than the cutoff.
+    cutoff : float
+        Of the members, in Å.
+    state : (int or None, int or None)
+        Charge and multiplicity as the campaign states them. Where it states one, the atoms have their own: no charge,
+        and the multiplicity of the ground state (ase.data.ground_state_magnetic_moments).
+
+    Returns
+    -------
+    list of ase.Atoms
+        In order of atomic number.
+    """
+    edge, structures = max(ALONE_A, cutoff + 3.0), list(starts)
+    periodic = any(atoms.pbc.any() for atoms in structures)
+    alone = []
+    for z in sorted({int(z) for atoms in structures for z in atoms.numbers}):
+        atoms = Atoms(numbers=[z], positions=[[0.5 * edge] * 3], cell=[edge] * 3 if periodic else None, pbc=periodic)
+        own = (0, round(ground_state_magnetic_moments[z]) + 1)
+        said = [None if stated is None else value for stated, value in zip(state, own, strict=True)]
+        alone.append(with_state(atoms, (said[0], said[1])))
+    return alone
 
 
 def rattled(

@@ -18,7 +18,6 @@ from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.exploration.lockstep import Lockstep
 from tentpole.exploration.random_numbers import WalkerSeed
 from tentpole.records import Condition, Scores
-from tentpole.training.network_voter import members_in
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
@@ -271,16 +270,17 @@ def score_frames(job: ScoreJob) -> list[Scores]:
     def scored(atoms: Atoms) -> Scores:
         return FrameScorer(CommitteeCalculator(committee, 0), fingerprint, job.covariance)(atoms)
 
-    found: list[Scores] = []
+    scores: list[Scores] = []
     for begin_at in range(0, len(job.frames), AT_ONCE):
-        found += lockstep.run([partial(scored, atoms) for atoms in job.frames[begin_at : begin_at + AT_ONCE]])
-    return found
+        scores += lockstep.run([partial(scored, atoms) for atoms in job.frames[begin_at : begin_at + AT_ONCE]])
+    return scores
 
 
 def _committee(models: Path, voters: tuple[str, ...], dtype: str, evaluation: str) -> Committee:
     """The committee of a round, with the foundation models that vote."""
     from tentpole.committee import Committee, aligned
     from tentpole.storage.structures import labelled_frames
+    from tentpole.training.network_voter import members_in  # torch: in workers alone
 
     committee = members_in(models, dtype, evaluation)
     if not voters:

@@ -18,8 +18,6 @@ from typing_extensions import override
 from tentpole.committee.baseline import BaselineVoter
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate
-from tentpole.committee.mace_voter import MaceVoter
-from tentpole.training.network_voter import NetworkVoter
 
 FloatArray = NDArray[np.float64]
 T = TypeVar("T")
@@ -46,7 +44,7 @@ class Lockstep:
         if isinstance(voter, BaselineVoter):
             member = self.shared(voter.member)
             return voter if member is voter.member else BaselineVoter(member, voter.baseline)
-        if isinstance(voter, NetworkVoter) or (isinstance(voter, MaceVoter) and voter.device.type != "cpu"):
+        if getattr(voter, "gains_together", False):
             self._alone[voter] = Committee([voter])
             return _Shared(self, voter)
         return voter
@@ -109,13 +107,13 @@ class Lockstep:
         """Answer the group; where that fails, by halves, so that an error is told to whom it belongs."""
         graphs = [turn.graph for turn in group]
         try:
-            found = self._alone[voter].vote(collate(graphs), votes, stress=stress)
+            answers = self._alone[voter].vote(collate(graphs), votes, stress=stress)
         except Exception as error:
             if len(group) == 1:
                 group[0].answer = error
                 return
         else:
-            for turn, answer in zip(group, _divided(found, graphs), strict=True):
+            for turn, answer in zip(group, _divided(answers, graphs), strict=True):
                 turn.answer = answer
             return
         middle = len(group) // 2
@@ -208,9 +206,9 @@ class _Turn(Generic[T]):
             self._back.release()
 
 
-def _divided(found: Answer, graphs: Sequence[Graph]) -> list[Answer]:
+def _divided(together: Answer, graphs: Sequence[Graph]) -> list[Answer]:
     """The answer for each of the graphs."""
-    energies, forces, stresses = found
+    energies, forces, stresses = together
     frames = np.cumsum([len(graph.sizes) for graph in graphs])[:-1]
     atoms = np.cumsum([len(graph.numbers) for graph in graphs])[:-1]
     parts = [None] * len(graphs) if stresses is None else np.split(stresses, frames, axis=1)

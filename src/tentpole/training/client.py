@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import json
-import os
-import subprocess
 import sys
-import time
-from pathlib import Path
+from multiprocessing import Pipe
 from typing import Any
 
-from tentpole.execution.worker import python_module
+from tentpole.execution.starting import await_imports, imports_ahead, new_process
 from tentpole.training.jobs import TrainingError
+from tentpole.training.server import serve
 
 _server: Server | None = None
 
@@ -25,63 +22,52 @@ class Server:
     """The process of `tentpole.training.server`, from the side that asks."""
 
     def __init__(self) -> None:
-        package = str(Path(__file__).parents[2])
-        paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-        self._process = subprocess.Popen(
-            [*python_module("tentpole.training.server"), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-        self._rest = b""
+        await_imports()
+        self._connection, theirs = Pipe()
+        self._process = new_process(serve, (theirs,), threads=1)
+        theirs.close()
 
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.poll() is None
+        return self._process.is_alive()
 
     def send(self, order: dict[str, Any]) -> None:
         """Hand over an order. Raises ServerLost where the process has ended."""
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(order, default=str).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
+            self._connection.send(order)
+        except ConnectionError:
             raise self._gone() from None
 
     def answers(self, timeout_s: float) -> list[dict[str, Any]]:
         """What has ended since the last call, after waiting at most `timeout_s` for it."""
-        assert self._process.stdout is not None
-        until = time.monotonic() + timeout_s
-        while True:
-            chunk = self._process.stdout.read() or b""
-            *lines, self._rest = (self._rest + chunk).split(b"\n")
-            answers_read = [answer for answer in map(json.loads, lines) if "id" in answer]
-            if answers_read or time.monotonic() > until:
-                return answers_read
-            if not self.alive:
-                raise self._gone()
-            time.sleep(0.02)
+        answers: list[dict[str, Any]] = []
+        try:
+            while self._connection.poll(0.0 if answers else timeout_s):
+                answers.append(self._connection.recv())
+        except (EOFError, ConnectionError):
+            if not answers:
+                raise self._gone() from None
+        return answers
 
     def _gone(self) -> ServerLost:
         return ServerLost(
-            f"the training process ended with status {self._process.poll()}. Run the same again to go on. If it "
-            f"ends at once each time: does `{sys.executable} -m tentpole.training.server` start?"
+            f"the training process ended with status {self._status()}. Run the same again to go on. If it ends at once "
+            f"each time: does `{sys.executable} -c 'import tentpole.training.stacked'` end without an error?"
         )
+
+    def _status(self) -> int | None:
+        self._process.join(timeout=5)
+        return self._process.exitcode
 
     def close(self, *, at_once: bool = False) -> None:
         """End the process and what it still runs; `at_once` without asking."""
         if at_once:
             self._process.kill()
-        elif self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        else:
+            self._connection.close()
+        self._process.join(timeout=5)
+        if self._process.is_alive():
             self._process.kill()
 
 
@@ -95,5 +81,6 @@ def the_server() -> Server:
 
 
 def prepare() -> None:
-    """Start the training process in the background, so that its seconds of imports pass unnoticed."""
-    the_server()
+    """Start the training process, so that its seconds of imports pass unnoticed, where no other imports for it."""
+    if not imports_ahead():
+        the_server()

@@ -86,8 +86,8 @@ def _less_baseline(atoms: Atoms) -> Atoms:
 
 
 def _voigt(stress: Any) -> NDArray[np.float64]:
-    found = np.asarray(stress, dtype=np.float64)
-    return np.asarray(full_3x3_to_voigt_6_stress(found.reshape(3, 3))) if found.size == 9 else found.reshape(6)
+    values = np.asarray(stress, dtype=np.float64)
+    return np.asarray(full_3x3_to_voigt_6_stress(values.reshape(3, 3))) if values.size == 9 else values.reshape(6)
 
 
 def is_isolated_atom(atoms: Atoms, cutoff: float) -> bool:

@@ -371,10 +371,10 @@ class _Dot(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(h, x)
-        found = h[:, :, :, 0] * x[:, None, None, 0]
+        total = h[:, :, :, 0] * x[:, None, None, 0]
         for i in range(1, h.shape[3]):
-            found += h[:, :, :, i] * x[:, None, None, i]
-        return found
+            total += h[:, :, :, i] * x[:, None, None, i]
+        return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]

@@ -51,6 +51,9 @@ class NetworkVoter(Voter):
         The members as mace evaluates them, all on one device.
     """
 
+    gains_together = True
+    """Several structures at once cost less than one by one, and each has the numbers it has alone."""
+
     def __init__(self, voters: Sequence[MaceVoter]) -> None:
         first = voters[0]
         if any(voter.votes != 1 or voter.dtype != first.dtype or voter.numbers != first.numbers for voter in voters):
@@ -92,8 +95,8 @@ class NetworkVoter(Voter):
         self, graph: Graph, votes: Sequence[int], stress: bool
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Energies (v, n) in eV, forces (v, N, 3) in eV/Å, stresses (v, n, 6) in eV/Å³ of the given votes."""
-        found = [self._evaluate(part, votes, stress) for part in parts(graph, self._at_once)]
-        energies, forces, stresses = zip(*found, strict=True)
+        answers = [self._evaluate(part, votes, stress) for part in parts(graph, self._at_once)]
+        energies, forces, stresses = zip(*answers, strict=True)
         together = np.concatenate(stresses, axis=1) if stress else None
         return np.concatenate(energies, axis=1), np.concatenate(forces, axis=1), together
 
@@ -122,12 +125,12 @@ class NetworkVoter(Voter):
         else:
             chosen = {group: flat[list(votes)] for group, flat in self._flats.items()}
             groups = [(self._stack.parted(chosen), list(votes))]
-        batch, found = None, []
+        batch, answers = None, []
         for weights, members in groups:
             if batch is None:
                 batch = self._batch(graph, places, caps, members)
-            found.append(self._prediction(weights, batch, members, stress))
-        energies, forces, stresses = zip(*found, strict=True)
+            answers.append(self._prediction(weights, batch, members, stress))
+        energies, forces, stresses = zip(*answers, strict=True)
         together = np.concatenate(stresses) if stress else None
         return np.concatenate(energies), np.concatenate(forces), together
 

@@ -42,10 +42,10 @@ class PairFunctions:
     def of(self, vectors: FloatArray, rows: int) -> tuple[FloatArray, ...]:
         """R (rows, n), dR/dr, Y (rows, m), dY/dv (rows, 3 m), v/r (rows, 3), v (rows, 3); zeros below the vectors."""
         widths = (len(self.waves), len(self.waves), self.count, 3 * self.count, 3, 3)
-        found = tuple(np.zeros((rows, width)) for width in widths)
+        arrays = tuple(np.zeros((rows, width)) for width in widths)
         terms = (self.harmonic, self.powers, self.coefficients)
-        _fill(vectors, self.waves, self.norm, self.power, self.cutoff, *terms, *found)
-        return found
+        _fill(vectors, self.waves, self.norm, self.power, self.cutoff, *terms, *arrays)
+        return arrays
 
 
 def pair_functions(model: Any) -> PairFunctions | None:
@@ -75,15 +75,15 @@ def _polynomials(harmonics: Any, degree: int) -> tuple[IntArray, IntArray, Float
     points = np.random.default_rng(0).normal(size=(200, 3))
     points /= np.linalg.norm(points, axis=1)[:, None]
     values = harmonics(torch.tensor(points)).numpy()
-    found = []
+    terms = []
     for l in range(degree + 1):
         choices = list(combinations_with_replacement(range(3), l))
         powers = np.array([[choice.count(axis) for axis in range(3)] for choice in choices])
         monomials = (points[:, None, :] ** powers).prod(axis=2)
         fitted, *_ = np.linalg.lstsq(monomials, values[:, l * l : (l + 1) ** 2], rcond=None)
         for m, row in enumerate(fitted.T):
-            found += [(l * l + m, *power, c) for power, c in zip(powers.tolist(), row, strict=True) if abs(c) > 1e-10]
-    table = np.array(found)
+            terms += [(l * l + m, *power, c) for power, c in zip(powers.tolist(), row, strict=True) if abs(c) > 1e-10]
+    table = np.array(terms)
     return table[:, 0].astype(np.int64), table[:, 1:4].astype(np.int64), np.ascontiguousarray(table[:, 4])
 
 

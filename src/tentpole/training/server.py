@@ -1,43 +1,64 @@
-"""A process that has imported mace once and forks a child for every training.
+"""A process that has imported mace once, or was forked from one that has, and forks a child for every training.
 
-`python -m tentpole.training.server` reads one JSON object per line from its standard input:
+It takes orders from its connection:
 
-    {"id": 3, "jobs": [{...}, ...], "settings": {...}, "energies": {...}, "finishing": false, "command": null}    train
+    {"id": 3, "jobs": [{...}, ...], "settings": {...}, "energies": {...}, "finishing": false, "command": None}    train
     {"kill": 3}                               stop that training: it writes a checkpoint, if it can do so in a moment
 
-and answers {"ready": true} once, then {"id": 3, "status": 0} when a child has ended: 0 when the member is
-written, else its exit status (negative: the signal). When its input ends, it kills what still runs and leaves:
-no training outlives the program that asked for it.
+and answers {"id": 3, "status": 0} when a child has ended: 0 when the member is written, else its exit status (negative:
+the signal). When the connection is closed, it kills what still runs and leaves: no training outlives the program that
+asked for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import json
 import os
-import selectors
 import signal
 import sys
 import threading
-import time
 import traceback
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tentpole.execution.worker import thread_variables
 from tentpole.training.jobs import TrainingJob
 
 PATIENCE_S = 1.2
 """What a training that is to stop is given for its checkpoint."""
 
 
-def serve() -> None:
-    """Answer jobs until the input ends, or the process that asked for this one: by its id, the command's argument."""
-    parent = int(sys.argv[1]) if sys.argv[1:] else os.getppid()
+def serve(orders: Connection) -> None:
+    """Answer orders until their connection is closed, or the program that started this process is no more."""
+    os.environ.update(thread_variables(1))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()  # imports take seconds
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what mace prints while it is imported is no answer
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked while this process started
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # imports take seconds
+    with Path(os.devnull).open("w") as nowhere:  # what mace prints while it is imported
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    imported()
+    running: dict[int, int] = {}
+    try:
+        while True:
+            if orders.poll(0.05):
+                _obey(orders.recv(), running)
+            for pid in list(running):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    orders.send({"id": running.pop(pid), "status": os.waitstatus_to_exitcode(status)})
+    except (EOFError, ConnectionError):
+        return
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+
+
+def imported() -> None:
+    """Import what trainings need, with the machine code of the kernels."""
     from tentpole.committee.mace_architecture import mace
     from tentpole.training import stacked as _loop
     from tentpole.training.convolution import load_kernels
@@ -45,35 +66,14 @@ def serve() -> None:
     del _loop
     mace("modules")
     load_kernels()
-    print(json.dumps({"ready": True}), file=answers)
-    running: dict[int, int] = {}
-    selector = selectors.DefaultSelector()
-    selector.register(0, selectors.EVENT_READ)
-    buffer = b""
-    try:
-        while True:
-            if selector.select(timeout=0.05):
-                chunk = os.read(0, 65536)
-                if not chunk:
-                    return
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
-                    _obey(json.loads(line), running)
-            for pid in list(running):
-                done, status = os.waitpid(pid, os.WNOHANG)
-                if done:
-                    code = os.waitstatus_to_exitcode(status)
-                    print(json.dumps({"id": running.pop(pid), "status": code}), file=answers)
-    finally:
-        for pid in running:
-            os.kill(pid, signal.SIGKILL)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process, and with it those that it has forked, once the one that started it is no more."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _obey(order: dict[str, Any], running: dict[int, int]) -> None:
@@ -147,7 +147,3 @@ def _die_with_parent() -> None:
     """Ask Linux to end this process when the server is killed; elsewhere it ends by itself when it is done."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
-
-
-if __name__ == "__main__":
-    serve()

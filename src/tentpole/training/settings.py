@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from tentpole.errors import InputError, unknown
 from tentpole.training.schedule import automatic_updates
@@ -68,6 +68,9 @@ class MACESettings:
     dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
     """
 
+    E0S: ClassVar[tuple[str, ...]] = ("average",)
+    """Words that `E0s` may be."""
+
     size: str = "small"
     channels: int | None = None
     max_L: int | None = None
@@ -106,8 +109,8 @@ class MACESettings:
                 raise unknown(name, getattr(self, name), legal)
         if self.dtype not in (None, "float32", "float64"):
             raise unknown("dtype", str(self.dtype), ("float32", "float64"))
-        if isinstance(self.E0s, str) and self.E0s != "average":
-            raise unknown("E0s", self.E0s, ("average", "a table of energies by element"))
+        if isinstance(self.E0s, str) and self.E0s not in self.E0S:
+            raise unknown("E0s", self.E0s, (*self.E0S, "a table of energies by element"))
         if isinstance(self.updates, str) and self.updates != "auto":
             raise unknown("updates", self.updates, ("auto", "a number of gradient steps"))
         if self.frozen and self.loop != "stacked":

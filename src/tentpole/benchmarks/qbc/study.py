@@ -260,16 +260,16 @@ def chooser_of(settings: QBCSettings, name: str) -> SelectionRule:
 
 def prepare_split(settings: QBCSettings, seed: int = 0) -> tuple[list[Atoms], Split]:
     """The frames and their split: test and validation frames by `test_seed`, or by `seed` where that is None."""
-    found = read_labelled(
+    read = read_labelled(
         settings.data, energy_key=settings.energy_key, forces_key=settings.forces_key, missing=settings.missing
     )
     judged = seed if settings.test_seed is None else settings.test_seed
-    base = split(found.frames, initial=settings.initial, valid=settings.valid, test=settings.test, seed=judged)
+    base = split(read.frames, initial=settings.initial, valid=settings.valid, test=settings.test, seed=judged)
     rest = np.random.default_rng([seed, 1]).permutation(sorted(base.initial + base.pool)).tolist()
     if len(rest) < settings.maximum:
         raise InputError(f"maximum = {settings.maximum} is more than the {len(rest)} frames that can be trained on")
     start = settings.initial
-    return found.frames, Split(sorted(rest[:start]), base.valid, base.test, sorted(rest[start:]), base.left_out)
+    return read.frames, Split(sorted(rest[:start]), base.valid, base.test, sorted(rest[start:]), base.left_out)
 
 
 def run_folder(folder: Path, name: str, seed: int) -> Path:
