@@ -113,7 +113,8 @@ def _structures(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Line:
         fixed = {int(i) for constraint in atoms.constraints for i in getattr(constraint, "index", ())}
         if fixed and isinstance(config.initial, RattleSection):
             words.append(f"{name}: {len(fixed)} of {len(atoms)} atoms fixed: kept in MD, rattled in the initial labels")
-    if any(atoms.pbc.any() for atoms in starts.values()) and config.explore.ensemble.kind == "langevin":
+    strains = any(one.strains for one in config.explore.conditions)
+    if any(atoms.pbc.any() for atoms in starts.values()) and config.explore.ensemble.kind == "langevin" and not strains:
         words.append("cells keep their size: lattice constants and stress are not explored")
     return Line("motion", True, "; ".join(words) or "all atoms move")
 
