@@ -14,6 +14,7 @@ from tentpole.campaign import audit_tests
 from tentpole.campaign.confidence import Look
 from tentpole.campaign.evidence import Audits, Criteria, Round
 from tentpole.campaign.exploring import _earlier_rounds, _first_since
+from tentpole.config.checks import unreachable
 from tentpole.config.loading import load
 from tentpole.config.schema import ConditionSection
 from tentpole.config.sections import read_as
@@ -92,6 +93,11 @@ def test_a_condition_with_more_walkers_than_the_budget_is_refused(tmp_path):
     path = campaign_with(tmp_path, bias={"ratios": [0.0, 0.1, 0.2]})
     with pytest.raises(InputError, match=r"explore.walkers = 2: the condition .* has 3 walkers"):
         load(path)
+
+
+def test_a_verdict_before_every_condition_has_had_its_turn_is_out_of_reach(tmp_path):
+    config = load(campaign_with(tmp_path, temperatures_K=[100.0, 200.0, 300.0, 400.0, 500.0], walkers=1))
+    assert any("5 turns of the conditions come before the final look" in words for words in unreachable(config))
 
 
 def limits(**changes) -> Criteria:
