@@ -517,9 +517,16 @@ def _steps() -> Iterator[Case]:  # noqa: C901 - one small function per case
         (score(frames="folder"), "refused", ("folder",)),
         (score(by="nope"), "refused", ("nope",)),
         (score(by="folder"), "refused", ("folder",)),
-        *((score("--cutoff", value), "refused", ("cutoff",)) for value in ("nan", "inf", "0", "-1", "1e9", "1e-4")),
-        *((score("--eps", value), "refused", ("eps",)) for value in ("nan", "inf", "0", "-1", "1e-300")),
-        (score("--cutoff", "abc"), "refused", ()),
+        *(
+            (score("--fingerprint", f"cutoff={value}"), "refused", ("cutoff",))
+            for value in ("nan", "inf", "0", "-1", "1e9", "1e-4", "abc")
+        ),
+        *(
+            (score("--fingerprint", f"eps={value}"), "refused", ("eps",))
+            for value in ("nan", "inf", "0", "-1", "1e-300")
+        ),
+        (score("--fingerprint", "cutof=5"), "refused", ("cutoff",)),
+        (score("--fingerprint", "cutoff"), "refused", ("--fingerprint",)),
         (score(frames="nan.xyz"), "told", ()),
         (score(frames="iron.xyz"), "told", ()),
         (score(frames="flat.xyz"), "told", ()),
@@ -540,8 +547,10 @@ def _steps() -> Iterator[Case]:  # noqa: C901 - one small function per case
         (select("--set", 'gain="x"'), "refused", ("gain",)),
         (select("--set", "=3"), "refused", ()),
         (select("--set", "__class__=3"), "refused", ("__class__",)),
-        (select("--cutoff", "nan"), "refused", ("cutoff",)),
-        (select("--eps", "0"), "refused", ("eps",)),
+        (select("--fingerprint", "cutoff=nan"), "refused", ("cutoff",)),
+        (select("--fingerprint", "eps=0"), "refused", ("eps",)),
+        (select("--fingerprint", "kind=mace"), "refused", ("--models",)),
+        (select("--sigma", "most"), "refused", ("--sigma",)),
         (select("--dataset", "no.xyz"), "refused", ("no.xyz",)),
         (select("--rule", "random", "--set", "x=1"), "refused", ("x",)),
         *((select(frames=f"{name}.xyz"), "refused", (f"{name}.xyz", "force_std")) for name in

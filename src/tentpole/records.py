@@ -241,6 +241,13 @@ LARGE_CELL = 50
 """Atoms above which a mean over atoms hides what a few of them do."""
 
 
+def sigma_kind(kind: str, atoms: int) -> str:
+    """What "auto" is for a frame of so many atoms: "p95" above 50, else "mean"; any other kind is itself."""
+    if kind != "auto":
+        return kind
+    return "p95" if atoms > LARGE_CELL else "mean"
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What the committee and the dataset say of one snapshot.
@@ -297,8 +304,7 @@ class Scores:
         """
         if kind not in SIGMA_KINDS:
             raise ValueError(f'unknown σ of a frame "{kind}". Legal: {", ".join(SIGMA_KINDS)}.')
-        if kind == "auto":
-            kind = "p95" if atoms > LARGE_CELL else "mean"
+        kind = sigma_kind(kind, atoms)
         value = {"mean": self.force_std, "max": self.max_force_std, "p95": self.p95_force_std}[kind]
         if value is None:
             raise ValueError("these scores are from before the percentile was kept: take the mean or the maximum")

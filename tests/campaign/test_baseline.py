@@ -83,7 +83,7 @@ def test_members_are_not_loaded_without_their_baseline_nor_with_another(run: Pat
     crystal = bulk("Cu", cubic=True)
     np.testing.assert_array_equal(by_word.evaluate([crystal]).energies, by_file.evaluate([crystal]).energies)
     write(tmp_path / "some.extxyz", crystal)
-    arguments = (tmp_path / "some.extxyz", [run], None, tmp_path / "out.extxyz", 4.0, 1e-3)
+    arguments = (tmp_path / "some.extxyz", [run], None, tmp_path / "out.extxyz")
     with pytest.raises(InputError, match="--baseline near"):
         score_file(*arguments)
     assert score_file(*arguments, baseline=str(run / "reference" / "baseline" / "near.toml")).done == 1

@@ -1,5 +1,6 @@
 """Settings that change in a campaign under way hold from the first round that had not begun; structures may join."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -8,16 +9,20 @@ from typing import Any
 import pytest
 from ase.build import bulk
 from ase.io import write
+from rich.console import Console
 
 from support.same_end import differing, manifest
 from support.small_campaign import small_campaign
 from tentpole import Campaign, CampaignRecord
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.campaign.settings_history import SettingsHistory
+from tentpole.campaign.status_schema import check_status
+from tentpole.cli.status import print_status
 from tentpole.config.loading import load
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
 from tentpole.progress import NoProgress
+from tentpole.report import write_report
 
 STRAINED = {"file": "strained.xyz", "name": "strained"}
 COPPER = {"file": "copper.xyz"}
@@ -88,6 +93,22 @@ def test_what_belongs_to_rounds_holds_from_the_next_one_and_is_on_record(changed
     assert "structures: copper, now copper, strained" in first
     events = [json.loads(line.split(" ", 1)[1]) for line in paths.journal.read_text().splitlines()]
     assert [event.get("from_round") for event in events if event["event"] == "settings"] == [None, 2]
+
+
+def test_status_json_and_page_tell_the_changes_of_settings_by_round(changed: tuple[Path, list[str]]) -> None:
+    record = CampaignRecord.read(changed[0])
+    (change,) = record.setting_changes
+    assert change.from_round == 2
+    assert "explore.steps: 30, now 40" in change.changes
+    told = record.to_json()
+    check_status(json.loads(json.dumps(told)))
+    assert told["setting_changes"] == [{"from_round": 2, "changes": list(change.changes)}]
+    out = io.StringIO()
+    print_status(Console(file=out, width=200), record)
+    assert "From round 2 on: explore.steps: 30, now 40;" in out.getvalue()
+    page = write_report(changed[0], changed[0].parent / "page").read_text()
+    assert "Settings that changed" in page
+    assert "explore.steps: 30, now 40" in page
 
 
 def test_a_structure_that_joins_gets_first_labels_of_its_own(changed: tuple[Path, list[str]]) -> None:

@@ -1,12 +1,17 @@
-"""What a forecast costs: one count of the labels, however many rounds are to come."""
+"""What a forecast is made of, and what it costs: one count of the labels, however many rounds are to come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from tentpole.campaign.forecast import forecast
+import pytest
+
+from tentpole.campaign.forecast import Forecast, forecast
+from tentpole.campaign.usage import Usage
 from tentpole.config.loading import load
+from tentpole.config.schema import CampaignConfig
 
 
 class State:
@@ -25,12 +30,59 @@ class State:
         return SimpleNamespace(frames=[None] * 4)
 
 
+def finishing(config: CampaignConfig) -> CampaignConfig:
+    """The same campaign with a training to the plateau at its end."""
+    return config.model_copy(update={"training": replace(config.training, finishing=True)})
+
+
 def test_labels_are_counted_once_for_a_thousand_rounds_to_come(campaign_file: Callable[..., Path]) -> None:
-    config = load(campaign_file(stop={"labels": 4012}))
+    config = finishing(load(campaign_file(stop={"labels": 4012})))
     waits = [{"labelling": 8.0, "training": 10.0, "md": 4.0}] * 3
-    state, usage = State(), SimpleNamespace(waits_per_round=waits, round_ends={})
+    state, usage = State(), Usage()
+    usage.waits_per_round = waits
     made = forecast(state, config, usage)
+    assert made is not None
     assert state.counted == 1
     assert made.rounds == 1000
     assert made.round_s == 22.0  # as many labels as before, and updates that are set
-    assert made.rest_s == 22_000.0
+    assert made.rest_s == 22_000.0 + 30.0  # with a last training to the plateau, of three times the usual updates
+
+
+def of_round_2(events: Sequence[dict[str, Any]], config: CampaignConfig) -> Forecast:
+    """The forecast for the third explored round."""
+    made = forecast(State(), config, Usage({"elapsed_s": 0.0} | event for event in events))
+    assert made is not None
+    return made
+
+
+def test_a_training_to_the_plateau_is_no_part_of_the_rounds_to_come(campaign_file: Callable[..., Path]) -> None:
+    config = finishing(load(campaign_file(stop={"rounds": 4})))
+    before = [
+        {"event": "round done", "round": 1, "elapsed_s": 100.0},
+        {"event": "phase", "phase": "training", "round": 1, "seconds": 40.0},
+        {"event": "finishing training", "round": 1},
+    ]
+    second = [
+        {"event": "phase", "phase": "md", "round": 2, "seconds": 5.0},
+        {"event": "phase", "phase": "training", "round": 2, "seconds": 10.0},
+        {"event": "round done", "round": 2, "elapsed_s": 157.0},
+    ]
+    made = of_round_2([*before, *second], config)
+    assert made.round_s == pytest.approx(17.0)  # 2 s beside the phases
+    assert made.rest_s == pytest.approx(2 * 17.0 + 30.0)
+    after = [
+        {"event": "phase", "phase": "training", "round": 2, "seconds": 50.0, "elapsed_s": 210.0},
+        {"event": "finishing training", "round": 2},
+    ]
+    assert of_round_2([*before, *second, *after], config).round_s == pytest.approx(17.0)
+
+
+def test_what_the_first_round_pays_for_once_is_not_forecast_again(campaign_file: Callable[..., Path]) -> None:
+    config = finishing(load(campaign_file(stop={"rounds": 4})))
+    state, usage = State(), Usage()
+    state.current = 2
+    usage.waits_per_round = [{}, {"md": 5.0, "training": 10.0}]
+    usage.round_ends = {0: (0.0, 0.0), 1: (100 / 3600, 0.0)}  # 85 s of starts and compiling
+    made = forecast(state, config, usage)
+    assert made is not None
+    assert made.round_s == pytest.approx(15.0)

@@ -7,7 +7,7 @@ import pytest
 
 from support.made_campaign import Made
 from tentpole.campaign.facts import BatchFacts
-from tentpole.campaign.forecast import forecast
+from tentpole.campaign.forecast import FINISHING, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.record import CampaignRecord
 from tentpole.campaign.usage import Usage
@@ -82,8 +82,10 @@ def test_a_forecast_scales_labels_and_counts_rounds_left(made: Made, tmp_path: P
     found = forecast(record.state, made.config, usage)
     assert found is not None
     batch, asked = made.config.selection.batch, record.rounds[1].asked
-    growth = found.round_s - (10 + 5 + 5 * batch / asked)  # 5 s beside the phases
+    growth = found.round_s - (10 + 5 * batch / asked)  # what the first explored round took beside came once
     assert growth == pytest.approx(20.0)  # auto updates are at their least for so few labels
     assert found.rounds == 2
-    assert found.rest_s == pytest.approx(2 * found.round_s)
+    settings = made.config.training.build()
+    longer = FINISHING * settings.updates_of(30, warm=False) / settings.updates_of(30, warm=True)
+    assert found.rest_s == pytest.approx(2 * found.round_s + 20 * longer)
     assert "2 rounds until a limit" in found.words

@@ -47,7 +47,7 @@ def test_errors_are_told_and_give_their_status(
         raise error
 
     monkeypatch.setattr(app, "app", command)
-    monkeypatch.setattr(app, "_leave", sys.exit)  # it ends this very process
+    monkeypatch.setattr(app, "_leave", lambda status, **_: sys.exit(status))  # it ends this very process
     with pytest.raises(SystemExit) as ended:
         app.main()
     said = capsys.readouterr().err
@@ -62,3 +62,18 @@ def test_a_terminal_that_lacks_a_letter_stops_nothing() -> None:
         [sys.executable, "-c", script], env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=100
     )
     assert (ended.returncode, ended.stdout) == (0, b"?_F of 3 ? [/x]\n"), ended.stderr
+
+
+def test_a_command_ends_without_taking_down_what_was_imported() -> None:
+    script = (
+        "import atexit\n"
+        "from tentpole.cli import app\n"
+        "class Kept:\n"
+        "    def __del__(self): print('taken down')\n"
+        "kept = Kept()\n"
+        "atexit.register(print, 'last')\n"
+        "app.app = lambda **_: 3\n"
+        "app.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout) == (3, "last\n"), ended.stderr

@@ -89,7 +89,7 @@ def test_moments_are_labelled_from_where_they_are_asked_for_and_where_the_refere
 
 def test_scored_frames_are_selected_in_order_with_reasons(labelled: Path, models: Path, tmp_path: Path) -> None:
     raw = rattled(tmp_path / "raw.xyz", 12, 1)
-    assert score_file(raw, [models], labelled, tmp_path / "scored.xyz", 5.0, 1e-3).done == 12
+    assert score_file(raw, [models], labelled, tmp_path / "scored.xyz").done == 12
     counts = select_file(tmp_path / "scored.xyz", labelled, tmp_path / "out.xyz", rule="uncertainty", count=3)
     assert counts.done == 3
     scored, chosen = read(tmp_path / "scored.xyz", ":"), read(tmp_path / "out.xyz", ":")
@@ -101,6 +101,29 @@ def test_scored_frames_are_selected_in_order_with_reasons(labelled: Path, models
     select_file(tmp_path / "scored.xyz", labelled, tmp_path / "two.xyz", count=3, settings={"shortlist": 2})
     best = sorted(range(12), key=lambda k: -scored[k].info["force_std"])[:6]
     assert {atoms.info["frame"] for atoms in read(tmp_path / "two.xyz", ":")} <= set(best)
+
+
+def test_files_are_scored_and_selected_by_the_fingerprint_and_the_sigma_that_are_named(
+    labelled: Path, models: Path, tmp_path: Path
+) -> None:
+    raw, scored, out = rattled(tmp_path / "raw.xyz", 8, 1), tmp_path / "scored.xyz", tmp_path / "out.xyz"
+    gains = []
+    for settings in ({}, {"mode": "per-config"}, {"kind": "mace"}):
+        assert score_file(raw, [models], labelled, scored, settings).done == 8
+        gains.append([atoms.info["gain"] for atoms in read(scored, ":")])
+    assert len({tuple(row) for row in gains}) == 3
+    for sigma, key in (("auto", "force_std"), ("max", "max_force_std"), ("p95", "p95_force_std")):
+        select_file(scored, labelled, out, rule="uncertainty", count=2, sigma=sigma)
+        highest = sorted(range(8), key=lambda k, key=key: -read(scored, k).info[key])[:2]
+        assert [atoms.info["frame"] for atoms in read(out, ":")] == highest
+    learned = {"fingerprint": {"kind": "mace"}, "rule": "logdet", "count": 2}
+    assert select_file(scored, labelled, out, models=[models], **learned).done == 2
+    with pytest.raises(InputError, match="name it with --models"):
+        select_file(scored, labelled, out, **learned)
+    with pytest.raises(InputError, match="--fingerprint: cannot be used"):
+        score_file(raw, [models], labelled, out, {"cutoff": 50})
+    with pytest.raises(InputError, match="--sigma"):
+        select_file(scored, labelled, out, sigma="most")
 
 
 def test_a_rule_that_needs_sigma_asks_for_scores_and_one_that_does_not_works_without(tmp_path: Path) -> None:
@@ -136,7 +159,7 @@ def test_a_rules_settings_are_typed(tmp_path: Path) -> None:
 
 def test_one_member_has_nobody_to_disagree_with(labelled: Path, models: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nobody to disagree with"):
-        score_file(labelled, [models / "member-0"], None, tmp_path / "out.xyz", 5.0, 1e-3)
+        score_file(labelled, [models / "member-0"], None, tmp_path / "out.xyz")
 
 
 def test_training_goes_on_and_refuses_another_order_in_its_folder(labelled: Path, models: Path) -> None:
@@ -179,6 +202,6 @@ def test_a_frame_without_volume_costs_the_others_nothing(labelled: Path, models:
     flat = frames[0].copy()
     flat.cell[2] = flat.cell[1]
     write(tmp_path / "mixed.xyz", [*frames, flat])
-    counts = score_file(tmp_path / "mixed.xyz", [models], None, tmp_path / "o.xyz", 5.0, 1e-3)
+    counts = score_file(tmp_path / "mixed.xyz", [models], None, tmp_path / "o.xyz")
     assert (counts.done, counts.failed) == (2, 1)
     assert "is flat" in next(iter(counts.reasons))

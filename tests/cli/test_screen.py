@@ -7,16 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from support.made_campaign import Made
+from support.paths import DATA
 from support.small_campaign import small_campaign
 from tentpole.campaign.record import CampaignRecord
+from tentpole.cli import status
+from tentpole.cli.app import app
 from tentpole.cli.opening import first_line
 from tentpole.cli.progress_bars import Pace, Screen
-from tentpole.cli.status import print_status, standing_now
+from tentpole.cli.status import print_status, standing_now, watch
+from tentpole.report.standing import advice
 from tentpole.storage.lock import Lock
 from tentpole.training.jobs import TrainingJob
 from tentpole.training.reports import read_progress
@@ -42,6 +48,13 @@ def test_time_left_counts_from_the_first_unit_and_down_between_two() -> None:
 )
 def test_times_as_one_says_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_a_phase_is_drawn_before_its_work_begins() -> None:
+    out = io.StringIO()
+    with Screen(Console(file=out, width=80, force_terminal=True)) as screen:
+        screen.progress("reading the campaign", 0, 0)
+        assert "reading the campaign" in out.getvalue()
 
 
 def test_a_phase_that_is_over_goes_on_moving() -> None:
@@ -94,6 +107,50 @@ def test_status_says_who_is_at_work_and_at_what(tmp_path: Path) -> None:
     print_status(Console(file=out, width=80), record)
     assert "round 1: " in out.getvalue()
     assert "audit of" in out.getvalue()
+
+
+def test_watching_prints_again_until_nobody_works_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made(tmp_path).initial()
+    lock, waited, out = Lock(made.root), list[float](), io.StringIO()
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        lock.release()
+
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
+    watch(Console(file=out, width=80, force_terminal=True, highlight=False), made.root, 5.0)
+    assert waited == [5.0]
+    first, second = out.getvalue().split("\x1b[2J")[1:]  # the screen is cleared for each
+    assert "Running since" in first
+    assert "Again every 5 s" in first
+    assert "Not running" in second
+    assert "Again every" not in second
+
+
+def test_ctrl_c_ends_the_watching_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "watch", interrupted)
+    ended = CliRunner().invoke(app, ["status", str(Made(tmp_path).initial().root), "--watch"])
+    assert (ended.exit_code, ended.exception) == (0, None)
+
+
+def test_a_verdict_ends_with_the_command_to_type_next() -> None:
+    record = CampaignRecord.read(DATA / "v1" / "finished")
+    assert record.verdict is not None
+    out = io.StringIO()
+    print_status(Console(file=out, width=80, markup=False), record)
+    said = " ".join(out.getvalue().split())
+    assert record.verdict.meaning in said
+    what, command = advice(record, record.verdict.kind, "")[0]
+    assert said.endswith(f"{' '.join(what.split())}: {command}")
+
+
+@pytest.mark.parametrize("kind", ["CONVERGED", "COVERAGE_EXHAUSTED", "STARVED", "BUDGET", "STALLED", "UNSTABLE"])
+def test_every_verdict_has_a_command_to_type_next(kind: str) -> None:
+    record = CampaignRecord.read(DATA / "v1" / "finished")
+    assert advice(record, kind, "")[0][1].startswith(("tentpole run ", "tentpole export "))
 
 
 def test_progress_of_a_training_is_known_between_two_evaluations(tmp_path: Path) -> None:

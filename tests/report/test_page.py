@@ -6,6 +6,7 @@ import base64
 import re
 import sys
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_the_page_needs_nothing_outside_itself(finished):
     assert not re.search(r"https?:|//[a-z]+\.|@import|url\(", re.sub(r'src="data:[^"]+"', "", html))
     assert not parsed.tags & {"script", "link", "iframe"}
     assert all(image["src"].startswith("data:image/png;base64,") for image in parsed.images)
+
+
+def test_every_table_is_small_on_paper() -> None:
+    css = resources.files("tentpole.report").joinpath("page.css").read_text(encoding="utf-8")
+    screen, paper = css.split("@media print")
+    sized = set(re.findall(r"(table\.\w+) \{ font-size", screen))
+    assert "table.rounds" in sized
+    assert all(f"{name} {{ font-size: 7pt" in paper for name in sized)
 
 
 def test_every_figure_is_in_the_page_and_beside_it(finished):

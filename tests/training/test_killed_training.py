@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.processes import Process, until
-from tentpole.training import committee
-from tentpole.training.client import ServerLost
+from tentpole.training import client, committee
+from tentpole.training.client import Server, ServerLost
 from tentpole.training.jobs import TrainingError, TrainingJob
 
 
@@ -27,6 +29,9 @@ class Scripted:
     def send(self, order: dict[str, Any]) -> None:
         if "id" in order:
             self.sent.append(order["id"])
+
+    def stop(self, numbers: Collection[int]) -> None:
+        raise AssertionError(f"{numbers} still run")
 
     def answers(self, timeout_s: float) -> list[dict[str, Any]]:
         word = self.script.pop(0)
@@ -74,6 +79,52 @@ def test_what_fails_by_itself_or_each_time_ends_the_training(
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         train(script)
+
+
+class Quiet:
+    """A process that says nothing by itself."""
+
+    killed = False
+
+    def is_alive(self) -> bool:
+        return not self.killed
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def join(self, timeout: float) -> None:
+        pass
+
+
+def server_that_says(*words: dict[str, int]) -> tuple[Server, Connection]:
+    server, (ours, theirs) = object.__new__(Server), Pipe()
+    server._connection, server._process, server._begun = ours, Quiet(), set()
+    for word in words:
+        theirs.send(word)
+    return server, theirs
+
+
+def test_a_training_that_has_not_begun_is_stopped_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "STOP_S", 1e9)  # whoever waited would wait for ever
+    server, _ = server_that_says({"begun": 0})
+    server.stop({0, 1})
+    assert server._process.killed
+
+
+def test_a_training_that_writes_its_checkpoint_leaves_the_process_alive() -> None:
+    server, theirs = server_that_says({"begun": 0}, {"begun": 1}, {"id": 1, "status": 143})
+    assert [answer["id"] for answer in server.answers(0.0)] == [1]
+    theirs.send({"id": 0, "status": 143})
+    server.stop({0})
+    assert not server._process.killed
+    assert theirs.recv() == {"kill": 0}
+
+
+def test_a_training_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "STOP_S", 0.01)
+    server, _ = server_that_says({"begun": 0})
+    server.stop({0})
+    assert server._process.killed
 
 
 PROGRAM = """

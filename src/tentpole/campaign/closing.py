@@ -55,6 +55,7 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
     section = context.config.selection
     by_audits = section.evidence == "audits"
     models = state.newest_models(before)
+    context.progress.progress(f"round {number}: judging", 0, 0)
     errors = _errors(context, models, outcome.accepted, stress=by_audits)
     facts = errors.facts(section.sigma if by_audits else "")
     outcome = replace(outcome, errors=facts, coverage=coverage(state.end(before).calibration, errors))
@@ -118,6 +119,7 @@ def finish(context: Context, number: int) -> None:
     )
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
+        context.progress.progress(f"round {number}: judging", 0, 0)
         errors = _errors(context, context.state.newest_models(number), names, stress=by_audits)
         target, sigma = context.config.target, context.config.selection.sigma
         calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate, sigma)

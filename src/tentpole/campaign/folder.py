@@ -7,13 +7,21 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
 from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
-from tentpole.campaign.settings_history import AT_ONCE, FROM_NEXT_ROUND, WHAT_MAY_CHANGE, may_change, of_rounds
+from tentpole.campaign.settings_history import (
+    AT_ONCE,
+    FROM_NEXT_ROUND,
+    WHAT_MAY_CHANGE,
+    SettingsChange,
+    may_change,
+    of_rounds,
+)
 from tentpole.committee.member_files import description_file, weights_file
 from tentpole.config.loading import FRAME_TABLES, as_first_meant, dump, load, own_frames, starting_structures
 from tentpole.config.pretraining import committee_to_start_from
@@ -210,6 +218,14 @@ def changes_of_rounds(paths: CampaignPaths, recorded: Mapping[str, Any], now: Ma
     """What changed of the settings that belong to rounds, as in "explore.steps: 100, now 200"."""
     one, other = _comparable(recorded, now, paths)
     return [f"{key}: {_at(one, key)}, now {_at(other, key)}" for key in _keys(one, other) if of_rounds(key)]
+
+
+def setting_changes(
+    paths: CampaignPaths, recorded: Sequence[tuple[int, Mapping[str, Any]]]
+) -> tuple[SettingsChange, ...]:
+    """What changed of the settings of rounds, in the order of rounds, from what the journal keeps of them."""
+    both = ((first, changes_of_rounds(paths, old, new)) for (_, old), (first, new) in pairwise(recorded))
+    return tuple(SettingsChange(first, tuple(changes)) for first, changes in both if changes)
 
 
 def _comparable(

@@ -9,8 +9,13 @@ from typing import Any
 
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.usage import Usage
+from tentpole.config.checks import can_finish
 from tentpole.config.schema import CampaignConfig
+from tentpole.training.schedule import most_updates
 from tentpole.units import duration
+
+FINISHING = 3
+"""Times the usual updates that a training to the plateau takes: two or four, by its cycles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,8 @@ class Forecast:
     rounds : int, optional
         Rounds until the first limit; None without a limit on rounds or labels.
     rest_s : float, optional
-        From the beginning of that round to the last limit; a verdict may come earlier.
+        From the beginning of that round to the last limit, with a last training to the plateau where the campaign file
+        has one; a verdict may come earlier.
     """
 
     round: int
@@ -54,8 +60,9 @@ def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecas
     last = number - 1
     if last < 1 or len(usage.waits_per_round) <= last:
         return None
-    took, asked = usage.waits_per_round[last], max(1, len(state.record(last).frames))
-    overhead = _overhead(usage, last)
+    took = {**usage.waits_per_round[last]}
+    took["training"] = max(0.0, took.get("training", 0.0) - usage.finishing.get(last, 0.0))
+    asked, overhead = max(1, len(state.record(last).frames)), _overhead(usage, last)
     labels, batch = state.count(last), config.selection.batch
     settings, warm = config.training.build(), config.training.warm_start
     before = settings.updates_of(max(1, labels), warm=warm)
@@ -64,7 +71,12 @@ def forecast(state: RoundState, config: CampaignConfig, usage: Usage) -> Forecas
     cost = [_seconds(took, overhead, batch / asked, training) for training in more]
     if left is None:
         return Forecast(number, cost[0])
-    return Forecast(number, cost[0], len(cost), sum(cost))
+    end = 0.0
+    if can_finish(config):
+        usual = settings.updates_of(labels + len(cost) * batch, warm=False)
+        cycles = min(FINISHING * usual, most_updates(usual, settings.max_updates))
+        end = took["training"] * cycles / before
+    return Forecast(number, cost[0], len(cost), sum(cost) + end)
 
 
 def _seconds(took: Mapping[str, float], overhead: float, labels: float, training: float) -> float:
@@ -74,12 +86,17 @@ def _seconds(took: Mapping[str, float], overhead: float, labels: float, training
 
 
 def _overhead(usage: Usage, last: int) -> float:
-    """What the last round took beside its phases: fingerprints, files, starts."""
+    """What the last round took beside its phases: fingerprints, files.
+
+    The first round that is explored does not tell: it pays for what starts and is compiled once. Nor does a finishing
+    training count, which the next round begins with or a driver that goes on.
+    """
     ends = usage.round_ends
-    if last not in ends or last - 1 not in ends:
+    if last < 2 or last not in ends or last - 1 not in ends:
         return 0.0
-    whole = 3600 * (ends[last][0] - ends[last - 1][0])
-    return max(0.0, whole - sum(usage.waits_per_round[last].values()))
+    whole = 3600 * (ends[last][0] - ends[last - 1][0]) - usage.finishing.get(last - 1, 0.0)
+    inside = sum(usage.waits_per_round[last].values()) - usage.finishing.get(last, 0.0)
+    return max(0.0, whole - inside)
 
 
 def _rounds_left(config: CampaignConfig, last: int, labels: int) -> int | None:

@@ -17,7 +17,7 @@ from tentpole.errors import StateError, reading
 from tentpole.storage.atomic import read_as, write_json
 from tentpole.storage.journal import REMEDY, Place, events_after, same_beginning
 
-SUMMARY_VERSION = 2
+SUMMARY_VERSION = 3
 WORTH_BYTES = 65_536
 """A summary is written anew once so much has joined the journal, and a fiftieth of what was there."""
 

@@ -40,7 +40,7 @@ from tentpole.campaign.facts import (
     RoundOutcome,
     Spread,
 )
-from tentpole.campaign.folder import stored_settings
+from tentpole.campaign.folder import setting_changes, stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
@@ -48,7 +48,7 @@ from tentpole.campaign.judging import history, projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
-from tentpole.campaign.settings_history import SettingsHistory
+from tentpole.campaign.settings_history import SettingsChange, SettingsHistory
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.status_schema import VERSION as STATUS_VERSION
 from tentpole.campaign.under_way import UnderWay, under_way
@@ -273,6 +273,8 @@ class CampaignRecord:
         Labels on disk.
     pretraining : PretrainingFacts or None
         How members were pretrained; None where they were not, or not yet.
+    setting_changes : tuple of SettingsChange
+        What changed of the settings that belong to rounds, in the order of rounds.
 
     Examples
     --------
@@ -296,6 +298,7 @@ class CampaignRecord:
     written: str
     label_files: int
     pretraining: PretrainingFacts | None = None
+    setting_changes: tuple[SettingsChange, ...] = ()
 
     def gain(self, atoms: Atoms, known: Sequence[Atoms], number: int) -> float:
         """Log-det gain that a structure would bring to a dataset, as a round saw it.
@@ -547,6 +550,9 @@ class CampaignRecord:
             "under_way": self.under_way.to_json() if self.verdict is None else None,
             "forecast": None if self.forecast is None else self.forecast.to_json(),
             "starving": self.starving,
+            "setting_changes": [
+                {"from_round": one.from_round, "changes": list(one.changes)} for one in self.setting_changes
+            ],
             "verdict": None if self.verdict is None else self.verdict.to_json(),
         }
 
@@ -576,6 +582,7 @@ def _read(paths: CampaignPaths) -> CampaignRecord:
         written=past.written,
         label_files=len(labels),
         pretraining=read_pretraining(paths),
+        setting_changes=setting_changes(paths, past.settings),
     )
 
 

@@ -51,6 +51,27 @@ def of_rounds(key: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """What changed of the settings that belong to rounds, and the first round that has it so.
+
+    Parameters
+    ----------
+    from_round : int
+        The round.
+    changes : tuple of str
+        As in "explore.steps: 100, now 200".
+    """
+
+    from_round: int
+    changes: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        return f"From round {self.from_round} on: {'; '.join(self.changes)}"
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsHistory:
     """The newest settings, and those of the rounds before: (first round, settings), in the order of rounds."""
 

@@ -162,6 +162,15 @@ class VerdictStatus(TypedDict):
 
 
 @with_config(_CLOSED)
+class SettingsChangeStatus(TypedDict):
+    """Settings that changed in a campaign under way, as in "explore.steps: 100, now 200"."""
+
+    from_round: int
+    """The first round that has them so."""
+    changes: list[str]
+
+
+@with_config(_CLOSED)
 class CampaignStatus(TypedDict):
     """A campaign folder as it was when it was read."""
 
@@ -194,6 +203,7 @@ class CampaignStatus(TypedDict):
     forecast: ForecastStatus | None
     starving: str
     """The key of the rule that starves two batches, and what to change; "" for none."""
+    setting_changes: list[SettingsChangeStatus]
     verdict: VerdictStatus | None
 
 

@@ -19,10 +19,10 @@ from tentpole.campaign.deciding import decide
 from tentpole.campaign.forecast import forecast
 from tentpole.campaign.judging import finishing_wanted, judge_rounds, out_of_time
 from tentpole.campaign.pretraining import is_pretrained, pretrain
-from tentpole.campaign.training import can_finish
 from tentpole.campaign.verdict import Verdict
 from tentpole.campaign.walkers import walkers_in
 from tentpole.committee.committee_files import is_whole
+from tentpole.config.checks import can_finish
 
 if TYPE_CHECKING:
     from tentpole.labeling import Outcome

@@ -13,7 +13,6 @@ from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import refitted_energies
 from tentpole.campaign.pretraining import first_training, start_committee
-from tentpole.config.schema import CampaignConfig
 from tentpole.execution.metering import metered
 from tentpole.records import Label
 from tentpole.storage.structures import labelled_atoms, write_frames
@@ -37,15 +36,6 @@ def member_seed(seed: int, member: int) -> int:
     if plain < LEGACY_SEEDS:
         return plain
     return int.from_bytes(hashlib.sha256(f"{seed}/training/{member}".encode()).digest()[:4])
-
-
-def can_finish(config: CampaignConfig) -> bool:
-    """Whether committees of this campaign are ever trained until their errors no longer fall.
-
-    Those of campaigns of earlier versions are not: their loop is another one.
-    """
-    training = config.training
-    return training.finishing and training.loop == "stacked" and config.committee.kind == "deep"
 
 
 def under_trained(models: Path) -> int:

@@ -22,6 +22,7 @@ class Usage:
     core_seconds : seconds × cores of the workers per phase, what was done in vain included.
     waits : seconds per phase that the driver waited for; waits_per_round : the same for each round from round 0.
     round_ends : (hours, core-seconds) used when a round was done. counted : ids of the meters' notes in the journal.
+    finishing : seconds of the waits for training that a finishing training took, by round.
     labels, failures : names whose cost is in the journal. driver : number of the newest driver, 0 for none.
     """
 
@@ -30,6 +31,7 @@ class Usage:
         self.waits: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.waits_per_round: list[dict[str, float]] = [{}]
         self.round_ends: dict[int, tuple[float, float]] = {}
+        self.finishing: dict[int, float] = {}
         self.counted: set[str] = set()
         self.labels: set[str] = set()
         self.failures: set[str] = set()
@@ -37,6 +39,7 @@ class Usage:
         self._spans: dict[int, float] = {}
         self._highest = 0
         self._round = 0
+        self._trained_s = 0.0  # the newest wait for a training
         for event in events:
             self.add(event)
 
@@ -47,6 +50,8 @@ class Usage:
             "waits": list(self.waits.items()),
             "waits_per_round": [list(one.items()) for one in self.waits_per_round],
             "round_ends": [[number, *used] for number, used in self.round_ends.items()],
+            "finishing": list(self.finishing.items()),
+            "trained_s": self._trained_s,
             "counted": sorted(self.counted),
             "labels": sorted(self.labels),
             "failures": sorted(self.failures),
@@ -67,6 +72,7 @@ class Usage:
         usage.failures = set(content["failures"])
         usage.driver, usage._highest, usage._round = content["driver"], content["highest"], content["round"]
         usage._spans = dict(content["spans"])
+        usage.finishing, usage._trained_s = dict(content["finishing"]), content["trained_s"]
         return usage
 
     @property
@@ -97,6 +103,9 @@ class Usage:
             self._spent(event)
         elif kind == "phase":
             self._wait(event)
+        elif kind == "finishing training":
+            number = int(event["round"])
+            self.finishing[number] = self.finishing.get(number, 0.0) + self._trained_s
         elif kind == "label":
             self.labels.add(event["name"])
         elif kind == "label failed":
@@ -121,6 +130,8 @@ class Usage:
     def _wait(self, event: Mapping[str, Any]) -> None:
         phase, seconds = event["phase"], float(event["seconds"])
         self.waits[phase] = self.waits.get(phase, 0.0) + seconds
+        if phase == "training":
+            self._trained_s = seconds
         given = event.get("round")
         place = self._round if given is None else int(given)  # labelling names no round
         self.waits_per_round += [{} for _ in range(place + 1 - len(self.waits_per_round))]

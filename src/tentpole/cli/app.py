@@ -6,6 +6,7 @@ Ctrl-C, with everything saved; of `ask` alone 4: there is nothing to label, the 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 import tentpole
 from tentpole.cli.pool import pool_app
@@ -73,37 +75,47 @@ def main() -> None:
         )  # the status of a typer.Exit, or what a command returned: nothing
     except TentpoleError as error:
         _say(str(error))
-        sys.exit(2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3)
+        _leave(2 if isinstance(error, (InputError, StateError)) and not isinstance(error, MachineError) else 3)
     except OSError as error:
         if not of_system(error):
             err.print_exception()
-            sys.exit(3)
+            _leave(3)
         _say(of_system(error))
-        sys.exit(2)
+        _leave(2)
     except (KeyboardInterrupt, typer.Abort):
-        err.print(STOPPED)
-        _leave(130)
+        _interrupted()
     except Stopped:
         err.print("\nAsked to stop (SIGTERM). Everything so far is saved; the same command goes on.")
-        sys.exit(3)
+        _leave(3)
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):  # wrong use of the command line
             _say_usage(error)
-            sys.exit(2)
+            _leave(2)
         err.print_exception()
         err.print("\nStopped by an unexpected error. Everything so far is saved; the same command goes on.")
-        sys.exit(3)
+        _leave(3)
     if status == 130:
-        err.print(STOPPED)
-        _leave(130)
-    sys.exit(status or 0)
+        _interrupted()
+    _leave(status or 0)
 
 
-def _leave(status: int) -> NoReturn:
-    """End now: all is saved, and nothing that was started or imported is waited for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _interrupted() -> NoReturn:
+    """End after Ctrl-C, without waiting for anything: all is saved."""
+    err.print(STOPPED)
     end_workers()
+    _leave(130, at_once=True)
+
+
+def _leave(status: int, *, at_once: bool = False) -> NoReturn:
+    """End now, without taking down what was imported: with torch that is seconds before the prompt is back.
+
+    What was registered for the end is done unless `at_once`.
+    """
+    if not at_once:
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a pipe whose reader has gone, a stream that is closed
+            stream.flush()
     os._exit(status)
 
 
@@ -116,6 +128,11 @@ def _impatient(_number: int, _frame: FrameType | None) -> None:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stopped
+
+
+def _say_wrapped(words: str | Text) -> None:
+    """Print sentences: between words on a terminal, in lines as long as they are for programs."""
+    out.print(words, soft_wrap=not out.is_terminal)
 
 
 def _say(words: str) -> None:
@@ -206,7 +223,7 @@ def check(campaign: CampaignFile) -> None:
             good &= line.good
             doubts += line.good and line.doubtful
             mark = ("FAIL", "red") if not line.good else ("warn", "yellow") if line.doubtful else ("ok  ", "green")
-            out.print(marked(*mark, f" {line.what}: {line.found}"), soft_wrap=True)
+            _say_wrapped(marked(*mark, f" {line.what}: {line.found}"))
     if not good:
         raise typer.Exit(2)
     warned = "" if not doubts else "1 warning. " if doubts == 1 else f"{doubts} warnings. "
@@ -226,7 +243,7 @@ def run(
     from tentpole.cli.opening import first_line
     from tentpole.cli.progress_bars import Screen
 
-    out.print(first_line(campaign, place), soft_wrap=True)
+    _say_wrapped(first_line(campaign, place))
     again = f"tentpole run {campaign}" + (f" --dir {place}" if place else "")
     with _on_interrupt(again), Screen(out) as screen:
         screen.progress("reading the campaign", 0, 0)
@@ -374,7 +391,7 @@ def explain(folder: Folder, snapshot: Annotated[str, typer.Argument(help="Its id
     """Say why a frame was labelled, or was not."""
     from tentpole.report import explain as explain_snapshot
 
-    out.print(explain_snapshot(folder, snapshot), soft_wrap=True)
+    _say_wrapped(explain_snapshot(folder, snapshot))
 
 
 @app.command(rich_help_panel=STEPS)
@@ -385,8 +402,12 @@ def score(
     dataset: Annotated[
         Path | None, typer.Option("--dataset", help="Labelled frames; the gain is what a structure would add to them.")
     ] = None,
-    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of a campaign file's fingerprint table: --fingerprint contrast=3. May be given many times."
+        ),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="What the members learned the difference to: a name, or a reference file.")
     ] = None,
@@ -399,9 +420,10 @@ def score(
 
     with Screen(out) as screen, _on_interrupt("the same command"):
         screen.progress("reading models and structures", 0, 0)
-        from tentpole.cli.files import score_file
+        from tentpole.cli.files import score_file, settings_of
 
-        counts = score_file(structures, list(models), dataset, out_file, cutoff, eps, screen, baseline, dtype)
+        like = settings_of(fingerprint or [], "--fingerprint")
+        counts = score_file(structures, list(models), dataset, out_file, like, screen, baseline, dtype)
     _print_counts("scored", counts, out_file)
 
 
@@ -418,8 +440,18 @@ def select(
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers that the rule draws.")] = 0,
-    cutoff: Annotated[float, typer.Option(min=0.5, max=20, help="Fingerprint cutoff in Å.")] = 5.0,
-    eps: Annotated[float, typer.Option(min=1e-12, max=1e6, help="ε of the fingerprint covariance.")] = 1e-3,
+    sigma: Annotated[
+        str, typer.Option(help="Which σ of a frame: mean, max, p95, or auto: p95 above 50 atoms.")
+    ] = "auto",
+    fingerprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE of a campaign file's fingerprint table: --fingerprint contrast=3. May be given many times."
+        ),
+    ] = None,
+    models: Annotated[
+        list[Path] | None, typer.Option("--models", help="The committee whose features --fingerprint kind=mace takes.")
+    ] = None,
 ) -> None:
     """The frames worth a label by one rule, in order, each with the reason."""
     from tentpole.cli.progress_bars import Screen
@@ -437,8 +469,9 @@ def select(
             count=count,
             settings=words,
             seed=seed,
-            cutoff=cutoff,
-            eps=eps,
+            sigma=sigma,
+            fingerprint=settings_of(fingerprint or [], "--fingerprint"),
+            models=models or [],
             progress=screen,
         )
     _print_counts("selected", counts, out_file)

@@ -14,23 +14,38 @@ import numpy as np
 from ase import Atoms
 
 from tentpole.campaign.training import member_seed
-from tentpole.config.schema import checked_rule
+from tentpole.config.schema import FingerprintSection, checked_rule
 from tentpole.config.sections import read_as
 from tentpole.errors import InputError, unknown
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.records import CHARGE, MULTIPLICITY, State, bare, own_state, state_of, structure_hash
+from tentpole.records import (
+    CHARGE,
+    MULTIPLICITY,
+    SIGMA_KINDS,
+    FloatArray,
+    State,
+    bare,
+    own_state,
+    sigma_kind,
+    state_of,
+    structure_hash,
+)
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labels import label_path, read_label
 from tentpole.storage.structures import labelled_atoms, read_structures, write_frames
 from tentpole.storage.toml_text import parse_toml
 
 if TYPE_CHECKING:
+    from tentpole.committee import Committee
+    from tentpole.entropy import Covariance, Fingerprint, FingerprintSettings
     from tentpole.labeling import Reference
-    from tentpole.selection import Candidates, Labelled, Pick, SelectionRule
+    from tentpole.selection import Pick, SelectionRule
     from tentpole.training import TrainingReport
 
 SCORED_AT_ONCE = 64
-SCORES = ("energy_std", "energy_std_per_atom", "force_std", "max_force_std", "gain")
+SCORES = ("energy_std", "energy_std_per_atom", "force_std", "p95_force_std", "max_force_std", "gain")
+SIGMA = {"mean": "force_std", "max": "max_force_std", "p95": "p95_force_std"}
+"""Under which name a frame carries each of its σ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +57,23 @@ class Counts:
     reasons: dict[str, int]
 
 
-def settings_of(words: Sequence[str]) -> dict[str, Any]:
+def settings_of(words: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """`key=value` words as settings; values as in TOML, and a bare word is text. Raises InputError."""
     settings: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.strip():
-            raise InputError(f'--set {word}: write key=value, as in --set updates=600 or --set method="exact"')
+            raise InputError(f'{option} {word}: write key=value, as in --set updates=600 or --set method="exact"')
         try:
             settings[key.strip()] = parse_toml(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
             settings[key.strip()] = value
     return settings
+
+
+def fingerprint_of(settings: dict[str, Any] | None) -> FingerprintSettings:
+    """The settings of a fingerprint, as a campaign file's [fingerprint] has them. Raises InputError."""
+    return read_as(FingerprintSection, settings or {}, "--fingerprint").build()
 
 
 def check_out(out: Path, *inputs: Path | None) -> None:
@@ -80,41 +100,41 @@ def score_file(
     models: Sequence[Path],
     dataset: Path | None,
     out: Path,
-    cutoff: float,
-    eps: float,
+    fingerprint: dict[str, Any] | None = None,
     progress: ProgressListener | None = None,
     baseline: str | None = None,
     dtype: str | None = None,
 ) -> Counts:
     """Write `structures` to `out` as extended XYZ with their scores.
 
-    `baseline` is what the members learned the difference to, where they did; `dtype`, "float32" or "float64", that of
-    their predictions, their files' own where None.
+    `fingerprint` are settings as in a campaign file's [fingerprint]; `baseline` is what the members learned the
+    difference to, where they did; `dtype`, "float32" or "float64", that of their predictions, their files' own where
+    None.
 
-    Each frame's info has energy_std (eV), energy_std_per_atom (eV/atom), force_std and max_force_std (eV/Å) and gain; a
-    frame that cannot be scored has failed = reason. Non-finite coordinates cannot be written as numbers that others
-    read: such a frame keeps them.
+    Each frame's info has energy_std (eV), energy_std_per_atom (eV/atom), force_std, p95_force_std and max_force_std
+    (eV/Å; mean, 95th percentile and maximum over atoms) and gain; a frame that cannot be scored has failed = reason.
+    Non-finite coordinates cannot be written as numbers that others read: such a frame keeps them.
     """
     from tentpole.committee import Committee
     from tentpole.committee.mace_architecture import DTYPES
-    from tentpole.entropy import GOM, Covariance
     from tentpole.exploration.scoring import score
     from tentpole.training.network_voter import faster
 
     if dtype not in (None, *DTYPES):
         raise unknown("--dtype", str(dtype), DTYPES)
+    settings = fingerprint_of(fingerprint)
     check_out(out, structures, dataset)
     frames = read_structures(structures, ":", "STRUCTURES", finite=False)
-    fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
-    for known in read_structures(dataset, ":", "--dataset") if dataset is not None else []:
-        covariance.add(fingerprint.fingerprints(known))
-    committee = faster(Committee.load([str(path) for path in models], dtype=dtype, baseline=baseline))
+    known = read_structures(dataset, ":", "--dataset") if dataset is not None else []
+    committee = Committee.load([str(path) for path in models], dtype=dtype, baseline=baseline)
     if sum(voter.votes for voter in committee.voters) < 2:
         raise InputError("--models: one member has nobody to disagree with: name the members of a committee")
+    compared, covariance, _ = _compared(settings, frames, known, committee)
+    committee = faster(committee)
     results, progress = [], progress or NoProgress()
     for k in range(0, len(frames), SCORED_AT_ONCE):
         progress.progress("scoring", k, len(frames))
-        results += score(frames[k : k + SCORED_AT_ONCE], committee, fingerprint, covariance)
+        results += score(frames[k : k + SCORED_AT_ONCE], committee, compared, covariance)
     written = []
     for atoms, scores in zip(frames, results, strict=True):
         plain = bare(atoms)
@@ -127,6 +147,20 @@ def score_file(
     return _counts(len(frames), [scores.failed for scores in results if scores.failed])
 
 
+def _compared(
+    settings: FingerprintSettings, frames: Sequence[Atoms], known: Sequence[Atoms], committee: Committee | None
+) -> tuple[Fingerprint, Covariance, list[FloatArray]]:
+    """The fingerprint, the covariance of a dataset, and the rows of each of its frames."""
+    from tentpole.entropy import make_covariance, make_fingerprint
+
+    if settings.kind == "mace" and committee is None:
+        raise InputError("--fingerprint kind=mace: the features are a committee's: name it with --models")
+    species = sorted({int(z) for atoms in (*frames, *known) for z in atoms.numbers})
+    fingerprint = make_fingerprint(settings, species, committee)
+    blocks = [fingerprint.fingerprints(atoms) for atoms in known]
+    return fingerprint, make_covariance(settings, blocks), blocks
+
+
 def select_file(
     structures: Path,
     dataset: Path | None,
@@ -136,16 +170,22 @@ def select_file(
     count: int = 20,
     settings: dict[str, Any] | None = None,
     seed: int = 0,
-    cutoff: float = 5.0,
-    eps: float = 1e-3,
+    sigma: str = "auto",
+    fingerprint: dict[str, Any] | None = None,
+    models: Sequence[Path] = (),
     progress: ProgressListener | None = None,
 ) -> Counts:
     """Write the frames of `structures` that are worth a label to `out`, in the order they were picked.
 
-    Each has its `frame` (its number in the file), scores and `reason`; where there is none, no file is left. σ is the
-    frame's `force_std`, as `score_file` writes it; frames with `failed` are left out and counted. The gain is that over
-    `dataset`. Raises InputError where the rule needs a σ that a frame does not have.
+    Each has its `frame` (its number in the file), scores and `reason`; where there is none, no file is left. `sigma` is
+    which of a frame's σ, as `score_file` writes them, the rule looks at: "mean", "max", "p95", or "auto", p95 above 50
+    atoms, else the mean; frames with `failed` are left out and counted. The gain is that over `dataset`, by
+    `fingerprint`, settings as in a campaign file's [fingerprint], of which kind = "mace" needs `models`. Raises
+    InputError where the rule needs a σ that a frame does not have.
     """
+    from tentpole.committee import Committee
+    from tentpole.selection import Candidates, Labelled
+
     chooser = checked_rule(rule, settings or {}, "--set")
     check_out(out, structures, dataset)
     if count < 1:
@@ -155,46 +195,39 @@ def select_file(
     numbers = [k for k, atoms in enumerate(frames) if "failed" not in atoms.info]
     if not numbers:
         raise InputError(f"{structures}: all {len(frames)} frames have failed to be scored, none can be selected")
+    if sigma not in SIGMA_KINDS:
+        raise unknown("--sigma", sigma, SIGMA_KINDS)
+    keys = {k: SIGMA[sigma_kind(sigma, len(frames[k]))] for k in numbers}
     for k in numbers:
-        _check_scored(frames[k], f"{structures}: frame {k}", rule, chooser)
+        _check_scored(frames[k], f"{structures}: frame {k}", rule, chooser, keys[k])
+    asked = fingerprint_of(fingerprint)
     known = read_structures(dataset, ":", "--dataset") if dataset is not None else []
     (progress or NoProgress()).progress(f"fingerprints and choice among {len(numbers)} frames", 0, 0)
-    candidates, labelled = _features({str(k): frames[k] for k in numbers}, known, structures.stem, cutoff, eps)
+    committee = Committee.load([str(path) for path in models]) if models else None
+    compared, covariance, blocks = _compared(asked, [frames[k] for k in numbers], known, committee)
+    rows = [compared.fingerprints(frames[k]) for k in numbers]
+    values = [float(frames[k].info.get(keys[k], 0.0)) for k in numbers]
+    condition = structures.stem
+    candidates = Candidates.of_rows([str(k) for k in numbers], values, rows, [condition] * len(numbers))
+    labelled = Labelled.of_rows(blocks, [condition] * len(known), covariance, d=rows[0].shape[1])
     picks = chooser.select(candidates, labelled, min(count, len(candidates)), np.random.default_rng(seed))
     write_or_remove(out, [_picked(frames[int(pick.id)], pick) for pick in picks])
     return Counts(len(picks), len(failed), dict(Counter(failed).most_common()))
 
 
-def _check_scored(atoms: Atoms, where: str, rule: str, chooser: SelectionRule) -> None:
+def _check_scored(atoms: Atoms, where: str, rule: str, chooser: SelectionRule, key: str) -> None:
     """Raises InputError for a frame that cannot be selected from, or that lacks the σ that the rule looks at."""
     from tentpole.selection import KINDS, WITHOUT_SIGMA
 
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
         raise InputError(f"{where}: positions or cell are not finite: score the file first")
-    sigma = atoms.info.get("force_std")
+    sigma = atoms.info.get(key)
     if not isinstance(chooser, WITHOUT_SIGMA) and not (isinstance(sigma, float | int) and np.isfinite(sigma)):
         raise InputError(
-            f'{where} has no finite force_std, which the rule "{rule}" looks at. Score the file first: tentpole score '
+            f'{where} has no finite {key}, which the rule "{rule}" looks at. Score the file first: tentpole score '
             "STRUCTURES --models … --out scored.extxyz; or choose with one of "
             f"{', '.join(sorted(name for name, kind in KINDS.items() if kind in WITHOUT_SIGMA))}"
         )
-
-
-def _features(
-    frames: dict[str, Atoms], known: Sequence[Atoms], condition: str, cutoff: float, eps: float
-) -> tuple[Candidates, Labelled]:
-    """What a rule chooses from, by the frames' names, and what is labelled already."""
-    from tentpole.entropy import GOM, Covariance
-    from tentpole.selection import Candidates, Labelled
-
-    fingerprint, covariance = GOM(cutoff), Covariance(eps=eps)
-    blocks = [fingerprint.fingerprints(atoms) for atoms in known]
-    for block in blocks:
-        covariance.add(block)
-    rows = [fingerprint.fingerprints(atoms) for atoms in frames.values()]
-    sigma = [float(atoms.info.get("force_std", 0.0)) for atoms in frames.values()]
-    candidates = Candidates.of_rows(list(frames), sigma, rows, [condition] * len(frames))
-    return candidates, Labelled.of_rows(blocks, [condition] * len(known), covariance, d=rows[0].shape[1])
 
 
 def _picked(frame: Atoms, pick: Pick) -> Atoms:

@@ -94,6 +94,8 @@ class Screen:
         if phase != self.pace.phase:
             self.pace, self._said = Pace(phase, now), now
             self._bars.reset(self._task, description=printable(phase), total=None, visible=True)
+            if self._console.is_terminal:
+                self._bars.refresh()  # at once: what comes next may be an import that lets no other thread draw
         self.pace.tell(done, total, now)
         whole = None if self.pace.share is None else total
         if whole is None and self._bars.tasks[0].total is not None:

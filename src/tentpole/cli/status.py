@@ -23,6 +23,9 @@ ROUNDS = 24
 
 def print_status(out: Console, record: CampaignRecord, *, every_round: bool = False) -> None:
     """Print where the campaign stands. `every_round` : the table has all rounds, not the first and the last ones."""
+    from tentpole.report.standing import advice
+    from tentpole.report.tables import tests
+
     out.print(_rounds(record, every_round))
     words = (
         "σ_F (medians) and force RMSE in meV/Å, energy RMSE in meV/atom, stress in GPa; new: on the round's labels "
@@ -31,18 +34,26 @@ def print_status(out: Console, record: CampaignRecord, *, every_round: bool = Fa
     out.print(words, style="dim")
     if record.pretraining is not None:
         out.print(f"Members {record.pretraining.words}.")
-    lines = [*_funnels(record), *_calibration(record), *_costs(record), *_progress(record), *_ahead(record)]
+    lines = [
+        *_changes(record),
+        *_funnels(record),
+        *_calibration(record),
+        *_costs(record),
+        *_progress(record),
+        *_ahead(record),
+    ]
     for line in lines:
         out.print(line)
     if record.verdict is None:
-        from tentpole.report.tables import tests
-
         _print_tests(out, tests(record.tests))
         out.print(standing_now(record))
         if record.forecast is not None:
             out.print(f"Forecast: {record.forecast.words}")
     else:
         _print_verdict(out, record.verdict)
+        what, command = advice(record, record.verdict.kind, "")[0]
+        out.print(f"{what}:")
+        out.print(f"  {command}", soft_wrap=True)
 
 
 def standing_now(record: CampaignRecord) -> str:
@@ -122,6 +133,13 @@ def _funnels(record: CampaignRecord) -> list[str]:
     explored = [r for r in record.rounds if r.name and r.facts.candidates]
     lines = [f"round {r.name}: {r.facts.choice}" for r in explored[-FUNNELS:]]
     return lines + ([record.starving[:1].upper() + record.starving[1:]] if record.starving else [])
+
+
+def _changes(record: CampaignRecord) -> list[str]:
+    """Settings that changed between rounds: the newest; JSON and page have all."""
+    told = [change.words for change in record.setting_changes]
+    earlier = [f"Earlier changes of settings: {len(told) - FUNNELS}, on the page"] if len(told) > FUNNELS else []
+    return [*earlier, *told[-FUNNELS:]]
 
 
 def _median(spread: Spread | None) -> str:

@@ -44,6 +44,15 @@ def validation_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atom
     return len(frames.get("validation", ()))
 
 
+def can_finish(config: CampaignConfig) -> bool:
+    """Whether committees of this campaign are ever trained until their errors no longer fall.
+
+    Those of campaigns of earlier versions are not: their loop is another one.
+    """
+    training = config.training
+    return training.finishing and training.loop == "stacked" and config.committee.kind == "deep"
+
+
 def contradictions(
     config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
 ) -> list[str]:

@@ -185,7 +185,11 @@ def pictures(record: CampaignRecord) -> list[Picture]:
     for quantity, more in ((ENERGY, _energy_pairs), (STRESS, _stress_pairs)):
         if (both := first_and_last(record, more)) is not None:
             drawn.append(values_parity(quantity, *both))
-    judged = [(f.round, f.request.scores["force_std"], f.force_rmse) for f in record.frames if f.error is not None]
+    judged = [
+        (f.round, f.request.scores["force_std"], f.force_rmse)
+        for f in record.frames
+        if f.error is not None and "force_std" in f.request.scores
+    ]
     if judged:
         of_round, sigma, error = zip(*judged, strict=True)
         drawn.append(disagreement_and_error(of_round, np.array(sigma), np.array(error)))

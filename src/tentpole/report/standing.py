@@ -81,7 +81,9 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
             "COVERAGE_EXHAUSTED": "Explore further: higher temperatures, longer MD or a stronger bias ([explore])",
         }[kind]
         another = f"{change}. That is another campaign, in a folder of its own"
-        steps = [(another, "tentpole run CAMPAIGN.toml --dir NEW")]
+        steps = [
+            (f"{another}; no label is computed again", f"tentpole run CAMPAIGN.toml --dir NEW --labels-from {folder}")
+        ]
     if example:
         steps.append(("Why a frame was labelled, or was not", f"tentpole explain {folder} {example}"))
     steps += [

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import atexit
 import sys
+import time
+from collections.abc import Collection
+from contextlib import suppress
 from multiprocessing import Pipe
 from typing import Any
 
 from tentpole.execution.starting import await_imports, imports_ahead, new_process
 from tentpole.training.jobs import TrainingError
-from tentpole.training.server import serve
+from tentpole.training.server import PATIENCE_S, serve
 
+STOP_S = PATIENCE_S + 0.3
+"""From the wish to stop to the end of what trains."""
 _server: Server | None = None
 
 
@@ -26,6 +31,7 @@ class Server:
         self._connection, theirs = Pipe()
         self._process = new_process(serve, (theirs,), threads=1)
         theirs.close()
+        self._begun = set[int]()
 
     @property
     def alive(self) -> bool:
@@ -48,7 +54,25 @@ class Server:
         except (EOFError, ConnectionError):
             if not answers:
                 raise self._gone() from None
-        return answers
+        self._begun |= {answer["begun"] for answer in answers if "begun" in answer}
+        ended = [answer for answer in answers if "id" in answer]
+        self._begun -= {answer["id"] for answer in ended}
+        return ended
+
+    def stop(self, numbers: Collection[int]) -> None:
+        """End these orders within STOP_S: what trains writes a checkpoint, if it can do so in a moment.
+
+        Where an order has not begun, because the process still imports what it needs, the process ends with it.
+        """
+        until, running = time.monotonic() + STOP_S, set(numbers)
+        with suppress(ServerLost):
+            for number in running:
+                self.send({"kill": number})
+            running -= {answer["id"] for answer in self.answers(timeout_s=0.0)}
+            while running and running <= self._begun and time.monotonic() < until:
+                running -= {answer["id"] for answer in self.answers(timeout_s=0.1)}
+            if running:
+                self.close(at_once=True)
 
     def _gone(self) -> ServerLost:
         return ServerLost(

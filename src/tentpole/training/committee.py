@@ -273,10 +273,8 @@ def _on_server(
                     waiting[:0] = [order for order in orders if order["id"] == number]
             tell()
     finally:
-        for number in running if server.alive else ():
-            server.send({"kill": number})
-        while running and server.alive:
-            running -= {answer["id"] for answer in server.answers(timeout_s=0.2)}
+        if running and server.alive:
+            server.stop(running)
 
 
 def _failure(group: Sequence[TrainingJob], status: int) -> TentpoleError:

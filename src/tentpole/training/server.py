@@ -5,9 +5,9 @@ It takes orders from its connection:
     {"id": 3, "jobs": [{...}, ...], "settings": {...}, "energies": {...}, "finishing": false, "command": None}    train
     {"kill": 3}                               stop that training: it writes a checkpoint, if it can do so in a moment
 
-and answers {"id": 3, "status": 0} when a child has ended: 0 when the member is written, else its exit status (negative:
-the signal). When the connection is closed, it kills what still runs and leaves: no training outlives the program that
-asked for it.
+and answers {"begun": 3} once it trains, and {"id": 3, "status": 0} when a child has ended: 0 when the member is
+written, else its exit status (negative: the signal). When the connection is closed, it kills what still runs and
+leaves: no training outlives the program that asked for it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def serve(orders: Connection) -> None:
     try:
         while True:
             if orders.poll(0.05):
-                _obey(orders.recv(), running)
+                order = orders.recv()
+                _obey(order, running)
+                if "kill" not in order:
+                    orders.send({"begun": order["id"]})
             for pid in list(running):
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if done:
