@@ -82,9 +82,9 @@ def test_promises_are_counted_on_audit_frames_alone():
     frame = FrameError(0.02**2, 0.0, 0.01, 0.01, 0.02, sigma=0.01)
     frames = {
         "a": frame,
-        "b": replace(frame, force_mse=0.04**2),
+        "b": frame._replace(force_mse=0.04**2),
         "c": frame,
-        "d": replace(frame, force_mse=float("nan")),
+        "d": frame._replace(force_mse=float("nan")),
     }
     assert covered(limit, frames, {"a": "x", "b": "x", "d": "x"}) == (1, 3)
     assert covered(None, frames, {"a": "x"}) is None

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from tentpole import Campaign, CampaignRecord
 from tentpole.campaign import audit_tests
 from tentpole.campaign.confidence import Look
 from tentpole.campaign.evidence import Audits, Criteria, Round
+from tentpole.campaign.exploring import _earlier_rounds, _first_since
+from tentpole.config.checks import unreachable
 from tentpole.config.loading import load
+from tentpole.config.schema import ConditionSection
+from tentpole.config.sections import read_as
+from tentpole.config.walkers import PlannedWalker
 from tentpole.errors import InputError
 from tentpole.exploration.files import read_exploration
+from tentpole.records import Condition
 
 TURNS = {
     "reference": "lenient.toml",
@@ -88,6 +95,11 @@ def test_a_condition_with_more_walkers_than_the_budget_is_refused(tmp_path):
         load(path)
 
 
+def test_a_verdict_before_every_condition_has_had_its_turn_is_out_of_reach(tmp_path):
+    config = load(campaign_with(tmp_path, temperatures_K=[100.0, 200.0, 300.0, 400.0, 500.0], walkers=1))
+    assert any("5 turns of the conditions come before the final look" in words for words in unreachable(config))
+
+
 def limits(**changes) -> Criteria:
     settings = {
         "force_error_eV_per_A": 0.1,
@@ -133,3 +145,39 @@ def test_a_hot_turn_after_cold_ones_is_no_stall():
     assert not audit_tests.stalled(history, limits())
     level = [explored(("cold", "hot")[i % 2], (0.3, 1.0)[i % 2]) for i in range(8)]
     assert audit_tests.stalled([FIRST, *level], limits())
+
+
+@pytest.mark.slow
+def test_a_final_look_is_whole_where_walkers_ran_ahead_of_it(tmp_path):
+    """When its walkers were set going it was not known to be one: those that are missing follow."""
+    with Campaign(campaign_with(tmp_path, ahead=True), tmp_path / "run") as campaign:
+        campaign.run()
+    last = CampaignRecord.read(tmp_path / "run").rounds[-1]
+    assert last.facts.final_look == 1
+    assert walkers(tmp_path / "run", last.name) == {"w00", "w01", "w02"}
+    assert {str(f.condition) for f in CampaignRecord.read(tmp_path / "run").state.record(last.name).frames} == {
+        "copper, 300 K",
+        "copper, 600 K",
+        "copper, 900 K",
+    }
+
+
+def test_a_walker_goes_on_from_the_rounds_it_ran_in_and_a_ramp_begins_anew():
+    plain = PlannedWalker("w00", 0, Condition("Cu", 300.0), 0.0)
+    points = [{"at": 0.0, "temperature_K": 300.0}, {"at": 1.0, "temperature_K": 900.0}]
+    section = read_as(ConditionSection, {"structure": "Cu", "points": points, "rounds": 2}, "campaign.toml")
+    ramp = PlannedWalker("w01", 1, section.condition(npt=False), 0.0, section)
+    context = SimpleNamespace(settings=SimpleNamespace(changes=()))
+    ran = {7: [plain, ramp], 6: [ramp], 4: [plain, ramp], 3: [plain], 1: [plain]}
+
+    def earlier(walker, number):
+        return _earlier_rounds(context, number, walker, {k: v for k, v in ran.items() if k < number})
+
+    assert earlier(plain, 8) == (7, 4, 3, 1)
+    assert earlier(plain, 1) == ()
+    assert [earlier(ramp, number) for number in (4, 6, 7, 8)] == [(), (4,), (), (7,)]
+
+
+def test_a_walker_that_is_reset_while_others_have_their_turn_begins_its_next_one_so():
+    assert [_first_since(5, earlier, 6) for earlier in ((3, 1), (5, 3), (4,), ())] == [True, False, True, False]
+    assert not _first_since(7, (3, 1), 6)

@@ -83,6 +83,8 @@ def test_a_factory_is_given_driver_start_and_parameters(tmp_path: Path, monkeypa
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert Stacked("my_factory:given", {"scale": 0.2}).around(argon(), walker().atoms).said == (4, 0.2)
+    with pytest.raises(InputError, match="has no energy and no forces and no stress"):
+        Stacked("my_factory:nothing", {}).around(argon(), walker().atoms, stress=True)
     with pytest.raises(InputError, match="gave object, which has no energy and no forces"):
         Stacked("my_factory:nothing", {}).around(argon(), walker().atoms)
 

@@ -11,6 +11,7 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from support.small_campaign import small_campaign
+from tentpole.campaign.preflight import check_campaign
 from tentpole.config.loading import load, starting_structures
 from tentpole.errors import InputError
 from tentpole.exploration.modes import NormalModes
@@ -195,7 +196,11 @@ def test_the_first_labels_are_of_structures_and_variants_in_turn(tmp_path: Path)
     batch = json.loads((tmp_path / "run" / "rounds" / "r000" / "batch.json").read_text())
     assert len(batch["requests"]) == 8
     content = {**initial, "count": 4}
+    line = next(line for line in check_campaign(path) if line.what == "initial variants")
+    assert line.good
+    assert line.found.startswith("6: copper, volume 0-0 (Cu4), copper, volume 0-1 (Cu4), copper, supercell 1-0 (Cu8)")
     few = structures(tmp_path, {"name": "copper"}, doubled, initial=content)
+    assert not next(line for line in check_campaign(few) if line.what == "initial variants").good
     with (
         Campaign(few, tmp_path / "other") as campaign,
         pytest.raises(InputError, match=r"initial.count = 4: 8 structures"),

@@ -27,9 +27,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Numbers of a campaign, as its file has them. `rounds` is None where no limit on them is stated."""
+    """Numbers of a campaign, as its file has them. `rounds` is None where no limit on them is stated.
+
+    `walkers` are those of a round; where conditions take turns, all have had theirs after `turns` rounds.
+    """
 
     walkers: int
+    turns: int
     snapshots: int
     batch: int
     initial: int
@@ -53,8 +57,10 @@ class Plan:
 def planned(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Plan:
     """The plan of a campaign; `frames` are those that [initial] and [validation] take from files."""
     explore = config.explore
+    turns = turns_of(config)
     return Plan(
-        walkers=max(map(len, turns_of(config))),
+        walkers=max(map(len, turns)),
+        turns=len(turns),
         snapshots=explore.steps // explore.snapshot_every,
         batch=config.selection.batch,
         initial=initial_labels(config, frames),
@@ -107,7 +113,8 @@ def _structures(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Line:
         fixed = {int(i) for constraint in atoms.constraints for i in getattr(constraint, "index", ())}
         if fixed and isinstance(config.initial, RattleSection):
             words.append(f"{name}: {len(fixed)} of {len(atoms)} atoms fixed: kept in MD, rattled in the initial labels")
-    if any(atoms.pbc.any() for atoms in starts.values()) and config.explore.ensemble.kind == "langevin":
+    strains = any(one.strains for one in config.explore.conditions)
+    if any(atoms.pbc.any() for atoms in starts.values()) and config.explore.ensemble.kind == "langevin" and not strains:
         words.append("cells keep their size: lattice constants and stress are not explored")
     return Line("motion", True, "; ".join(words) or "all atoms move")
 
@@ -134,6 +141,8 @@ def _rounds(plan: Plan) -> Line:
         f"{_number(plan.candidates, 'candidate')} a round, at most {_number(plan.batch, 'label')} a round; "
         f"{plan.initial} initial"
     )
+    if plan.turns > 1:
+        words = f"conditions take turns over {plan.turns} rounds; {words}"
     if plan.rounds is not None:
         words += f" + {plan.rounds} × {plan.batch} = {plan.initial + plan.rounds * plan.batch}"
     words += " labels" if plan.labels is None else f" labels, of {plan.labels} that are allowed"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.paths import CAMPAIGN_FILE
 from tentpole.campaign.plan import Line, Plan, plan_lines, planned
@@ -30,10 +31,13 @@ from tentpole.config.schema import (
     LocalSection,
     ParslTrainingSection,
     QueueSection,
+    RattleSection,
     TrainingPlaces,
     TrainingQueueSection,
 )
-from tentpole.errors import InputError, TentpoleError
+from tentpole.errors import InputError, TentpoleError, require_module
+from tentpole.exploration.modes import NormalModes
+from tentpole.exploration.variants import EXTRA
 from tentpole.labeling.trial import Trial
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import bare, state_of
@@ -60,6 +64,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     yield _disk(source)
     yield from _magnetism(config, starts.values())
     yield from _rule(config)
+    yield from _variants(config, starts)
     own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
     told.progress(f'labelling one structure by "{config.reference}", then others near it', 0, 0)
     tried = _try_reference(config, starts, own)
@@ -100,6 +105,24 @@ def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, labe
 def _disk(source: Path) -> Line:
     free = shutil.disk_usage(source.resolve().parent).free / 1e9
     return Line("disk", free > ENOUGH_GB, f"{free:.0f} GB free")
+
+
+def _variants(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[Line]:
+    """What [initial] makes of the starting structures, made but for displacements along modes."""
+    section = config.initial
+    if not isinstance(section, RattleSection) or not section.variants:
+        return
+    try:
+        for variant in section.variants:
+            if isinstance(variant, NormalModes):
+                require_module("phonopy", extra=EXTRA, needed_by="displacing along modes")
+        bases = with_variants(config, section, starts, None)
+        refuse_too_few_copies(section, bases)
+    except InputError as error:
+        yield Line("initial variants", False, str(error))
+        return
+    made = ", ".join(f"{name} ({atoms.get_chemical_formula()})" for name, atoms in bases.items() if name not in starts)
+    yield Line("initial variants", True, f"{len(bases) - len(starts)}: {made[:300]}{' …' if len(made) > 300 else ''}")
 
 
 def _rule(config: CampaignConfig) -> Iterator[Line]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from ase import Atoms
 
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
+from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
 from tentpole.campaign.pretraining import pretraining_frames
 from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.config.loading import given_frames, label_of
@@ -25,10 +25,8 @@ from tentpole.config.schema import (
     RattleSection,
     ReferenceMDSection,
 )
-from tentpole.errors import InputError
 from tentpole.execution.metering import measured
 from tentpole.exploration.initial import isolated_atoms, rattled, reference_md
-from tentpole.exploration.modes import NormalModes
 from tentpole.exploration.random_numbers import generator
 from tentpole.labeling import references
 from tentpole.labeling.single_point import single_point
@@ -42,8 +40,8 @@ def initial_requests(context: Context) -> list[Request]:
     if isinstance(section, RattleSection):
         rng = generator(config.seed, "initial structures", scheme=config.random_numbers)
         strains = generator(config.seed, "initial strains", scheme=config.random_numbers)
-        bases = _with_variants(context, section, context.starts)
-        _refuse_too_few_copies(section, bases)
+        bases = with_variants(config, section, context.starts, partial(_forces, context))
+        refuse_too_few_copies(section, bases)
         frames = rattled(bases, section.count, section.stdev_A, rng, section.strain, strains)
         reason = "initial: a rattled starting structure"
     elif isinstance(section, PretrainedFramesSection):
@@ -67,24 +65,6 @@ def _isolated(context: Context) -> list[Atoms]:
     return isolated_atoms(context.starts.values(), config.training.r_max, (config.charge, config.multiplicity))
 
 
-def _with_variants(context: Context, section: RattleSection, starts: Mapping[str, Atoms]) -> dict[str, Atoms]:
-    """Starting structures, and what [initial] has made of them."""
-    bases, places = dict(starts), list(context.starts)
-    for name, atoms in starts.items():
-        for number, variant in enumerate(section.variants):
-            seed = (places.index(name), number)
-            rng = generator(context.config.seed, "variants", *seed, scheme=context.config.random_numbers)
-            for k, made in enumerate(_variants_of(context, variant, atoms, rng)):
-                bases[f"{name}, {variant.kind} {number}-{k}"] = made
-    return bases
-
-
-def _variants_of(context: Context, variant: Any, atoms: Atoms, rng: np.random.Generator) -> list[Atoms]:
-    if isinstance(variant, NormalModes):
-        return variant.displaced(atoms, partial(_forces, context, variant.reference), rng) if len(atoms) > 1 else []
-    return list(variant.of(atoms, rng)) if variant.fits(atoms) else []
-
-
 def _forces(context: Context, reference: str, atoms: Atoms) -> FloatArray:
     """Forces (N, 3) in eV/Å by a reference; nothing of them is kept."""
     state = state_of(atoms, context.config.charge, context.config.multiplicity)
@@ -92,14 +72,6 @@ def _forces(context: Context, reference: str, atoms: Atoms) -> FloatArray:
     with tempfile.TemporaryDirectory(prefix="modes-", dir=context.paths.work) as folder:
         method = references.load(reference, atoms.get_chemical_symbols())
         return np.asarray(single_point(method, bare(atoms), *state, Path(folder))[1])
-
-
-def _refuse_too_few_copies(section: RattleSection, bases: Mapping[str, Atoms]) -> None:
-    if section.variants and section.count < len(bases):
-        raise InputError(
-            f"initial.count = {section.count}: {len(bases)} structures take turns, variants included: "
-            f"{len(bases)} or more is legal"
-        )
 
 
 def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
@@ -131,7 +103,8 @@ def joined_requests(context: Context, number: int) -> list[Request]:
     config = context.config
     section = config.initial if isinstance(config.initial, RattleSection) else RattleSection()
     count = max(2, round(section.count / (len(context.starts) - len(names))))
-    starts = _with_variants(context, section, {name: context.starts[name] for name in names})
+    joined = {name: context.starts[name] for name in names}
+    starts = with_variants(config, section, joined, partial(_forces, context))
     rng, strains = (
         generator(config.seed, purpose, number, scheme=config.random_numbers)
         for purpose in ("initial structures", "initial strains")

@@ -19,7 +19,7 @@ from tentpole.config.schema import (
     RattleSection,
     ReferenceMDSection,
 )
-from tentpole.config.walkers import judged_conditions, judged_walkers, walkers_of
+from tentpole.config.walkers import judged_conditions, judged_walkers, turns_of, walkers_of
 from tentpole.exploration.health import HealthLimits, geometry
 from tentpole.exploration.held import moving
 from tentpole.exploration.modes import NormalModes
@@ -92,14 +92,14 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
     target, explore, stop, frames = config.target, config.explore, config.stop, final_audits(config)
     if config.selection.audit == 0:
         yield "selection.audit = 0 leaves no frames that judge the committee: leave it out, or set it to 0.1"
-    if stop.rounds is not None and stop.rounds < target.rounds + 1:
-        yield (
-            f"target.rounds = {target.rounds} rounds come before the final look, which is one more, and stop.rounds = "
-            f"{stop.rounds}: raise stop.rounds"
-        )
+    turns = len(turns_of(config))
+    before = max(target.rounds, turns)
+    if stop.rounds is not None and stop.rounds < before + 1:
+        why = f"target.rounds = {before} rounds" if before == target.rounds else f"{turns} turns of the conditions"
+        yield f"{why} come before the final look, which is one more, and stop.rounds = {stop.rounds}: raise stop.rounds"
     if isinstance(config.initial, RattleSection | PretrainedFramesSection) and stop.labels is not None:
         room = stop.labels - config.initial.count
-        needed = target.rounds * config.selection.audits + frames
+        needed = before * config.selection.audits + frames
         if room < needed:
             yield (
                 f"stop.labels = {stop.labels} leaves {room} labels after the initial ones, and {needed} audit frames "

@@ -58,7 +58,7 @@ class Stacked:
     calculator: str
     parameters: Mapping[str, Any]
 
-    def around(self, driver: Any, atoms: Atoms) -> Any:
+    def around(self, driver: Any, atoms: Atoms, *, stress: bool = False) -> Any:
         """What `factory(driver, atoms, **parameters)` makes: an ASE calculator with all that moves a walker.
 
         Parameters
@@ -67,15 +67,18 @@ class Stacked:
             The committee's.
         atoms : ase.Atoms
             A copy of the starting structure.
+        stress : bool
+            Whether a barostat asks for the stress.
 
         Raises
         ------
         InputError
-            Where it cannot be made, or is no calculator of energy and forces.
+            Where it cannot be made, or does not give what is asked of it.
         """
         made = import_object(self.calculator, where="explore.stacked")(driver, atoms.copy(), **self.parameters)
         known = set(getattr(made, "implemented_properties", ()))
-        if lacking := sorted({"energy", "forces"} - known):
+        wanted = {"energy", "forces", "stress"} if stress else {"energy", "forces"}
+        if lacking := sorted(wanted - known):
             raise InputError(
                 f'explore.stacked: "{self.calculator}" gave {type(made).__name__}, which has no '
                 f"{' and no '.join(lacking)}: an ASE calculator is wanted"
@@ -195,7 +198,11 @@ def _run(job: WalkerJob, lockstep: Lockstep, spent: _Spent) -> None:
     committee = Committee([lockstep.shared(voter) for voter in members.voters])
     physical = CommitteeCalculator(committee, driven_by, stress=job.settings.ensemble.barostatted)
     fingerprint = make_fingerprint(job.fingerprint, job.species, committee_in(job.models, job.dtype))
-    stacked = None if job.stacked is None else job.stacked.around(physical, job.start)
+    stacked = (
+        None
+        if job.stacked is None
+        else job.stacked.around(physical, job.start, stress=job.settings.ensemble.barostatted)
+    )
     driver: Any = physical if stacked is None else stacked
     if job.ratio > 0:
         base = fingerprint.base if isinstance(fingerprint, SpeciesBlocks) else fingerprint
