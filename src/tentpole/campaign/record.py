@@ -436,7 +436,8 @@ class CampaignRecord:
 
     @cached_property
     def _history(self) -> list[Round]:
-        return history(self.state)
+        with _uncollected():
+            return history(self.state)
 
     @cached_property
     def forecast(self) -> Forecast | None:

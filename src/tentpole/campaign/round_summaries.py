@@ -8,8 +8,9 @@ that is damaged or of something else counts as none.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from tentpole.errors import StateError
 from tentpole.records import Condition
 from tentpole.storage.atomic import read_as, write_json
 
-SUMMARY_VERSION = 2
+SUMMARY_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +99,29 @@ def _columns(errors: ErrorFacts | None) -> dict[str, Any] | None:
     return {
         "rmse": [errors.force_rmse, errors.energy_rmse],
         "names": list(errors.frames),
-        "columns": [list(column) for column in zip(*errors.frames.values(), strict=True)],
+        "columns": [_packed(column) for column in zip(*errors.frames.values(), strict=True)],
         "elements": dict(errors.elements),
         "likeness": errors.likeness,
     }
 
 
+def _packed(column: Sequence[float | None]) -> str | list[float | None]:
+    """Float64 numbers as base64, which is read several times as fast as digits; as they are where one is lacking."""
+    if None in column:
+        return list(column)
+    return base64.b64encode(np.asarray(column, dtype="<f8").tobytes()).decode()
+
+
+def _unpacked(column: str | list[float | None]) -> list[float | None]:
+    if isinstance(column, list):
+        return column
+    return list(np.frombuffer(base64.b64decode(column), dtype="<f8").tolist())
+
+
 def _errors(content: Mapping[str, Any] | None) -> ErrorFacts | None:
     if content is None:
         return None
-    frames = map(FrameError._make, zip(*content["columns"], strict=True))
+    frames = map(FrameError._make, zip(*map(_unpacked, content["columns"]), strict=True))
     named = dict(zip(content["names"], frames, strict=True))
     forces, energy = content["rmse"]
     return ErrorFacts(forces, energy, named, content["elements"], content["likeness"], np.zeros((0, 2)))

@@ -63,9 +63,9 @@ class FileCache:
 class RoundState:
     """The rounds of one campaign.
 
-    validation : whether round 0 has the fixed set's batch too. keep_batches : whether structures of rounds that are
-    done are kept in memory, for readers that come back to them. summarises : whether summaries of rounds that are done
-    are written where there are none: for drivers, who hold the folder.
+    validation : whether round 0 has the fixed set's batch too. keep_batches : whether all that is read is kept as it
+    was, with structures: for readers that come back to it. summarises : whether summaries of rounds that are done are
+    written where there are none: for drivers, who hold the folder.
     """
 
     paths: CampaignPaths
@@ -74,6 +74,7 @@ class RoundState:
     keep_batches: bool = False
     summarises: bool = False
     _files: FileCache = field(default_factory=FileCache, repr=False)
+    _known: dict[tuple[str, BatchName], Any] = field(default_factory=dict, repr=False)
     _done: int = field(default=0, repr=False)
     _missing: list[BatchName] | None = field(default=None, repr=False)
 
@@ -114,13 +115,21 @@ class RoundState:
 
     def record(self, name: BatchName) -> BatchRecord:
         """The batch of a round without its structures."""
-        path = self.paths.batch(name)
-        return self._files.read(path, "record", lambda: self._record(name))
+        return self._once("record", name, self.paths.batch, lambda: self._record(name))
 
     def outcome(self, name: BatchName) -> RoundOutcome:
         """What came of a closed batch; the pairs of its errors may be left out (see `read_outcome`)."""
-        path = self.paths.outcome(name)
-        return self._files.read(path, "outcome", lambda: self._outcome(name))
+        return self._once("outcome", name, self.paths.outcome, lambda: self._outcome(name))
+
+    def _once(self, what: str, name: Any, path_of: Callable[[Any], Path], parse: Callable[[], T]) -> T:
+        """What a file of a round holds: looked at again each time, but by readers that keep all as it was."""
+        if (what, name) in self._known:
+            known: T = self._known[what, name]
+            return known
+        value = self._files.read(path_of(name), what, parse)
+        if self.keep_batches:
+            self._known[what, name] = value
+        return value
 
     def _record(self, name: BatchName) -> BatchRecord:
         summary = self._summary(name, self.paths.batch(name))
@@ -155,10 +164,9 @@ class RoundState:
 
     def end(self, number: int) -> RoundEnd:
         """Validation and calibration after a round that is done; the pairs of its errors may be left out."""
-        path = self.paths.end(number)
-        end = self._files.read(path, "end", lambda: self._end(number))
-        if self.validation and self.is_decided(VALIDATION) and end.validation is None:
-            raise StateError(f"{path}: damaged, it lacks the errors on the validation set. {REMEDY}")
+        end = self._once("end", number, self.paths.end, lambda: self._end(number))
+        if self.validation and end.validation is None and self.is_decided(VALIDATION):
+            raise StateError(f"{self.paths.end(number)}: damaged, it lacks the errors on the validation set. {REMEDY}")
         return end
 
     @property
