@@ -25,6 +25,8 @@ from tentpole.committee import Committee, CommitteeCalculator
 from tentpole.errors import InputError
 from tentpole.labeling import load
 
+pytestmark = pytest.mark.slow
+
 NEAR = 'calculator = "ase.calculators.emt:EMT"\nproperties = ["energy", "forces", "stress"]\n[parameters]\n'
 """EMT as ASAP cuts it off: not the reference, and hardly another surface."""
 

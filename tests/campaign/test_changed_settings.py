@@ -25,6 +25,8 @@ from tentpole.progress import NoProgress
 from tentpole.report import tables, write_report
 from tentpole.report.page import pictures
 
+pytestmark = pytest.mark.slow
+
 STRAINED = {"file": "strained.xyz", "name": "strained"}
 COPPER = {"file": "copper.xyz"}
 EXPLORE = {"temperatures_K": [600.0], "steps": 30, "snapshot_every": 5, "bias": {"ratios": [0.0, 0.3]}}

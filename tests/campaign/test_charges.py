@@ -23,6 +23,8 @@ from tentpole.committee.member_files import read_member
 from tentpole.errors import InputError
 from tentpole.storage.labels import label_files, read_label
 
+pytestmark = pytest.mark.slow
+
 STATES = {"hydronium": 1, "water": 0, "hydroxide": -1}
 HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.814, -0.2], [-0.47, -0.814, -0.2]])
 

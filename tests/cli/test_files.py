@@ -12,6 +12,8 @@ from ase.io import read, write
 from tentpole.cli.files import label_file, score_file, select_file, settings_of, train_files
 from tentpole.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TINY = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 10, "batch_size": 4}
 
 

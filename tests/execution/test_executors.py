@@ -20,6 +20,8 @@ from tentpole.labeling import Reference, Task, label_all, load
 from tentpole.storage.atomic import read_json
 from tentpole.storage.labels import label_files, read_label
 
+pytestmark = pytest.mark.slow
+
 
 def frames(count: int) -> list[Atoms]:
     made = []

@@ -7,6 +7,8 @@ import pytest
 
 from support.paths import TOP
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_way_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.syspath_prepend(str(TOP / "scripts"))

@@ -16,6 +16,8 @@ from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.records import Condition, Walker
 from tentpole.testing import tiny_committee
 
+pytestmark = pytest.mark.slow
+
 
 class IdealGas(Calculator):
     """Atoms that do not interact."""

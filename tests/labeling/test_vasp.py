@@ -18,6 +18,8 @@ from tentpole.labeling.single_point import single_point
 from tentpole.storage.atomic import read_json
 from tentpole.storage.labels import find_label, read_label
 
+pytestmark = pytest.mark.slow
+
 WATER = molecule("H2O")
 SALT = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
 SALT.rattle(0.05, seed=3)

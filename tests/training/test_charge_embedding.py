@@ -16,6 +16,8 @@ from tentpole.errors import InputError, StateError
 from tentpole.training import MACESettings, TrainingJob
 from tentpole.training.stacked import Training
 
+pytestmark = pytest.mark.slow
+
 ENERGIES = {1: E0S["H"], 8: E0S["O"]}
 APART_eV = 3.0
 

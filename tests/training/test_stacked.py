@@ -18,6 +18,8 @@ from tentpole.training.frames import frames_of, isolated_energies
 from tentpole.training.reports import read_curve, read_progress, read_report
 from tentpole.training.stacked import Training, train_stacked
 
+pytestmark = pytest.mark.slow
+
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=40, E0s=E0S)
 ENERGIES = {1: E0S["H"], 8: E0S["O"]}
 

@@ -32,6 +32,8 @@ from tentpole.selection.base import Candidates, Labelled
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.lock import Lock
 
+pytestmark = pytest.mark.slow
+
 QUICK = BenchmarkProtocol(labels=60)
 FAST = {"random": make_rule("random"), "uncertainty": make_rule("uncertainty"), "hybrid": make_rule("hybrid")}
 

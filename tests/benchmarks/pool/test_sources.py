@@ -12,6 +12,8 @@ from tentpole.benchmarks.pool.sources import PageCache, Query, fetch_mp, fetch_o
 from tentpole.benchmarks.pool.sources.patience import Patience, ServiceError
 from tentpole.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("requests")
 QUICK = Patience(tries=4, back_off_s=0.01, timeout_s=10)
 
