@@ -46,10 +46,10 @@ def with_variants(
         for number, variant in enumerate(section.variants):
             rng = generator(config.seed, "variants", places.index(name), number, scheme=config.random_numbers)
             try:
-                found = _made(variant, atoms, rng, forces)
+                variants = _made(variant, atoms, rng, forces)
             except InputError as error:
                 raise InputError(f'initial.variants.{number}: structure "{name}": {error}') from None
-            for k, made in enumerate(found):
+            for k, made in enumerate(variants):
                 bases[f"{name}, {variant.kind} {number}-{k}"] = made
     return bases
 

@@ -139,5 +139,5 @@ def walkers_in_turn(config: CampaignConfig, number: int) -> list[PlannedWalker]:
 def temperatures_K(config: CampaignConfig) -> list[float]:
     """All temperatures that walkers are held at, on ramps those of the points, rising, each once; K."""
     sections = config.explore.conditions
-    found = {point.temperature_K for one in sections for point in one.points}
-    return sorted(found | {condition.temperature_K for condition in conditions_of(config)})
+    of_points = {point.temperature_K for one in sections for point in one.points}
+    return sorted(of_points | {condition.temperature_K for condition in conditions_of(config)})

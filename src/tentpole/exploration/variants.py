@@ -131,8 +131,8 @@ class Vacancy(Variant):
         _has(atoms, self.element, "vacancy")
         generators = optional_module("pymatgen.analysis.defects.generators", extra=EXTRA, needed_by="a vacancy")
         species = None if self.element is None else {self.element}
-        found = generators.VacancyGenerator().generate(_structure(atoms), rm_species=species)
-        return _chosen([_without(atoms, defect.site.coords) for defect in found], self.site, "vacancy")
+        defects = generators.VacancyGenerator().generate(_structure(atoms), rm_species=species)
+        return _chosen([_without(atoms, defect.site.coords) for defect in defects], self.site, "vacancy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class Interstitial(Variant):
         """One structure per kind of hole."""
         _periodic(atoms, "interstitial")
         generators = optional_module("pymatgen.analysis.defects.generators", extra=EXTRA, needed_by="an interstitial")
-        found = generators.VoronoiInterstitialGenerator().generate(_structure(atoms), {self.element})
-        made = [_with(atoms, self.element, defect.site.coords) for defect in found]
+        defects = generators.VoronoiInterstitialGenerator().generate(_structure(atoms), {self.element})
+        made = [_with(atoms, self.element, defect.site.coords) for defect in defects]
         return _chosen(made, self.site, "interstitial")
 
 
@@ -275,14 +275,14 @@ def made(atoms: Atoms, chain: tuple[Variant, ...], rng: np.random.Generator) -> 
     'Au2Cu6'
     """
     for variant in chain:
-        found = variant.of(atoms, rng)
-        if len(found) != 1:
+        made = variant.of(atoms, rng)
+        if len(made) != 1:
             kind = getattr(variant, "kind", type(variant).__name__)
             raise InputError(
-                f'"{kind}" makes {len(found)} structures of it, and one is wanted: give one ratio, one copy, or '
-                f"site = 0 to {len(found) - 1}"
+                f'"{kind}" makes {len(made)} structures of it, and one is wanted: give one ratio, one copy, or '
+                f"site = 0 to {len(made) - 1}"
             )
-        atoms = found[0]
+        atoms = made[0]
     return atoms
 
 
@@ -310,12 +310,12 @@ def _with(atoms: Atoms, element: str, place: Any) -> Atoms:
     return new
 
 
-def _chosen(found: list[Atoms], site: int | None, kind: str) -> list[Atoms]:
+def _chosen(structures: list[Atoms], site: int | None, kind: str) -> list[Atoms]:
     if site is None:
-        return found
-    if site >= len(found):
-        raise InputError(f"site = {site}: {kind} gives {len(found)} structures, counted from 0")
-    return [found[site]]
+        return structures
+    if site >= len(structures):
+        raise InputError(f"site = {site}: {kind} gives {len(structures)} structures, counted from 0")
+    return [structures[site]]
 
 
 def _periodic(atoms: Atoms, kind: str) -> None:

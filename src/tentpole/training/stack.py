@@ -56,15 +56,15 @@ class Stack:
         trained: tuple[str, ...] = (),
     ) -> None:
         named = [dict(model.named_parameters()) for model in models]
-        shapes = [{name: tuple(weight.shape) for name, weight in found.items()} for found in named]
-        if any(found != shapes[0] for found in shapes):
+        shapes = [{name: tuple(weight.shape) for name, weight in weights.items()} for weights in named]
+        if any(weights != shapes[0] for weights in shapes):
             raise ValueError("models of different shapes cannot be stacked")
         self.shapes, self.parts = shapes[0], dict(parts)
         self.names = {group: [name for name in self.shapes if _group(name) == group] for group in GROUPS}
         self.flat: dict[str, Tensor] = {}
         self._factors: dict[str, Tensor] = {}
         for group, names in self.names.items():
-            rows = [torch.cat([found[name].detach().reshape(-1) for name in names]) for found in named]
+            rows = [torch.cat([weights[name].detach().reshape(-1) for name in names]) for weights in named]
             self.flat[group] = torch.stack(rows).to(device).requires_grad_()
             factors = [np.full(math.prod(p.shape), p.factor) for name in names for p in self.parts[name]]
             self._factors[group] = torch.tensor(np.concatenate(factors)).to(self.flat[group])
