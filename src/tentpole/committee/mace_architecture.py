@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -216,7 +217,12 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
     except InputError:
         raise
     except (RuntimeError, AssertionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise InputError(f"these weights do not fit these hyperparameters: {type(error).__name__}: {error}") from error
+        reduced = hyper.get("use_reduced_cg") is True  # mace takes that for: where cuequivariance is installed
+        if reduced and importlib.util.find_spec("cuequivariance_torch") is not None:
+            return build(model, {**hyper, "use_reduced_cg": False}, weights, dtype)  # it was not where they were made
+        words = f"these weights do not fit these hyperparameters: {type(error).__name__}: {error}"
+        remedy = ". Weights made where cuequivariance was installed need it: pip install cuequivariance-torch"
+        raise InputError(words + remedy * reduced) from error
     return in_precision(built, dtype, weights[_E0S]).eval()
 
 

@@ -516,4 +516,5 @@ def _new_model(settings: MACESettings, frames: Sequence[Atoms], energies: Mappin
             atomic_inter_scale=float(np.sqrt((forces**2).mean())) or 1.0,
             atomic_inter_shift=0.0,
             embedding_specs=specs_of(settings.embed),
+            use_reduced_cg=False,  # else the weights would have other shapes wherever cuequivariance is installed
         )
