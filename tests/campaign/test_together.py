@@ -8,6 +8,7 @@ import pytest
 from tentpole.campaign import exploring
 from tentpole.campaign.exploring import LARGE, walkers_together
 from tentpole.config.loading import load
+from tentpole.errors import InputError
 
 Make = Callable[..., Path]
 
@@ -36,3 +37,11 @@ def test_what_gains_nothing_by_it_walks_alone(
 def test_the_campaign_file_may_say_it(campaign_file: Make) -> None:
     config = load(campaign_file(executor={"workers": 2, "walkers_together": 3}))
     assert walkers_together(config, [200] * 8, 2) == 3
+
+
+def test_what_is_not_installed_is_said_before_anything_is_spent(
+    campaign_file: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tentpole.errors.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"committee\.evaluation.*needs cuequivariance_torch.*pip install"):
+        load(campaign_file(committee={"members": 2, "evaluation": "cuequivariance"}))
