@@ -82,7 +82,8 @@ def by_cuequivariance(voter: MaceVoter) -> MaceVoter:
         try:
             model = mace("cli.convert_e3nn_cueq").run(voter.model, device=voter.device.type)
         except NotImplementedError as error:
-            raise InputError(f'mace does not convert this member ({error}): set [committee] evaluation = "own"') from None
+            remedy = 'set [committee] evaluation = "own"'
+            raise InputError(f"mace does not convert this member ({error}): {remedy}") from None
     model.atomic_energies_fn.atomic_energies = voter.model.atomic_energies_fn.atomic_energies  # in float64
     return MaceVoter(model.eval().requires_grad_(False), voter.heads, str(voter.device))
 
