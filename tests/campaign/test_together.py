@@ -1,5 +1,7 @@
 """How many walkers advance in one process: as the file says, or as structures and cores have it."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +34,16 @@ def test_what_gains_nothing_by_it_walks_alone(
     monkeypatch.setattr("tentpole.config.loading.check_import", lambda _: None)
     config = load(campaign_file(committee={"members": 2, **committee}))
     assert walkers_together(config, [7] * 8, 2) == 1
+
+
+def test_a_driver_imports_no_torch_where_there_is_no_gpu() -> None:
+    program = (
+        "import sys; from tentpole.committee import committee as c\n"
+        "c.os.listdir = lambda _: ['null', 'nvme0n1', 'nvram']; c.sys.platform = 'linux'\n"
+        "print(c.choose_device('auto'), 'torch' in sys.modules, [*map(c._is_gpu, ['nvidiactl', 'dxg', 'kfd'])])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert told.stdout.split(maxsplit=2) == ["cpu", "False", "[True, True, True]\n"]
 
 
 def test_the_campaign_file_may_say_it(campaign_file: Make) -> None:
