@@ -39,8 +39,8 @@ def test_what_gains_nothing_by_it_walks_alone(
 def test_a_driver_imports_no_torch_where_there_is_no_gpu() -> None:
     program = (
         "import sys; from tentpole.committee import committee as c\n"
-        "c.os.listdir = lambda _: ['null', 'nvme0n1', 'nvram']; c.sys.platform = 'linux'\n"
-        "print(c.choose_device('auto'), 'torch' in sys.modules, [*map(c._is_gpu, ['nvidiactl', 'dxg', 'kfd'])])"
+        "P = c.Path; P.iterdir = lambda _: map(P, ['null', 'nvme0n1', 'nvram']); c.sys.platform = 'linux'\n"
+        "print(c.choose_device('auto'), 'torch' in sys.modules, [*map(c._is_gpu, map(P, ['nvidiactl', 'dxg', 'kfd']))])"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     assert told.stdout.split(maxsplit=2) == ["cpu", "False", "[True, True, True]\n"]

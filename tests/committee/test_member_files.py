@@ -77,7 +77,7 @@ def test_hyperparameters_are_those_that_mace_reads_and_build_takes(members, chan
         "scale_shift.scale": torch.ones(heads),
         "scale_shift.shift": torch.zeros(heads),
     }
-    built = _template("ScaleShiftMACE", json.dumps(hyper), "float64", tuple(w.shape for w in weights.values()))
+    built = _template("ScaleShiftMACE", json.dumps(hyper), "float64", tuple(w.shape for w in weights.values()), True)
     assert hyperparameters(built) == as_mace_reads(built)
     assert hyperparameters(built) == hyper
 

@@ -23,6 +23,7 @@ from tentpole.committee.baseline import BaselineVoter, without_baseline
 from tentpole.committee.cached import committee_in
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
+from tentpole.committee.mace_architecture import interpreted
 from tentpole.committee.mace_voter import MaceVoter, by_cuequivariance, kinds_of
 from tentpole.training.convolution import NeighbourPairs
 from tentpole.training.graphs import GraphBatch
@@ -239,7 +240,8 @@ def converted(committee: Committee) -> Committee:
 
 def _agrees(voter: NetworkVoter, member: MaceVoter, graph: Graph) -> bool:
     """Whether mace's own model gives the same energy and forces."""
-    mine, theirs = voter.evaluate(graph, [0], False), member.evaluate(graph, [0], False)
+    with interpreted():
+        mine, theirs = voter.evaluate(graph, [0], False), member.evaluate(graph, [0], False)
     return all(
         np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * (1.0 + float(np.abs(b).max())))
         for a, b in zip(mine[:2], theirs[:2], strict=True)
