@@ -42,8 +42,9 @@ def limit_facts(state: RoundState, number: int, target: TargetSection) -> LimitF
 
     Each was judged by the committee that was not trained on it; a frame counts half as much with every round since.
     Of a committee that was trained until its errors no longer fell only frames speak that such a one has judged: its
-    members agree several times better than those of a short training, and err nearly as much. The miss rate follows
-    what was missed of the promises made before the labels were known.
+    members agree several times better than those of a short training, and err nearly as much, and its limit has the
+    miss rate asked for. Else that follows what was missed of the promises made before the labels were known: frames
+    have been judged by other committees.
     """
     sigma, error, ages, conditions = list[float](), list[float](), list[float](), list[str]()
     finished = state.paths.is_finished(state.newest_models(number))
@@ -60,7 +61,7 @@ def limit_facts(state: RoundState, number: int, target: TargetSection) -> LimitF
                 conditions.append(str(asked[name].condition))
     if not sigma:
         return None
-    alpha = _alpha(state, number, target.miss_rate)
+    alpha = target.miss_rate if finished else _alpha(state, number, target.miss_rate)
     limit = fit_prediction_limit(sigma, error, ages=ages, conditions=conditions, alpha=alpha)
     threshold = None if not limit.scale else limit.threshold(target.force_error_eV_per_A)
     return LimitFacts(limit, threshold)
