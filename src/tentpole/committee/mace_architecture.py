@@ -362,7 +362,7 @@ def interpreted() -> Iterator[None]:
     """
     import torch
 
-    with torch.jit.optimized_execution(False):
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
         yield
 
 
