@@ -12,8 +12,10 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from support.small_campaign import small_campaign  # noqa: E402
 from tentpole.execution import starting  # noqa: E402
 
-# pytest tells in a variable which test runs: no reason not to fork workers
-starting.environment = lambda: {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+# pytest tells in a variable which test runs, and tests of the command line set others: no reason not to fork workers
+_outside = ("PYTEST_CURRENT_TEST", "COLUMNS", "PYTHONWARNINGS")
+_environment = starting.environment
+starting.environment = lambda: {name: value for name, value in _environment().items() if name not in _outside}
 
 LONGEST = (
     "campaign/test_torture.py",

@@ -47,6 +47,9 @@ with local(1, time_limit_s=0.5) as executor:
         assert executor.submit(abs, -1).result() == 1
 with local(1, threads=2) as executor:
     assert executor.submit(imported, "support.imported_ahead").result() == (os.getpid(), False)
+os.environ["KMP_INIT_AT_FORK"] = "FALSE"  # as scikit-learn does when it is imported
+with local(1) as executor:
+    assert executor.submit(imported, "support.imported_ahead").result() == (server, True)
 os.environ["SOMETHING"] = "else"
 with local(1) as executor:
     assert executor.submit(imported, "support.imported_ahead").result() == (os.getpid(), False)

@@ -26,6 +26,8 @@ from tentpole.execution import worker
 
 _IMPORTED = "TENTPOLE_IMPORTED"
 """The variable that tells the fork server under which name to bind a socket once it has imported."""
+_OF_LIBRARIES = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
+"""Variables that scikit-learn and torch set when they are imported."""
 _lock = threading.RLock()
 _environment: dict[str, str] | None = None  # that of the fork server; None: there is none
 _name = ""  # of that socket; Linux forgets it with the processes, which no file would do
@@ -115,8 +117,11 @@ def _has_imported() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """The variables that a worker starts with, of which its libraries read some while they are imported."""
-    return dict(os.environ)
+    """The variables that a worker starts with, of which its libraries read some while they are imported.
+
+    Less those that libraries set themselves, in whatever process they are imported.
+    """
+    return {name: value for name, value in os.environ.items() if name not in _OF_LIBRARIES}
 
 
 class _Fresh(multiprocessing.context.SpawnProcess):
