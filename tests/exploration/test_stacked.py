@@ -9,7 +9,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
 
 from support.small_campaign import small_campaign
-from tentpole.config.loading import load
+from tentpole.campaign.preflight import _stacked
+from tentpole.config.loading import load, starting_structures
 from tentpole.config.walkers import judged_walkers, walkers_of
 from tentpole.errors import InputError
 from tentpole.exploration import Exploration, advance, init_walker
@@ -123,3 +124,50 @@ def test_a_campaign_runs_with_a_calculator_around_the_driver(tmp_path: Path, mon
     assert mixed.step == plain.step
     asked = (tmp_path / "run" / "rounds" / "r001" / "batch.json").read_text()
     assert '"id": "r001-w00' in asked
+
+
+OWN = """
+from ase.calculators.lj import LennardJones
+
+value = 1
+
+
+def good(driver, atoms, scale=1.0):
+    return LennardJones(sigma=1.5)
+
+
+def bad(driver, atoms):
+    raise RuntimeError("no such file of hills")
+
+
+class Wild(LennardJones):
+    def __init__(self, driver, atoms):
+        super().__init__(sigma=1.5)
+
+    def calculate(self, *given, **named):
+        super().calculate(*given, **named)
+        self.results["forces"] = self.results["forces"] * float("nan")
+"""
+
+
+def test_what_is_no_function_is_refused_and_what_it_makes_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_bias.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def tried(name, **parameters):
+        stacked = {"calculator": f"own_bias:{name}", "parameters": parameters}
+        file = small_campaign(tmp_path, explore={"temperatures_K": [600.0], "stacked": stacked})
+        config = load(file)
+        line = next(_stacked(config, starting_structures(config, file)))
+        return line.good, line.found
+
+    with pytest.raises(InputError, match=r'calculator: "own_bias:value" is of type int: a function is wanted'):
+        tried("value")
+    assert tried("good", scale=2.0)[0]
+    for name, words in (("bad", "no such file of hills"), ("Wild", "finite ones are wanted")):
+        good, found = tried(name)
+        assert not good
+        assert words in found
+    assert "unexpected keyword" in tried("good", scala=2.0)[1]

@@ -206,3 +206,8 @@ def test_the_first_labels_are_of_structures_and_variants_in_turn(tmp_path: Path)
         pytest.raises(InputError, match=r"initial.count = 4: 8 structures"),
     ):
         campaign.ask()
+
+
+def test_a_supercell_beyond_reason_is_refused() -> None:
+    with pytest.raises(InputError, match="makes 500000 atoms: at most 20000 are legal"):
+        Supercell((50, 50, 50)).of(bulk("Cu", cubic=True), np.random.default_rng(0))

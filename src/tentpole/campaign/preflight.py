@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.lj import LennardJones
 
 from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
 from tentpole.campaign.folder import open_config
@@ -36,6 +37,7 @@ from tentpole.config.schema import (
     TrainingQueueSection,
 )
 from tentpole.errors import InputError, TentpoleError, require_module
+from tentpole.exploration.jobs import Stacked
 from tentpole.exploration.modes import NormalModes
 from tentpole.exploration.variants import EXTRA
 from tentpole.labeling.trial import Trial
@@ -73,6 +75,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
         yield own_line(own, tried.energy_eV)
     yield from _pretraining(config, starts, frames)
     yield from _baseline(config, starts)
+    yield from _stacked(config, starts)
     told.progress("starting a worker", 0, 0)
     yield _workers(config)
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
@@ -123,6 +126,30 @@ def _variants(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[L
         return
     made = ", ".join(f"{name} ({atoms.get_chemical_formula()})" for name, atoms in bases.items() if name not in starts)
     yield Line("initial variants", True, f"{len(bases) - len(starts)}: {made[:300]}{' …' if len(made) > 300 else ''}")
+
+
+def _stacked(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[Line]:
+    """The user's calculator around a driver that stands in for the committee."""
+    section = config.explore.stacked
+    if section is None:
+        return
+    atoms = bare(next(iter(starts.values())))
+    npt = config.explore.ensemble.kind == "npt"
+    try:
+        driver = LennardJones(sigma=1.5, epsilon=0.1)
+        atoms.calc = Stacked(section.calculator, section.parameters).around(driver, atoms, stress=npt)
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        stress = atoms.get_stress() if npt else 0.0
+    except Exception as error:  # whatever the user's code raises: the same would end a campaign
+        yield Line("stacked calculator", False, f"{type(error).__name__}: {error}")
+        return
+    whole = np.shape(forces) == (len(atoms), 3) and np.isfinite(np.sum(forces) + energy + np.sum(stress))
+    name = type(atoms.calc).__name__
+    if whole:
+        words = f"{name} gives energy and forces around a driver that stands in for the committee"
+    else:
+        words = f"{name} gives energy {energy}, forces of shape {np.shape(forces)}: finite ones are wanted"
+    yield Line("stacked calculator", bool(whole), words)
 
 
 def _rule(config: CampaignConfig) -> Iterator[Line]:

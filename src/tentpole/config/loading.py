@@ -96,7 +96,12 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     if config.committee.evaluation == "cuequivariance":
         check_cuequivariance(f'{path}: committee.evaluation = "cuequivariance"')
     if config.explore.stacked is not None:
-        import_object(config.explore.stacked.calculator, where=f"{path}: explore.stacked.calculator")
+        named, where = config.explore.stacked.calculator, f"{path}: explore.stacked.calculator"
+        if not callable(made := import_object(named, where=where)):
+            raise InputError(
+                f'{where}: "{named}" is of type {type(made).__name__}: a function is wanted, or a class, called '
+                "with (driver, atoms, **parameters) and gives an ASE calculator"
+            )
     if wrong := [*contradictions(config, starts, frames), *unreadable_states(config, starts, frames)]:
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config

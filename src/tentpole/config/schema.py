@@ -474,7 +474,7 @@ class PointSection(Section):
 
 
 class ConditionSection(Section):
-    """A single condition that is explored.
+    """A single condition. Where some are stated, they are explored in place of every structure at every temperature.
 
     structure : the name of one of [[structures]].
     temperature_K : in K; left out where `points` state it.

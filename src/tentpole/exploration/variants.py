@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -15,6 +16,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from tentpole.errors import InputError, optional_module, unknown
 
 EXTRA = "structures"
+MOST_ATOMS = 20_000
 Bounds = dict[str, tuple[float, float]]
 
 
@@ -58,7 +60,10 @@ class Supercell(Variant):
             raise InputError(f"repeat = {list(self.repeat)}: three whole numbers are wanted, 1 to 100 each")
 
     def of(self, atoms: Atoms, rng: np.random.Generator) -> list[Atoms]:  # noqa: ARG002
-        """One structure."""
+        """One structure. Raises InputError for one of more atoms than a committee can be asked for."""
+        count = len(atoms) * math.prod(self.repeat)
+        if count > MOST_ATOMS:
+            raise InputError(f"repeat = {list(self.repeat)} makes {count} atoms: at most {MOST_ATOMS} are legal")
         return [atoms.repeat(self.repeat)]
 
 
