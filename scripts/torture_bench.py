@@ -188,7 +188,8 @@ class Bench:
         last = f"r{self.rounds:03d}"
         shutil.copytree(self.calm.root, root, dirs_exist_ok=True)
         (root / "verdict.json").unlink()
-        shutil.rmtree(root / "models" / last)
+        for models in (root / "models").glob(f"{last}*"):
+            shutil.rmtree(models)
         for file in ("labels.json", "done.json"):
             (root / "rounds" / last / file).unlink()
         events = (root / "journal.jsonl").read_bytes().split(b"\n")[:-1]

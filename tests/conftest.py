@@ -17,15 +17,20 @@ starting.environment = lambda: {name: value for name, value in os.environ.items(
 
 LONGEST = (
     "campaign/test_torture.py",
-    "test_attack.py",
-    "training/test_mace_training.py",
-    "labeling/test_magnetism.py",
-    "training/test_stacked.py",
-    "cli/test_command.py",
-    "training/test_network.py",
-    "examples/test_zundel.py",
-    "examples/test_eigen.py",
+    "campaign/test_campaign.py",
     "campaign/test_ahead.py",
+    "training/test_mace_training.py",
+    "cli/test_command.py",
+    "benchmarks/qbc/test_run.py",
+    "campaign/test_final_look.py",
+    "examples/test_engines.py",
+    "labeling/test_magnetism.py",
+    "campaign/test_foundations.py",
+    "training/test_stacked.py",
+    "examples/test_zundel.py",
+    "test_attack.py",
+    "examples/test_eigen.py",
+    "training/test_network.py",
 )
 """Files that take longest: they begin first, so that none of them runs alone at the end."""
 

@@ -37,6 +37,14 @@ def test_every_page_that_the_readme_names_is_there() -> None:
         assert name.startswith("https://") or (TOP / name).is_file(), name
 
 
+def test_the_guide_explains_the_words_that_a_campaign_prints() -> None:
+    guide = (TOP / "examples" / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", guide.partition("## Words")[2], re.MULTILINE))
+    explained = {word.strip() for names in rows for word in names.split(",")}
+    assert {"audit frame", "candidate", "driver", "gain", "member", "miss rate", "two_key", "voter"} <= explained
+    assert all(len(meaning.split()) > 3 for word, meaning in rows.items() if word not in ("word", "---"))
+
+
 def test_importing_the_package_does_nothing(tmp_path: Path) -> None:
     script = "import sys, tentpole, os; print(sorted(set(sys.modules) & {'torch', 'mace', 'numpy', 'pydantic'}))"
     ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, env=os.environ)

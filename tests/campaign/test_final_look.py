@@ -85,6 +85,11 @@ def test_the_committee_is_trained_to_its_end_before_the_look_and_before_it_is_ha
     assert [one.facts.finished for one in record.rounds] == [False, False, True]
     assert record.state.newest_models(2) == finished  # the committee that was looked at is the one handed out
     assert {stem.parent for stem in member_stems(tmp_path / "run")} == {finished}
+    limits = [one.end.limit.limit for one in record.rounds[1:] if one.end is not None and one.end.limit is not None]
+    assert [limit.frames for limit in limits] == [3, 8]  # frames that it has judged itself, not those of the one before
+    assert record.rounds[2].outcome is not None
+    assert record.rounds[2].outcome.covered is None  # no promise was made of its σ
+    assert record.state.calibrated(1) == (None, None)
     told = [read_description(stem)["training"] for stem in member_stems(tmp_path / "run")]
     assert all(one["finishing"] and one["updates"] >= 6 for one in told)
     before = manifest(tmp_path / "run")

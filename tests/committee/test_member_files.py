@@ -77,7 +77,7 @@ def test_hyperparameters_are_those_that_mace_reads_and_build_takes(members, chan
         "scale_shift.scale": torch.ones(heads),
         "scale_shift.shift": torch.zeros(heads),
     }
-    built = _template("ScaleShiftMACE", json.dumps(hyper), "float64", tuple(w.shape for w in weights.values()))
+    built = _template("ScaleShiftMACE", json.dumps(hyper), "float64", tuple(w.shape for w in weights.values()), True)
     assert hyperparameters(built) == as_mace_reads(built)
     assert hyperparameters(built) == hyper
 
@@ -333,3 +333,71 @@ def test_a_worker_that_makes_models_leaves_no_semaphore_behind(monkeypatch: pyte
     monkeypatch.setattr(mace_architecture, "parent_process", lambda: "a driver")
     mace("modules.models")
     assert type(tqdm.get_lock()).__name__ == "RLock"
+
+
+def reduced(irreps_in, irreps_out, correlation=2, dtype=None, **_):
+    """As cuequivariance's basis, of fewer products than mace's own."""
+    full = mace("tools.cg").U_matrix_real(irreps_in, irreps_out, correlation, dtype=dtype, use_cueq_cg=False)
+    return [full[0], full[-1][..., : max(1, full[-1].shape[-1] // 2)]]
+
+
+def new_model(**changes):
+    from e3nn import o3
+
+    modules = mace("modules")
+    with mace_architecture.build_context("float64"):
+        torch.manual_seed(0)
+        return modules.ScaleShiftMACE(
+            r_max=4.0,
+            num_bessel=4,
+            num_polynomial_cutoff=3,
+            max_ell=2,
+            interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+            interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
+            num_interactions=2,
+            num_elements=2,
+            hidden_irreps=o3.Irreps("2x0e"),
+            MLP_irreps=o3.Irreps("2x0e"),
+            gate=torch.nn.functional.silu,
+            atomic_energies=np.zeros(2),
+            avg_num_neighbors=3.0,
+            atomic_numbers=[1, 8],
+            correlation=2,
+            atomic_inter_scale=1.0,
+            atomic_inter_shift=0.0,
+            **changes,
+        )
+
+
+@pytest.fixture
+def with_cuequivariance(monkeypatch):
+    """As if it were installed: mace's basis of products is then another one unless told otherwise."""
+
+    def install():
+        for module in ("tools.cg", "modules.wrapper_ops"):
+            monkeypatch.setattr(mace(module), "CUET_AVAILABLE", True)
+        monkeypatch.setattr(mace("tools.cg"), "compute_U_cueq", reduced, raising=False)
+        monkeypatch.setattr(mace_architecture.importlib.util, "find_spec", lambda name: name)
+        _template.cache_clear()
+
+    yield install
+    _template.cache_clear()
+
+
+def test_a_member_loads_where_cuequivariance_is_installed_that_was_made_without(tmp_path, with_cuequivariance):
+    write_member(tmp_path / "m", new_model(), training={})
+    before = mace_answers(read_member(tmp_path / "m")[0], zundel(), False)
+    with_cuequivariance()
+    after = mace_answers(read_member(tmp_path / "m")[0], zundel(), False)
+    assert after[0] == before[0]
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+def test_a_member_made_with_cuequivariance_says_that_it_needs_it(tmp_path, monkeypatch, with_cuequivariance):
+    with_cuequivariance()
+    write_member(tmp_path / "m", new_model(), training={})
+    assert read_member(tmp_path / "m")[0].use_reduced_cg
+    monkeypatch.undo()
+    _template.cache_clear()
+    with pytest.raises(InputError, match="pip install cuequivariance-torch"):
+        read_member(tmp_path / "m")

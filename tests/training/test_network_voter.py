@@ -10,7 +10,7 @@ from tentpole.committee import Baseline, Committee
 from tentpole.committee.ase_voter import AseVoter
 from tentpole.committee.baseline import BaselineVoter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
-from tentpole.committee.mace_voter import MaceVoter
+from tentpole.committee.mace_voter import MaceVoter, by_cuequivariance
 from tentpole.exploration.lockstep import Lockstep
 from tentpole.training import network_voter
 from tentpole.training.network_voter import FILLED, NetworkVoter, faster
@@ -132,3 +132,12 @@ def test_all_members_at_once_as_on_a_gpu_give_the_same_numbers(voter):
     np.testing.assert_allclose(both[1][:, places], forces, atol=1e-12)
     own = voter.e0s[:, network_voter.kinds_of(graph, voter.numbers)]
     np.testing.assert_allclose(both[0] + np.add.reduceat(own, graph.starts[:-1], axis=1), energies, rtol=1e-12)
+
+
+def test_converted_members_give_the_forces_of_the_members(members: list[MaceVoter]) -> None:
+    pytest.importorskip("cuequivariance_torch")
+    graph = collate(graphs(4))
+    for member in members:
+        plain_one, converted = member.evaluate(graph, [0], True), by_cuequivariance(member).evaluate(graph, [0], True)
+        for a, b in zip(converted, plain_one, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

@@ -41,10 +41,16 @@ def limit_facts(state: RoundState, number: int, target: TargetSection) -> LimitF
     """What σ is worth after round `number`, by the audit frames of all rounds; None where there are none.
 
     Each was judged by the committee that was not trained on it; a frame counts half as much with every round since.
-    The miss rate follows what was missed of the promises made before the labels were known.
+    Of a committee that was trained until its errors no longer fell only frames speak that such a one has judged: its
+    members agree several times better than those of a short training, and err nearly as much, and its limit has the
+    miss rate asked for. Else that follows what was missed of the promises made before the labels were known: frames
+    have been judged by other committees.
     """
     sigma, error, ages, conditions = list[float](), list[float](), list[float](), list[str]()
+    finished = state.paths.is_finished(state.newest_models(number))
     for past in range(1, number + 1):
+        if finished and not state.paths.is_finished(state.newest_models(past - 1)):
+            continue
         asked = {frame.name: frame for frame in state.record(past).frames if frame.audit}
         known = state.outcome(past).errors
         for name, frame in ({} if known is None else known.frames).items():
@@ -55,7 +61,7 @@ def limit_facts(state: RoundState, number: int, target: TargetSection) -> LimitF
                 conditions.append(str(asked[name].condition))
     if not sigma:
         return None
-    alpha = _alpha(state, number, target.miss_rate)
+    alpha = target.miss_rate if finished else _alpha(state, number, target.miss_rate)
     limit = fit_prediction_limit(sigma, error, ages=ages, conditions=conditions, alpha=alpha)
     threshold = None if not limit.scale else limit.threshold(target.force_error_eV_per_A)
     return LimitFacts(limit, threshold)

@@ -58,12 +58,13 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
     context.progress.progress(f"round {number}: judging", 0, 0)
     errors = _errors(context, models, outcome.accepted, stress=by_audits)
     facts = errors.facts(section.sigma if by_audits else "")
-    outcome = replace(outcome, errors=facts, coverage=coverage(state.end(before).calibration, errors))
+    calibration, limit = state.calibrated(before)
+    outcome = replace(outcome, errors=facts, coverage=coverage(calibration, errors))
     if not by_audits:
         return outcome
     record = state.record(number)
     conditions = {frame.name: str(frame.condition) for frame in record.frames if frame.audit}
-    outcome = replace(outcome, covered=covered(state.end(before).limit, facts.frames, conditions))
+    outcome = replace(outcome, covered=covered(limit, facts.frames, conditions))
     if record.facts.final_look:
         passed = final_look_passes(state, context.config, record, outcome)
         in_words = "every test holds" if passed else "a test does not hold, the campaign goes on"

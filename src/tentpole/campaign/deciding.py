@@ -175,8 +175,7 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
 
 def _rule(context: Context, last: int) -> tuple[SelectionRule, str]:
     """The campaign's rule by what is known after round `last`, and its threshold in words."""
-    end = context.state.end(last)
-    return chooser(context.config, end.calibration, end.limit)
+    return chooser(context.config, *context.state.calibrated(last))
 
 
 def _wanted(context: Context, number: int) -> int:

@@ -139,7 +139,7 @@ def walkers_together(config: CampaignConfig, atoms: Sequence[int], processes: in
         return len(atoms)
     committee = config.committee
     member_drives = committee.driver == "mean" or isinstance(committee.driver, int)
-    by_mace = committee.evaluation == "mace" or committee.kind == "shallow" or config.baseline is not None
+    by_mace = committee.evaluation != "own" or committee.kind == "shallow" or config.baseline is not None
     if by_mace or not member_drives or max(atoms) > LARGE:
         return 1
     return -(-len(atoms) // processes)

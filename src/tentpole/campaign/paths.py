@@ -15,6 +15,8 @@ VALIDATION = "validation"
 """Name of the fixed set's batch, which belongs to round 0."""
 PRETRAINING = "pretraining"
 """Name of the batch that the cheap reference labels, before round 0, and of what is trained on it."""
+FINISHED = "-finished"
+"""Ends the name of a committee that was trained until its errors no longer fell."""
 
 BatchName = int | str
 """A round's number, VALIDATION or PRETRAINING."""
@@ -142,7 +144,11 @@ class CampaignPaths:
 
     def finished(self, number: int) -> Path:
         """The committee of a round, trained on until its errors no longer fall."""
-        return self.root / "models" / f"{_stem(number)}-finished"
+        return self.root / "models" / f"{_stem(number)}{FINISHED}"
+
+    def is_finished(self, committee: Path) -> bool:
+        """Whether a committee's folder is one of `finished`."""
+        return committee.name.endswith(FINISHED)
 
     def shard(self, number: int, walker: str) -> Path:
         """The snapshots of one walker in one round."""

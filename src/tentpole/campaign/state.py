@@ -24,7 +24,7 @@ from tentpole.campaign.batches import (
     read_end,
     read_outcome,
 )
-from tentpole.campaign.facts import VERSION, RoundEnd, RoundOutcome
+from tentpole.campaign.facts import VERSION, CalibrationFacts, LimitFacts, RoundEnd, RoundOutcome
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.round_summaries import RoundSummary, read_summary, write_summary
 from tentpole.campaign.verdict import MEANING, Verdict
@@ -244,6 +244,21 @@ class RoundState:
         canary = self.outcome(number).canary
         worse = canary is not None and canary.worse
         return (self.models_before(number - 1) if worse else None) or self.newest_models(number - 1)
+
+    def trained_further(self, last: int) -> bool:
+        """Whether the committee of round `last` was trained until its errors no longer fell, after the round's end."""
+        return (self.paths.finished(last) / COMMITTEE_FILE).exists()
+
+    def calibrated(self, last: int) -> tuple[CalibrationFacts | None, LimitFacts | None]:
+        """What σ of the committee in force after round `last` is worth: by the validation set, and by audit frames.
+
+        Nothing where it was trained further since that was measured: its members agree several times better then and
+        err nearly as much.
+        """
+        if last < 0 or self.trained_further(last):
+            return None, None
+        end = self.end(last)
+        return end.calibration, end.limit
 
     def _committees(self, last: int) -> list[Path]:
         """The folders of the two newest committees up to round `last`, the newest first."""

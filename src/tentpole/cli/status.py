@@ -146,11 +146,17 @@ def _median(spread: Spread | None) -> str:
     return in_meV(None if spread is None else spread.median)
 
 
+OF_THE_COMMITTEE_BEFORE = (
+    ". Since then the committee was trained until its errors no longer fell, and its σ is worth something else"
+)
+
+
 def _calibration(record: CampaignRecord) -> list[str]:
     lines = []
     limits = [r.end.limit for r in record.rounds if r.end is not None and r.end.limit is not None]
     if limits:
-        lines.append(f"Calibration of a frame's σ_F by audit frames: {limits[-1].limit.words}")
+        further = OF_THE_COMMITTEE_BEFORE if record.state.trained_further(len(record.rounds) - 1) else ""
+        lines.append(f"Calibration of a frame's σ_F by audit frames: {limits[-1].limit.words}{further}")
         lines.append(f"Promises kept: {record.kept_promises.words}")
     worse = [r.outcome.canary.words for r in record.rounds if r.outcome and r.outcome.canary and r.outcome.canary.worse]
     lines += [f"A committee became worse: {words}" for words in worse[-FUNNELS:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,9 +332,16 @@ def choose_device(device: str) -> str:
     """Turn "auto" into "cuda" where a GPU is ready, else "cpu"; other names pass through."""
     if device != "auto":
         return device
+    if "torch" not in sys.modules and sys.platform == "linux" and not any(map(_is_gpu, Path("/dev").iterdir())):
+        return "cpu"  # torch, which drivers of campaigns need for nothing else, takes seconds to say the same
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _is_gpu(file: Path) -> bool:
+    """Whether a file in /dev is one that a GPU's programs open: NVIDIA's, also on boards, AMD's, Windows' for Linux."""
+    return file.name.startswith(("nvidia", "nvhost", "nvmap", "nvgpu")) or file.name in ("kfd", "dxg")
 
 
 def _out_of_memory(error: Exception) -> bool:

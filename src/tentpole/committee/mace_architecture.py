@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import importlib.util
 import io
 import json
 import os
@@ -193,8 +194,12 @@ def _distance_transform(radial: Any) -> str:
     return {"NoneType": "None"}.get(name, name.removesuffix("Transform"))
 
 
-def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtype: str) -> Any:
+def build(
+    model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtype: str, *, optimized: bool = True
+) -> Any:
     """The model of those hyperparameters and weights (as `state_dict` names them), ready to evaluate.
+
+    optimized : see `build_context`.
 
     Raises InputError for a name outside the tables or weights that do not fit.
     """
@@ -211,12 +216,18 @@ def build(model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtyp
     shapes = tuple(tuple(weights[key].shape) for key in (_E0S, *_SCALES))
     _check_shapes(hyper, shapes)
     try:
-        built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes))
+        built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes, optimized))
         built.load_state_dict(dict(weights), strict=True)
     except InputError:
         raise
     except (RuntimeError, AssertionError, ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise InputError(f"these weights do not fit these hyperparameters: {type(error).__name__}: {error}") from error
+        reduced = hyper.get("use_reduced_cg") is True  # mace takes that for: where cuequivariance is installed
+        if reduced and importlib.util.find_spec("cuequivariance_torch") is not None:
+            # it was not where they were made
+            return build(model, {**hyper, "use_reduced_cg": False}, weights, dtype, optimized=optimized)
+        words = f"these weights do not fit these hyperparameters: {type(error).__name__}: {error}"
+        remedy = ". Weights made where cuequivariance was installed need it: pip install cuequivariance-torch"
+        raise InputError(words + remedy * reduced) from error
     return in_precision(built, dtype, weights[_E0S]).eval()
 
 
@@ -247,12 +258,12 @@ def in_precision(model: Any, dtype: str, energies: Any = None) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _template(model: str, hyper: str, dtype: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
+def _template(model: str, hyper: str, dtype: str, shapes: tuple[tuple[int, ...], ...], optimized: bool) -> Any:
     """A model without weights worth keeping: built once, however many members share its architecture."""
     energies, scale, shift = (np.zeros(shape) for shape in shapes)
     modules = mace("modules")
     arguments = _arguments(json.loads(hyper))
-    with build_context(dtype):
+    with build_context(dtype, optimized=optimized):
         built = getattr(modules, model)(
             **arguments,
             atomic_energies=energies,
@@ -319,25 +330,40 @@ def _arguments(hyper: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def build_context(dtype: str) -> Iterator[None]:
+def build_context(dtype: str, *, optimized: bool = True) -> Iterator[None]:
     """Build in `dtype` without TorchScript, and leave torch's and e3nn's global settings as they were.
 
     Plain modules start at full speed and give the same bits at every call; TorchScript profiles and
     recompiles during the first calls, and its first answers differ from the later ones in the last digits.
+
+    optimized : whether e3nn looks for the best order of its products, which takes as long as all the rest: not for a
+    model of which the weights alone are wanted. Another order rounds differently.
     """
     import torch
 
     mace("modules")
     e3nn = importlib.import_module("e3nn")
-    default, script = torch.get_default_dtype(), e3nn.get_optimization_defaults()["jit_script_fx"]
+    default, before = torch.get_default_dtype(), e3nn.get_optimization_defaults()
     torch.set_default_dtype(getattr(torch, dtype))
-    e3nn.set_optimization_defaults(jit_script_fx=False)
+    e3nn.set_optimization_defaults(jit_script_fx=False, optimize_einsums=optimized)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_default_dtype(default)
-        e3nn.set_optimization_defaults(jit_script_fx=script)
+        e3nn.set_optimization_defaults(**before)
+
+
+@contextlib.contextmanager
+def interpreted() -> Iterator[None]:
+    """Run what e3nn has in TorchScript as it stands: optimising it takes half a second of a process's first call.
+
+    For what is looked at once. Optimised code rounds differently.
+    """
+    import torch
+
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        yield
 
 
 def _gates() -> dict[str, Any]:

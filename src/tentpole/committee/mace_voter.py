@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tentpole.committee.electronic_state import check_readable
 from tentpole.committee.graph import Graph
-from tentpole.errors import InputError
+from tentpole.committee.mace_architecture import build_context, mace
+from tentpole.errors import InputError, require_module
 
 FloatArray = NDArray[np.float64]
 NO_EMBEDDINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -65,6 +66,26 @@ class MaceVoter:
         voigt = full[..., [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
         voigt[:, ~graph.pbc.any(axis=1)] = np.nan
         return energies, forces, voigt
+
+
+def check_cuequivariance(needed_by: str) -> None:
+    """Raise InputError where the package that converts members for a GPU is not installed."""
+    command = "pip install cuequivariance-torch, and cuequivariance-ops-torch-cu12 for its kernels"
+    require_module("cuequivariance_torch", command=command, needed_by=needed_by)
+
+
+def by_cuequivariance(voter: MaceVoter) -> MaceVoter:
+    """The same member with mace's model converted, by mace, to the operations of cuequivariance."""
+    check_cuequivariance("converting a member")
+    dtype = str(voter.dtype).removeprefix("torch.")
+    with build_context(dtype):  # mace's converter changes torch's default
+        try:
+            model = mace("cli.convert_e3nn_cueq").run(voter.model, device=voter.device.type)
+        except NotImplementedError as error:
+            remedy = 'set [committee] evaluation = "own"'
+            raise InputError(f"mace does not convert this member ({error}): {remedy}") from None
+    model.atomic_energies_fn.atomic_energies = voter.model.atomic_energies_fn.atomic_energies  # in float64
+    return MaceVoter(model.eval().requires_grad_(False), voter.heads, str(voter.device))
 
 
 def tensors(

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tentpole.committee.foundation_models import check_import
+from tentpole.committee.mace_voter import check_cuequivariance
 from tentpole.config.baseline import unusable_baseline
 from tentpole.config.checks import contradictions
 from tentpole.config.pretraining import unusable_pretraining
@@ -92,6 +93,8 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
             check_import(name)
         except InputError as error:
             raise InputError(f"{path}: committee: {error}") from None
+    if config.committee.evaluation == "cuequivariance":
+        check_cuequivariance(f'{path}: committee.evaluation = "cuequivariance"')
     if config.explore.stacked is not None:
         import_object(config.explore.stacked.calculator, where=f"{path}: explore.stacked.calculator")
     if wrong := [*contradictions(config, starts, frames), *unreadable_states(config, starts, frames)]:

@@ -641,7 +641,8 @@ class CommitteeSection(Section):
     voters : foundation models that are never trained and vote on σ beside the members.
     dtype : "float64" or "float32", of their predictions; with float32 forces differ by about 1e-6 of their size.
     evaluation : "own", by this package's network where it can stand for the members, the same numbers to rounding and
-        several times as fast, or "mace", by mace-torch's model.
+        several times as fast, "mace", by mace-torch's model, or "cuequivariance", by that model with the operations of
+        the package of that name, for large models on a GPU.
     """
 
     kind: Literal["deep", "shallow"] = "deep"
@@ -649,7 +650,7 @@ class CommitteeSection(Section):
     driver: Annotated[int, Field(ge=0)] | str = 0
     voters: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
     dtype: Literal["float32", "float64"] = "float64"
-    evaluation: Literal["own", "mace"] = "own"
+    evaluation: Literal["own", "mace", "cuequivariance"] = "own"
 
     @property
     def foundations(self) -> tuple[str, ...]:

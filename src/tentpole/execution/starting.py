@@ -7,30 +7,30 @@ Until it has imported, and where the environment is no longer the one that it wa
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing.context
 import os
-import shutil
+import secrets
 import signal
+import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tentpole.execution import worker
 
-_MARK = "TENTPOLE_IMPORTED"
-"""The variable that tells the fork server which file to make once it has imported."""
+_IMPORTED = "TENTPOLE_IMPORTED"
+"""The variable that tells the fork server under which name to bind a socket once it has imported."""
 _lock = threading.RLock()
 _environment: dict[str, str] | None = None  # that of the fork server; None: there is none
-_mark = Path()
+_name = ""  # of that socket; Linux forgets it with the processes, which no file would do
+_imported = False
+_bound: socket.socket | None = None  # in the fork server, and kept for as long as it is there
 
 
 def import_ahead(module: str) -> None:
@@ -39,16 +39,14 @@ def import_ahead(module: str) -> None:
     The module does its imports within `importing()`. Nothing happens where there is such a process, or off Linux, where
     libraries of the system do not survive a fork.
     """
-    global _environment, _mark
+    global _environment, _name
     with _lock:
         if _environment is not None or sys.platform != "linux":
             return
         _environment = environment()
-        folder = tempfile.mkdtemp(prefix="tentpole-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _mark = Path(folder) / "imported"
+        _name = f"tentpole-{os.getpid()}-{secrets.token_hex(8)}"
         forkserver.set_forkserver_preload([module])
-        with _clean(), _variables({_MARK: str(_mark), **worker.thread_variables(1)}):
+        with _clean(), _variables({_IMPORTED: _name, **worker.thread_variables(1)}):
             forkserver.ensure_running()
 
 
@@ -69,10 +67,10 @@ def importing() -> Iterator[None]:
     finally:
         done.set()
         thread.join()  # no thread is to be there when workers are forked
-    mark = os.environ.pop(_MARK, "")
-    if mark:
-        with suppress(OSError):
-            Path(mark).touch()
+    if name := os.environ.pop(_IMPORTED, ""):
+        global _bound
+        _bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        _bound.bind(f"\0{name}")
 
 
 def new_process(target: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> BaseProcess:
@@ -100,12 +98,20 @@ def imports_ahead() -> bool:
 def await_imports(limit_s: float = 60.0) -> None:
     """Wait until workers can be forked, where they ever can: for what would import the same things itself."""
     until = time.monotonic() + limit_s
-    while imports_ahead() and not _mark.is_file() and time.monotonic() < until:
+    while imports_ahead() and not _has_imported() and time.monotonic() < until:
         time.sleep(0.02)
 
 
 def _may_fork() -> bool:
-    return imports_ahead() and _mark.is_file()
+    return imports_ahead() and _has_imported()
+
+
+def _has_imported() -> bool:
+    global _imported
+    if not _imported:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+            _imported = asking.connect_ex(f"\0{_name}") == 0
+    return _imported
 
 
 def environment() -> dict[str, str]:

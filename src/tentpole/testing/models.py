@@ -72,6 +72,7 @@ def tiny_committee(
                 pair_repulsion=True,
                 atomic_inter_scale=0.3,
                 atomic_inter_shift=0.0,
+                use_reduced_cg=False,
             )
             write_member(folder / f"member-{k}", model, training={"untrained": True, "seed": seed})
     write_committee_file(folder, [f"member-{k}" for k in range(members)])

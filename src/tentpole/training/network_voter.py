@@ -23,7 +23,8 @@ from tentpole.committee.baseline import BaselineVoter, without_baseline
 from tentpole.committee.cached import committee_in
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
-from tentpole.committee.mace_voter import MaceVoter, kinds_of
+from tentpole.committee.mace_architecture import interpreted
+from tentpole.committee.mace_voter import MaceVoter, by_cuequivariance, kinds_of
 from tentpole.training.convolution import NeighbourPairs
 from tentpole.training.graphs import GraphBatch
 from tentpole.training.network import Network, UnsupportedModel
@@ -223,12 +224,24 @@ def faster(committee: Committee) -> Committee:
 def members_in(models: Path, dtype: str, evaluation: str) -> Committee:
     """The committee in a folder, kept for the next job of this process; see the key [committee] evaluation."""
     committee = committee_in(models, dtype)
+    if evaluation == "cuequivariance":
+        return converted(committee)
     return faster(committee) if evaluation == "own" else committee
+
+
+def converted(committee: Committee) -> Committee:
+    """The same committee, its members' models converted to the operations of cuequivariance."""
+    based = committee.voters[0]
+    if isinstance(based, BaselineVoter):
+        inner = converted(Committee([without_baseline(voter) for voter in committee.voters]))
+        return Committee(BaselineVoter(one, based.baseline) for one in inner.voters)
+    return Committee(by_cuequivariance(one) if isinstance(one, MaceVoter) else one for one in committee.voters)
 
 
 def _agrees(voter: NetworkVoter, member: MaceVoter, graph: Graph) -> bool:
     """Whether mace's own model gives the same energy and forces."""
-    mine, theirs = voter.evaluate(graph, [0], False), member.evaluate(graph, [0], False)
+    with interpreted():
+        mine, theirs = voter.evaluate(graph, [0], False), member.evaluate(graph, [0], False)
     return all(
         np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * (1.0 + float(np.abs(b).max())))
         for a, b in zip(mine[:2], theirs[:2], strict=True)

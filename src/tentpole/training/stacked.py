@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from tentpole.committee.committee import choose_device
 from tentpole.committee.electronic_state import specs_of
 from tentpole.committee.graph import edges_within, graph_of
-from tentpole.committee.mace_architecture import build_context, mace
+from tentpole.committee.mace_architecture import build_context, interpreted, mace
 from tentpole.committee.mace_voter import tensors
 from tentpole.committee.member_files import description_file, read_member, weights_file, write_member
 from tentpole.errors import InputError
@@ -328,7 +328,8 @@ class Training:
             self.network.embeddings,
         )
         model = self.stack.load_into(self.models[0].to(self.device), 0, flat)
-        out = model(inputs, training=False, compute_force=True)
+        with interpreted():
+            out = model(inputs, training=False, compute_force=True)
         energy, size = out["interaction_energy"].detach(), prediction.forces[0].norm()
         far = (energy - prediction.energies[0]).abs() > 1e-3 * (1.0 + energy.abs())
         if bool(far.any()) or abs(float(out["forces"].norm() - size)) > 1e-3 * (1.0 + float(size)):
@@ -473,7 +474,8 @@ def _models(
 ) -> list[Any]:
     """Mace's models to begin with: the last round's, with the energies given, or new ones."""
     if all(job.warm_start is not None for job in jobs):
-        models = [read_member(job.warm_start, dtype=settings.dtype)[0] for job in jobs if job.warm_start is not None]
+        starts = [job.warm_start for job in jobs if job.warm_start is not None]
+        models = [read_member(start, dtype=settings.dtype, optimized=False)[0] for start in starts]
     elif any(job.warm_start is not None for job in jobs):
         raise InputError("some members start warm and some from scratch: they cannot be trained as one")
     else:
@@ -495,7 +497,7 @@ def _new_model(settings: MACESettings, frames: Sequence[Atoms], energies: Mappin
     size = settings.model
     forces = np.concatenate([atoms.arrays["REF_forces"] for atoms in frames])
     numbers = sorted(energies)
-    with build_context(size.dtype):
+    with build_context(size.dtype, optimized=False):
         torch.manual_seed(seed)
         return modules.ScaleShiftMACE(
             r_max=settings.r_max,
@@ -516,4 +518,5 @@ def _new_model(settings: MACESettings, frames: Sequence[Atoms], energies: Mappin
             atomic_inter_scale=float(np.sqrt((forces**2).mean())) or 1.0,
             atomic_inter_shift=0.0,
             embedding_specs=specs_of(settings.embed),
+            use_reduced_cg=False,  # else the weights would have other shapes wherever cuequivariance is installed
         )
