@@ -694,11 +694,17 @@ def sampling(
 
 
 @app.command(rich_help_panel=CAMPAIGN)
-def keys() -> None:
-    """Print every key of a campaign file: default, legal values, meaning (Markdown)."""
+def keys(
+    what: Annotated[str, typer.Argument(help='Of which file: "campaign", or "sampling", a study\'s.')] = "campaign",
+) -> None:
+    """Print every key of a campaign file or of a study's: default, legal values, meaning (Markdown)."""
+    from tentpole.benchmarks.sampling.keys import study_keys_page
     from tentpole.config.keys import keys_page
 
-    typer.echo(keys_page(), nl=False)
+    pages = {"campaign": keys_page, "sampling": study_keys_page}
+    if what not in pages:
+        raise unknown("file", what, pages)
+    typer.echo(pages[what](), nl=False)
 
 
 @app.command(rich_help_panel=CAMPAIGN)

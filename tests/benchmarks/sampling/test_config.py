@@ -11,6 +11,7 @@ from ase.io import write
 from support.paths import EXAMPLES
 from tentpole.benchmarks.sampling import read_study
 from tentpole.benchmarks.sampling.config import study_from_json, study_to_json
+from tentpole.benchmarks.sampling.keys import study_keys_page
 from tentpole.errors import InputError
 
 EXAMPLE = EXAMPLES / "12_sampling" / "study.toml"
@@ -49,6 +50,15 @@ def test_the_example_is_read_and_comes_back_from_its_settings():
     assert again.config == study.config
     assert list(again.config.policies) == list(study.config.policies)
     assert all(again.starts[name] == atoms for name, atoms in study.starts.items())
+
+
+def test_the_page_of_keys_is_the_one_that_is_made_and_says_something_of_every_key():
+    page = study_keys_page()
+    assert (EXAMPLE.parent / "KEYS.md").read_text(encoding="utf-8") == page, "tentpole keys sampling > …/KEYS.md"
+    assert "## `[policies.NAME]`" in page
+    assert '## `[tests.NAME]` with `kind = "strained"`' in page
+    assert 'settings of `rule = "band"`' in page
+    assert not [line for line in page.splitlines() if line.endswith("|  |")]
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,15 @@ def test_an_even_choice_takes_as_many_under_each_condition(tmp_path):
     assert sorted(told.count(condition) for condition in set(told)) == [2, 2, 2, 2]
 
 
+def test_a_bias_sees_species_in_blocks_of_their_own_where_the_fingerprint_does(tmp_path):
+    study = read_study(write_study(tmp_path, fingerprint={"per_species": True}))
+    policy = study.config.policies["random"].model_copy(update={"rule": "logdet", "ratio": 0.3})
+    job = shared_trajectories(study, StudyPaths(tmp_path / "out"), policy, 0)[0]
+    walk(job)
+    pool = candidates_in([job.file])
+    assert len(Chooser(study, policy).choose(pool, [], 3, np.random.default_rng(0), None)) == 3
+
+
 def test_a_run_that_has_no_candidates_left_says_so(tmp_path, monkeypatch):
     study = read_study(write_study(tmp_path))
     growth = Growth(study, tmp_path / "out", "random", 0)

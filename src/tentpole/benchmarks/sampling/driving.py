@@ -6,7 +6,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,7 +109,8 @@ def _biased(physical: Any, bias: Bias) -> Any:
         ratio=bias.ratio,
         entropy=bias.entropy,
         eps=bias.eps,
-        fingerprint=make_fingerprint(bias.fingerprint),
+        fingerprint=make_fingerprint(replace(bias.fingerprint, per_species=False)),
+        per_species=bias.fingerprint.per_species,
     )
 
 
