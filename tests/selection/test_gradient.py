@@ -12,7 +12,7 @@ from tentpole.committee import Committee
 from tentpole.entropy import GradientFeatures
 from tentpole.errors import InputError
 from tentpole.selection import Candidates, Gradient, Labelled
-from tentpole.selection.gradient import Posterior
+from tentpole.selection.gradient import MeanPosterior, Posterior
 from tentpole.testing import tiny_committee
 
 LAM = 0.3
@@ -32,6 +32,29 @@ def test_variances_are_those_of_the_formula_as_members_join() -> None:
         known = np.vstack([known, features[i]])
         posterior.add(i)
         assert np.allclose(posterior.variances, brute(features, known))
+
+
+def test_gains_are_what_the_summed_variance_falls_by_as_members_join() -> None:
+    rng = np.random.default_rng(3)
+    features, known = rng.normal(size=(15, 5)), rng.normal(size=(3, 5))
+    posterior = MeanPosterior(features, known, LAM)
+    for i in (4, 11, 0):
+        before = brute(features, known)
+        falls = [before.sum() - brute(features, np.vstack([known, features[j]])).sum() for j in range(15)]
+        assert np.allclose(posterior.variances, before)
+        assert np.allclose(posterior.scores, falls)
+        known = np.vstack([known, features[i]])
+        posterior.add(i)
+
+
+def test_the_mean_is_lowered_by_a_crowd_and_the_largest_variance_is_that_of_an_outlier() -> None:
+    crowd = np.tile([1.0, 0.0], (20, 1)) + 0.01 * np.random.default_rng(0).normal(size=(20, 2))
+    table = Candidates([str(i) for i in range(21)], np.zeros(21), np.vstack([crowd, [[0.0, 3.0]]]), ["x"] * 21)
+    nothing, rng = Labelled(np.zeros((0, 2))), np.random.default_rng(0)
+    assert Gradient(aim="largest").select(table, nothing, 1, rng)[0].index == 20
+    pick = Gradient(aim="mean").select(table, nothing, 1, rng)[0]
+    assert pick.index != 20
+    assert "lowers the summed variance" in pick.reason
 
 
 def test_no_pick_repeats_what_is_labelled_or_picked() -> None:
@@ -57,6 +80,8 @@ def test_noise_that_is_none_is_refused() -> None:
     for noise in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="noise"):
             Gradient(noise=noise)
+    with pytest.raises(InputError, match="aim"):
+        Gradient(aim="lowest")  # type: ignore[arg-type]
 
 
 def test_features_are_the_energys_derivatives_sketched(tmp_path: Path) -> None:

@@ -668,12 +668,43 @@ def qbc(
         out.print(f"{path}", soft_wrap=True)
 
 
+@app.command(rich_help_panel=STUDIES)
+def sampling(
+    study: Annotated[Path, typer.Argument(help="A study's file (TOML).")],
+    place: Annotated[
+        Path | None, typer.Option("--dir", help="Folder of the study. Default: runs/<name of the file>.")
+    ] = None,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Trajectories, labels or runs at the same time. Default: one per core.")
+    ] = None,
+) -> None:
+    """Policies of making frames side by side: MD, choice, training, errors on test sets of all kinds. Resumable."""
+    from tentpole.benchmarks.sampling import read_study, run, summarise, write_page
+    from tentpole.cli.progress_bars import Screen
+
+    folder = place or Path("runs") / study.stem
+    with Screen(out) as screen, _on_interrupt(f"tentpole sampling {study}" + (f" --dir {place}" if place else "")):
+        run(read_study(study), folder, parallel=parallel, progress=screen)
+        screen.progress("page", 0, 0)
+        facts = summarise(folder)
+        written = write_page(folder, facts)
+    _print_policies(facts)
+    for path in written:
+        out.print(f"{path}", soft_wrap=True)
+
+
 @app.command(rich_help_panel=CAMPAIGN)
-def keys() -> None:
-    """Print every key of a campaign file: default, legal values, meaning (Markdown)."""
+def keys(
+    what: Annotated[str, typer.Argument(help='Of which file: "campaign", or "sampling", a study\'s.')] = "campaign",
+) -> None:
+    """Print every key of a campaign file or of a study's: default, legal values, meaning (Markdown)."""
+    from tentpole.benchmarks.sampling.keys import study_keys_page
     from tentpole.config.keys import keys_page
 
-    typer.echo(keys_page(), nl=False)
+    pages = {"campaign": keys_page, "sampling": study_keys_page}
+    if what not in pages:
+        raise unknown("file", what, pages)
+    typer.echo(pages[what](), nl=False)
 
 
 @app.command(rich_help_panel=CAMPAIGN)
@@ -754,6 +785,19 @@ def _print_study(facts: dict[str, Any]) -> None:
         out.print(f"{name}: σ of the selected came down to that of the rest at {labels} frames")
     if any(r["alike"] for r in facts["rules"].values()):
         out.print("In some rounds members had become alike (summary.json): train a deep committee, from scratch.")
+
+
+def _print_policies(facts: dict[str, Any]) -> None:
+    from tentpole.benchmarks.sampling.tables import errors_at_the_end, ratios_over_all
+
+    for title, header, lines in (errors_at_the_end(facts), *ratios_over_all(facts)):
+        table = Table(title=title, title_justify="left")
+        table.add_column(header[0], no_wrap=True)
+        for heading in header[1:]:
+            table.add_column(heading, justify="right")
+        for line in lines:
+            table.add_row(*line)
+        out.print(table)
 
 
 if __name__ == "__main__":

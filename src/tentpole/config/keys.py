@@ -8,7 +8,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -32,13 +32,18 @@ LARGE = 1e6
 
 
 def keys_page() -> str:
-    """A table of keys per section, as Markdown: default, what is legal, meaning."""
-    blocks = [HEAD, *_section("The campaign", CampaignConfig, skip_tables=True)]
-    for name, annotation in fields_of(CampaignConfig).items():
+    """A table of keys per section of a campaign file, as Markdown: default, what is legal, meaning."""
+    rules = {f'`[selection]` settings of `rule = "{name}"`': rule for name, rule in KINDS.items()}
+    return page_of_keys(CampaignConfig, HEAD, "The campaign", rules)
+
+
+def page_of_keys(kind: type, head: str, title: str, further: Mapping[str, type]) -> str:
+    """A table of keys for `kind`, headed by `title`, for all sections in it, and for `further` ones by title."""
+    blocks = [head, *_section(title, kind, skip_tables=True)]
+    for name, annotation in fields_of(kind).items():
         blocks += _tables(name, annotation)
-    for name, rule in KINDS.items():
-        title = f'`[selection]` settings of `rule = "{name}"`'
-        blocks += _section(title, rule) if fields_of(rule) else [f"## {title}\n", "None.\n"]
+    for name, section in further.items():
+        blocks += _section(name, section) if fields_of(section) else [f"## {name}\n", "None.\n"]
     return "\n".join(blocks)
 
 
@@ -107,6 +112,9 @@ def _all_sections(kind: Any) -> Iterator[type]:
 def _tables(path: str, annotation: Any) -> Iterator[str]:
     """The sections that the key `path` may hold, and those inside them."""
     inside = list(branches(annotation))
+    if typing.get_origin(inside[0]) is dict:
+        yield from _tables(f"{path}.NAME", typing.get_args(inside[0])[1])
+        return
     if typing.get_origin(inside[0]) is tuple and fields_of(item := typing.get_args(inside[0])[0]):
         yield from _section(f"`[[{path}]]`", item)
         for name, inner in fields_of(item).items():

@@ -79,7 +79,7 @@ def read_toml(path: Path, example: str = "examples/01_zundel/campaign.toml") -> 
 
 def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     """The checked configuration in `content`; `path` names it in errors and anchors relative file names."""
-    config = _anchored(read_as(CampaignConfig, _with_kinds(content), path), path)
+    config = _anchored(read_as(CampaignConfig, with_kinds(content), path), path)
     starts = starting_structures(config, path)
     frames = given_frames(config, path)
     _check_reference(config, starts, frames, path)
@@ -107,7 +107,7 @@ def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
     return config
 
 
-def _with_kinds(content: dict[str, Any]) -> dict[str, Any]:
+def with_kinds(content: dict[str, Any]) -> dict[str, Any]:
     """`content` with the kind of every table whose kind may be left out."""
     for path, kind in USUAL_KINDS.items():
         content = _with_kind(content, path.split("."), kind)

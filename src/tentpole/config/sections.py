@@ -239,6 +239,8 @@ def type_at(kind: Any, place: tuple[int | str, ...]) -> Any:
                 branch_there = branch
             elif part in fields_of(branch):
                 branch_there = fields_of(branch)[str(part)]
+            elif typing.get_origin(branch) is dict:
+                branch_there = typing.get_args(branch)[1]
             elif isinstance(part, int) and typing.get_args(branch):
                 branch_there = typing.get_args(branch)[0]
         kind = branch_there

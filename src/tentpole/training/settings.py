@@ -40,7 +40,8 @@ class MACESettings:
     """How members are built and trained.
 
     size : "small", "medium" or "mace": channels, max_L, max_ell, correlation, radial_basis, lr and dtype, each of which
-    may be given by itself instead. interactions, cutoff_basis, r_max (Å) : the rest of the model.
+    may be given by itself instead. channels, max_L, max_ell, correlation, radial_basis : instead of the size's own.
+    interactions, cutoff_basis, r_max : the rest of the model, r_max in Å.
     updates : gradient steps, or "auto": a hundred epochs, at least 2000, at most max_updates. updates_warm : those of
     a training that goes on from the last round's weights where updates is "auto". epochs : instead of updates.
     max_updates : the most that "auto" and a finishing training may take.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from tentpole.benchmarks.pages import embedded, markdown_lines, need, page
 from tentpole.benchmarks.pool import tables
 from tentpole.benchmarks.pool.runner import Results, load
-from tentpole.errors import optional_module
 from tentpole.storage.atomic import atomic_write
 
 COLOURS = {
@@ -24,11 +23,6 @@ COLOURS = {
     "two_key": "#d08a1d",
     "adaptive": "#0b1f33",
 }
-
-
-def need(module: str) -> Any:
-    """The optional module, or InputError with the command that installs it."""
-    return optional_module(module, extra="report", needed_by="the report")
 
 
 def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
@@ -46,8 +40,8 @@ def write_report(folders: Sequence[Path], out: Path) -> list[Path]:
         sections.append(section)
         written += files
     summary = overview(sections)
-    html = need("jinja2").Template(PAGE, autoescape=True).render(sections=sections, summary=summary)
-    for name, text in (("index.html", html), ("summary.md", tables.markdown_lines(summary))):
+    html = page(TITLE, BODY, LOOK, sections=sections, summary=summary)
+    for name, text in (("index.html", html), ("summary.md", markdown_lines(summary))):
         atomic_write(out / name, text.encode())
         written.append(out / name)
     return written
@@ -80,7 +74,7 @@ def write_one(results: Results, home: Path) -> tuple[dict[str, Any], list[Path]]
         "header": tables.HEADER,
         "rows": tables.comparison_rows(rows),
         "comparisons": rows,
-        "figure": base64.b64encode(files["curves.png"]).decode(),
+        "figure": embedded(files["curves.png"]),
         "elsewhere": None if elsewhere is None else tables.comparison_rows(elsewhere),
         "rows_elsewhere": results.about["rows_elsewhere"],
     }
@@ -139,20 +133,14 @@ def learning_curves(results: Results) -> bytes:
     return out.getvalue()
 
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Which rule learns the pool with fewest labels</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 88rem; margin: 2rem auto; padding: 0 1rem; color: #1b2530 }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 3rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: 12px }
-th, td { padding: .3rem .5rem; border-bottom: 1px solid #d7dde3; text-align: left; vertical-align: top }
-td { white-space: nowrap } .rules td:is(:nth-child(6), :nth-child(7), :last-child) { white-space: normal }
+TITLE = "Which rule learns the pool with fewest labels"
+
+LOOK = """
+.rules td:is(:nth-child(6), :nth-child(7), :last-child) { white-space: normal }
 .rules td:nth-child(6) { min-width: 9.5rem } .rules td:nth-child(7) { min-width: 6.5rem }
-th { background: #f2f5f8 } img { max-width: 100% } .note { color: #51606e; font-size: 13px }
-</style></head><body>
-<h1>Which rule learns the pool with fewest labels</h1>
-{% if sections|length > 1 %}
+"""
+
+BODY = """{% if sections|length > 1 %}
 <p>Final error against random choice, in per cent; * marks p &lt; 0.05 in the paired t-test after Holm's
 correction over the rules of that pool.</p>
 <div class="wide"><table>
@@ -162,7 +150,7 @@ correction over the rules of that pool.</p>
 {% for s in sections %}
 <h2>{{ s.title }}: {{ s.target }}, {{ s.feature_set }} descriptors, {{ s.model }}</h2>
 {% for sentence in s.sentences %}<p>{{ sentence }}</p>{% endfor %}
-<img alt="learning curves" src="data:image/png;base64,{{ s.figure }}">
+<img alt="learning curves" src="{{ s.figure }}">
 <div class="wide"><table class="rules"><tr>{% for cell in s.header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for line in s.rows %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>
@@ -178,5 +166,4 @@ curve. d_z: mean over standard deviation of the paired differences. Intervals: 9
 unpaired test ignores that all rules share splits and first labels; it is given for comparison with the
 study (arXiv:2601.06916). Verdicts follow the paired test after Holm's correction. Seeds share one pool, so
 the tests speak of this pool and this protocol.</p>
-</body></html>
 """

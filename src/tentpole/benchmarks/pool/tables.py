@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
+from tentpole.benchmarks.pages import markdown_lines
 from tentpole.benchmarks.pool.benchmark import Measurement
 from tentpole.benchmarks.pool.features import LEAKS
 from tentpole.benchmarks.pool.files import harmless
@@ -86,12 +87,6 @@ def comparison_rows(rows: Sequence[Comparison]) -> list[list[str]]:
 def markdown(rows: Sequence[Comparison]) -> str:
     """The table as Markdown."""
     return markdown_lines([HEADER, *comparison_rows(rows)])
-
-
-def markdown_lines(table: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first line is its header."""
-    lines = [table[0], ["---"] * len(table[0]), *table[1:]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def terminal(rows: Sequence[Comparison]) -> str:

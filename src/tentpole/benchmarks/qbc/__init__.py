@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tentpole.benchmarks.qbc.curves import Curve, compare, learning_curves, stop_suggestion
+    from tentpole.benchmarks.curves import Curve
+    from tentpole.benchmarks.qbc.curves import compare, learning_curves, stop_suggestion
     from tentpole.benchmarks.qbc.data import Split, split
     from tentpole.benchmarks.qbc.study import QBCSettings, run, run_one
 

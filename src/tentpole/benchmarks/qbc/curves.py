@@ -1,63 +1,19 @@
-"""Learning curves of a study: bands over seeds, areas, ratios to a baseline, and when to stop."""
+"""Learning curves of a study: over the sizes its seeds have reached, ratios to a baseline, and when to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.integrate import trapezoid
 from scipy.stats import t as student
 
+from tentpole.benchmarks.curves import Curve, Ratio
 from tentpole.benchmarks.qbc.study import rounds
 from tentpole.errors import InputError
+from tentpole.records import FloatArray
 from tentpole.storage.atomic import read_json
-
-FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One rule: values (seeds, points) of a measure at n (points,) training frames."""
-
-    rule: str
-    n: NDArray[np.int64]
-    seeds: tuple[int, ...]
-    values: FloatArray
-
-    @property
-    def mean(self) -> FloatArray:
-        """Over the seeds."""
-        return np.asarray(self.values.mean(axis=0))
-
-    @property
-    def band(self) -> tuple[FloatArray, FloatArray]:
-        """Lowest and highest over the seeds."""
-        return self.values.min(axis=0), self.values.max(axis=0)
-
-    @property
-    def areas(self) -> FloatArray:
-        """Per seed, the area under the curve over n, divided by its width: a mean error, in the measure's unit."""
-        width = float(self.n[-1] - self.n[0])
-        return np.asarray(trapezoid(self.values, self.n, axis=1) / width if width else self.values[:, 0])
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """Geometric mean over seeds of a rule's figure over the baseline's, with a 95 % confidence interval.
-
-    Paired by seed, by Student's t on the logarithms; NaN bounds where there is one seed only.
-    """
-
-    rule: str
-    what: str
-    ratio: float
-    low: float
-    high: float
-    seeds: int
 
 
 def histories(folder: Path) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -87,7 +43,10 @@ def learning_curves(folder: Path, measure: str = "force_rmse") -> dict[str, Curv
 
 
 def compare(curves: dict[str, Curve], baseline: str = "random") -> list[Ratio]:
-    """Area and last common point of each rule over the baseline's, over common sizes and seeds."""
+    """Area and last common point of each rule over the baseline's, over common sizes and seeds.
+
+    Intervals are paired by seed, by Student's t on the logarithms; NaN bounds where there is one seed only.
+    """
     if baseline not in curves:
         raise InputError(f'no run of the baseline "{baseline}": there are {", ".join(sorted(curves))}')
     base, ratios = curves[baseline], []

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tentpole.benchmarks.figures import draw_curves, new_figure, plain_ticks, styles_of
 from tentpole.benchmarks.qbc.curves import histories, learning_curves
 
 MEASURES = {
@@ -18,27 +19,13 @@ MEASURES = {
 
 def draw(folder: Path, file: Path) -> Path:
     """Write the figures of the study in `folder` as one picture. Raises InputError where no round has ended."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     study = histories(folder)
     names = list(dict.fromkeys(rule for rule, _ in study))
-    styles: dict[str, dict[str, Any]] = {
-        name: {"marker": "o", "markersize": 3, "label": name, "color": f"C{k}"} for k, name in enumerate(names)
-    }
-    if "random" in styles:
-        styles["random"] |= {"color": "0.35", "linestyle": "--"}  # what the others are held against
-    figure = Figure(figsize=(12.0, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    styles = styles_of(names, "random")
+    figure = new_figure(12.0, 7.5)
     axes = figure.subplots(2, 3)
     for axis, (measure, label) in zip(axes[0], MEASURES.items(), strict=True):
-        for name, curve in learning_curves(folder, measure).items():
-            low, high = curve.band
-            axis.plot(curve.n, 1e3 * curve.mean, **styles[name])
-            band = {"color": styles[name]["color"], "alpha": 0.15, "linewidth": 0}
-            axis.fill_between(curve.n, 1e3 * low, 1e3 * high, **band)
-        axis.set(xlabel="training frames", ylabel=label, yscale="log")
-        _plain(axis.yaxis)
+        draw_curves(axis, learning_curves(folder, measure), styles, label, 1e3)
     axes[0, 0].legend(frameon=False, title="mean and range over seeds")
     _against_error(axes[1, 0], [content[-1] for content in study.values()])
     for name in names:
@@ -59,15 +46,6 @@ def draw(folder: Path, file: Path) -> Path:
     return file
 
 
-def _plain(axis: Any) -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5, in plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
-
-
 def _against_error(axis: Any, last: list[dict[str, list[float]]]) -> None:
     sigma = 1e3 * np.concatenate([result["sigma"] for result in last])
     error = 1e3 * np.concatenate([result["error"] for result in last])
@@ -75,8 +53,8 @@ def _against_error(axis: Any, last: list[dict[str, list[float]]]) -> None:
     ends = np.array([sigma.min(), sigma.max()])
     axis.plot(ends, ends, color="0.5", linewidth=1)
     axis.set(xlabel="largest σ in a test frame, meV/Å", ylabel="largest error, meV/Å", xscale="log", yscale="log")
-    _plain(axis.xaxis)
-    _plain(axis.yaxis)
+    plain_ticks(axis.xaxis)
+    plain_ticks(axis.yaxis)
 
 
 def _ratio(selected: float | None, remaining: float | None) -> float:

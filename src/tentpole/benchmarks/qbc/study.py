@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from ase.io import write
 
 from tentpole.benchmarks.qbc.data import Split, split
 from tentpole.benchmarks.qbc.measures import measure
+from tentpole.benchmarks.runs import LOG, do_all, logged
 from tentpole.committee import Committee
 from tentpole.entropy import GOM, Covariance, GradientFeatures
 from tentpole.errors import InputError, StateError, TentpoleError, unknown
@@ -136,39 +135,30 @@ def _do(
     on_round: Callable[[str, int, dict[str, Any]], None] | None,
 ) -> list[str]:
     """Each of the runs in a worker, rounds told as they end. Returns which failed, and where to look."""
-    futures = hired.submit(partial(_in_a_worker, folder, threads), runs, folder)
     told: set[Path] = set()
-    under_way = True
-    while under_way:
-        under_way = not hired.wait(futures, 0.5)  # before looking: what was written last is seen
+
+    def look() -> None:
         for name, seed in runs:
             for path in rounds(run_folder(folder, name, seed)):
                 if on_round is not None and path not in told:
                     told.add(path)
                     on_round(name, seed, read_json(path))
-    failed = []
-    for (name, seed), future in zip(runs, futures, strict=True):
-        error = future.exception()
-        if error is not None:
-            failed.append(f"{name}, seed {seed}: {error} (see {run_folder(folder, name, seed) / 'run.log'})")
-    return failed
+
+    failed = do_all(hired, partial(_in_a_worker, folder, threads), runs, folder, look)
+    return [
+        f"{name}, seed {seed}: {error} (see {run_folder(folder, name, seed) / LOG})" for (name, seed), error in failed
+    ]
 
 
 def _in_a_worker(folder: Path, threads: int, run: tuple[str, int]) -> None:
-    """One run, in a process that others like it stand beside; what is printed, and how it failed, is in run.log."""
+    """One run, in a process that others like it stand beside."""
     import torch
 
     name, seed = run
     torch.set_num_threads(threads)  # runs beside this one want their cores
-    place = run_folder(folder, name, seed)
-    place.mkdir(parents=True, exist_ok=True)
     settings = settings_from_json(read_json(folder / "settings.json"))
-    with (place / "run.log").open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
-        try:
-            run_one(settings, folder, name, seed, workers=threads)
-        except Exception as error:
-            traceback.print_exc(file=log)
-            raise TentpoleError(f"{type(error).__name__}: {error}") from None
+    with logged(run_folder(folder, name, seed)):
+        run_one(settings, folder, name, seed, workers=threads)
 
 
 def run_one(settings: QBCSettings, folder: Path, name: str, seed: int, *, workers: int = 2) -> list[dict[str, Any]]:
