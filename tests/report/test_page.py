@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +17,7 @@ from support.made_campaign import Made
 from tentpole import CampaignRecord
 from tentpole.errors import InputError, StateError
 from tentpole.report import write_report
+from tentpole.report.page import first_and_last
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +109,15 @@ def test_every_figure_is_in_the_page_and_beside_it(finished):
     }  # fmt: skip
     assert all(data.startswith(b"\x89PNG") and len(data) > 5000 for data in beside.values())
     assert all(image["alt"] for image in parsed.images)
+
+
+def test_labels_of_a_final_look_that_was_passed_are_in_no_training(finished):
+    record = CampaignRecord.read(finished[0])
+    last = record.rounds[-1]
+    passed = replace(last, outcome=replace(last.outcome, passed=True))
+    looked_at = SimpleNamespace(rounds=[*record.rounds[:-1], passed], validation_labels=record.validation_labels)
+    before, after = first_and_last(record)[1], first_and_last(looked_at)[1]
+    assert before.labels - after.labels == last.labels > 0
 
 
 def test_the_verdict_stands_first_in_words_with_every_test(finished):

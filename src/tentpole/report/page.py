@@ -216,7 +216,8 @@ def first_and_last(record: CampaignRecord, pairs: Finder | None = None) -> tuple
         if total and r.errors is not None:
             what = f"the new labels of round {number}, before training on them"
             on_new.append((number - 1, total, what, r.errors_with_pairs))
-        total += r.labels
+        if r.outcome is None or not r.outcome.passed:  # nothing is trained on a final look that was passed
+            total += r.labels
         if r.validation is not None:
             on_validation.append((number, total, held_out, r.validation_with_pairs))
     for committees in (on_validation, on_new):
