@@ -788,7 +788,7 @@ def _print_study(facts: dict[str, Any]) -> None:
 
 
 def _print_policies(facts: dict[str, Any]) -> None:
-    from tentpole.benchmarks.sampling.tables import errors_at_the_end, ratios_over_all
+    from tentpole.benchmarks.sampling.tables import cut_short, errors_at_the_end, ratios_over_all
 
     for title, header, lines in (errors_at_the_end(facts), *ratios_over_all(facts)):
         table = Table(title=title, title_justify="left")
@@ -798,6 +798,8 @@ def _print_policies(facts: dict[str, Any]) -> None:
         for line in lines:
             table.add_row(*line)
         out.print(table)
+    if words := cut_short(facts):
+        out.print(words)
 
 
 if __name__ == "__main__":

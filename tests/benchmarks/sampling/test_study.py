@@ -26,7 +26,8 @@ from tentpole.benchmarks.sampling.sets import (
     set_errors_from,
 )
 from tentpole.benchmarks.sampling.study import differences
-from tentpole.benchmarks.sampling.summary import StudyResults, ratios, read_results
+from tentpole.benchmarks.sampling.summary import StudyResults, ratios, read_results, trainings_of
+from tentpole.benchmarks.sampling.tables import cut_short
 from tentpole.cli.app import app
 from tentpole.committee import Prediction
 from tentpole.errors import InputError, StateError, TentpoleError
@@ -74,6 +75,8 @@ def test_the_command_tells_errors_and_ratios_and_leaves_a_page_that_needs_nothin
     assert "band" in ended.output
     html = (folder / "index.html").read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 3
+    assert "8 of 8 models ended at the limit of their updates" in " ".join(ended.output.split())
+    assert "8 of 8 models ended" in html
     assert "http" not in html.replace("http-equiv", "")
     facts = read_json(folder / "summary.json")
     assert set(facts["errors"]) == {"md", "strained"}
@@ -262,7 +265,7 @@ def made_results(factors):
             base = SetErrors(np.full(50, 4.0), ["fcc"] * 50, stress=none, stress2=none, force_p95={}, **columns)
             errors["random", draw, n] = base
             errors["band", draw, n] = replace(base, force=factor * base.force, energy=factor * base.energy)
-            times["random", draw, n] = times["band", draw, n] = {}
+            times["random", draw, n] = times["band", draw, n] = {"stopped": ["limit", "plateau"]}
     return StudyResults(config, dict.fromkeys(config.tests, errors), times, {})
 
 
@@ -276,6 +279,14 @@ def test_ratios_are_geometric_means_over_draws_with_bootstrap_intervals():
     assert apart["N = 20"].high == pytest.approx(2.0)
     unknown = ratios(made_results([[0.5, 0.5]]), "md", "stress_mae")
     assert all(np.isnan(r.ratio) and np.isnan(r.low) for r in unknown)
+
+
+def test_trainings_that_end_at_their_limit_are_told_where_a_plateau_was_asked_for():
+    results = made_results([[0.5, 0.5]])
+    assert trainings_of(results) == {"models": 8, "at_their_limit": 4}
+    fixed = replace(results, config=results.config.model_copy(update={"plateau": False}))
+    assert trainings_of(fixed)["at_their_limit"] == 0
+    assert cut_short({"trainings": trainings_of(fixed)}) == ""
 
 
 def test_a_folder_without_results_says_what_to_do(tmp_path, done):

@@ -9,7 +9,7 @@ from typing import Any
 from tentpole.benchmarks.pages import embedded, page
 from tentpole.benchmarks.sampling.figures import curves_png, origins_png, ratios_png
 from tentpole.benchmarks.sampling.summary import StudyResults, read_results
-from tentpole.benchmarks.sampling.tables import errors_of, ratios_of, times_of_all
+from tentpole.benchmarks.sampling.tables import cut_short, errors_of, ratios_of, times_of_all
 from tentpole.storage.atomic import atomic_write, write_json
 
 TITLE = "Which way of making frames learns fastest"
@@ -33,6 +33,7 @@ def write_page(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
         BODY,
         pictures={name.removesuffix(".png"): embedded(picture) for name, picture in pictures.items()},
         words=in_words(results),
+        warning=cut_short(facts),
         heading=["policy", "driven", "kept"],
         policies=[[name, *_policy_words(results, name)] for name in results.config.policies],
         errors=[errors_of(facts, *part) for part in parts],
@@ -72,6 +73,7 @@ def _policy_words(results: StudyResults, name: str) -> list[str]:
 
 
 BODY = """<p>{{ words }}</p>
+{% if warning %}<p><strong>{{ warning }}</strong></p>{% endif %}
 {% macro show(header, lines) %}<div class="wide"><table><tr>{% for cell in header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for line in lines %}<tr>{% for cell in line %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>{% endmacro %}

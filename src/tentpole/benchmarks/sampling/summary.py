@@ -155,7 +155,8 @@ def summarise(folder: Path) -> dict[str, Any]:
 
     baseline, sizes, draws : of the study. errors : by test set, group of its frames ("all", or a structure), policy
     and measure, means over draws at each size; eV, eV/Å, eV/Å³. ratios : to the baseline's, with intervals. times :
-    by policy, seconds per draw. Raises InputError where no run has ended.
+    by policy, seconds per draw. trainings : how many models, and how many of them ended at their limit of updates,
+    before their errors had ceased to fall. Raises InputError where no run has ended.
     """
     results = read_results(folder)
     errors: dict[str, Any] = {}
@@ -174,7 +175,14 @@ def summarise(folder: Path) -> dict[str, Any]:
         "errors": errors,
         "ratios": compared,
         "times": {policy: times_of(results, policy) for policy in results.config.policies},
+        "trainings": trainings_of(results),
     }
+
+
+def trainings_of(results: StudyResults) -> dict[str, int]:
+    """How many models were trained to a plateau, and how many ended at their limit before it."""
+    ends = [end for done in results.times.values() for end in done["stopped"]]
+    return {"models": len(ends), "at_their_limit": ends.count("limit") if results.config.plateau else 0}
 
 
 def _means(results: StudyResults, name: str, group: str) -> dict[str, Any]:

@@ -69,6 +69,18 @@ def times_of_all(facts: Mapping[str, Any]) -> StudyTable:
     return "Times", ["policy", "MD", "choosing", "labels", "training"], lines
 
 
+def cut_short(facts: Mapping[str, Any]) -> str:
+    """A warning where trainings ended before their errors had ceased to fall; "" where none did."""
+    trained = facts["trainings"]
+    if not trained["at_their_limit"]:
+        return ""
+    return (
+        f"{trained['at_their_limit']} of {trained['models']} models ended at the limit of their updates, before errors "
+        "had ceased to fall: part of the errors is the training's, and hides what policies differ by. Raise "
+        "training.updates and training.max_updates."
+    )
+
+
 def ratio_words(row: Mapping[str, Any]) -> str:
     """As in "0.62 (0.55–0.71)"; "" where it is not known."""
     if row["ratio"] is None:
