@@ -48,6 +48,8 @@ class Cost:
         How many the campaign file has in a process.
     setup_s : float
         Wall time that a training takes beside its updates.
+    import_s : float
+        Wall time that a process takes to import what trains, before the first committee.
     """
 
     update_s: float
@@ -58,6 +60,7 @@ class Cost:
     side_by_side: int = 1
     side_by_side_s: float = math.inf
     as_set: int = 1
+    import_s: float = 0.0
 
     @property
     def walker_step_s(self) -> float:
@@ -75,6 +78,7 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
     local = isinstance(config.training_executor, LocalTrainingSection)
     if config.training.loop != "stacked" or config.committee.kind == "shallow" or not local:
         return None
+    began = time.monotonic()
     from tentpole.committee.member_files import write_member
     from tentpole.storage.structures import write_frames
     from tentpole.training.committee import groups
@@ -82,6 +86,7 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
     from tentpole.training.jobs import TrainingJob
     from tentpole.training.stacked import Training, seconds_per_update
 
+    import_s = time.monotonic() - began
     settings = config.training.build()
     with tempfile.TemporaryDirectory(prefix="tentpole-timing-") as name:
         folder = Path(name)
@@ -104,7 +109,7 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
         alone, side = (_step_s(config, starts, member, n) for n in (1, many))
         atoms = [len(starts[walker.condition.structure]) for walker in walkers]
         as_set = walkers_together(config, atoms, _cores(config))
-        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set)
+        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set, import_s)
 
 
 def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path, together: int) -> float:
@@ -157,7 +162,7 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
     labels = label_s or 0.0
     md = math.ceil(plan.walkers / cores) * config.explore.steps * cost.walker_step_s
     warm = config.training.warm_start
-    first = (plan.initial + plan.validation) * labels / places + training(plan.initial, warm=False)
+    first = (plan.initial + plan.validation) * labels / places + cost.import_s + training(plan.initial, warm=False)
     rounds = 5 if plan.rounds is None else plan.rounds
     known = [plan.initial + (n + 1) * plan.batch for n in range(rounds)]
     each = [md + plan.batch * labels / places + training(n, warm=warm) for n in known]
