@@ -289,6 +289,7 @@ def test_trainings_that_end_at_their_limit_are_told_where_a_plateau_was_asked_fo
     assert cut_short({"trainings": trainings_of(fixed)}) == ""
 
 
+@pytest.mark.slow
 def test_a_folder_without_results_says_what_to_do(tmp_path, done):
     _, folder, _ = done
     out = tmp_path / "out"
