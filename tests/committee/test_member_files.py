@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from support.small_models import small_models
 from support.structures import ice, zundel
 from tentpole.committee import Committee, import_model, mace_architecture, read_member, write_member
 from tentpole.committee.mace_architecture import _template, hyperparameters, mace
@@ -341,32 +342,9 @@ def reduced(irreps_in, irreps_out, correlation=2, dtype=None, **_):
     return [full[0], full[-1][..., : max(1, full[-1].shape[-1] // 2)]]
 
 
-def new_model(**changes):
-    from e3nn import o3
-
-    modules = mace("modules")
-    with mace_architecture.build_context("float64"):
-        torch.manual_seed(0)
-        return modules.ScaleShiftMACE(
-            r_max=4.0,
-            num_bessel=4,
-            num_polynomial_cutoff=3,
-            max_ell=2,
-            interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-            interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
-            num_interactions=2,
-            num_elements=2,
-            hidden_irreps=o3.Irreps("2x0e"),
-            MLP_irreps=o3.Irreps("2x0e"),
-            gate=torch.nn.functional.silu,
-            atomic_energies=np.zeros(2),
-            avg_num_neighbors=3.0,
-            atomic_numbers=[1, 8],
-            correlation=2,
-            atomic_inter_scale=1.0,
-            atomic_inter_shift=0.0,
-            **changes,
-        )
+def new_model():
+    """mace's choice of the basis is its own."""
+    return small_models(1, max_ell=2, correlation=2)[0]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from support.structures import zundel
 ZUNDEL = zundel(rattle=0.0)
 
 
-def small_models(members: int = 2) -> list[Any]:
-    """mace's models of H and O, in float64."""
+def small_models(members: int = 2, **changes: Any) -> list[Any]:
+    """mace's models of H and O, in float64; `changes` replace arguments."""
     import torch
 
     from tentpole.committee.mace_architecture import build_context, mace
@@ -23,27 +23,27 @@ def small_models(members: int = 2) -> list[Any]:
 
         for seed in range(members):
             torch.manual_seed(seed)
-            model = modules.ScaleShiftMACE(
-                r_max=3.5,
-                num_bessel=4,
-                num_polynomial_cutoff=3,
-                max_ell=1,
-                interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
-                interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
-                num_interactions=2,
-                num_elements=2,
-                hidden_irreps=o3.Irreps("8x0e"),
-                MLP_irreps=o3.Irreps("8x0e"),
-                gate=torch.nn.functional.silu,
-                atomic_energies=np.zeros(2),
-                avg_num_neighbors=6.0,
-                atomic_numbers=[1, 8],
-                correlation=1,
-                radial_MLP=[8],
-                atomic_inter_scale=0.3,
-                atomic_inter_shift=0.0,
-            )
-            found.append(model)
+            arguments = {
+                "r_max": 3.5,
+                "num_bessel": 4,
+                "num_polynomial_cutoff": 3,
+                "max_ell": 1,
+                "interaction_cls": modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
+                "interaction_cls_first": modules.interaction_classes["RealAgnosticInteractionBlock"],
+                "num_interactions": 2,
+                "num_elements": 2,
+                "hidden_irreps": o3.Irreps("8x0e"),
+                "MLP_irreps": o3.Irreps("8x0e"),
+                "gate": torch.nn.functional.silu,
+                "atomic_energies": np.zeros(2),
+                "avg_num_neighbors": 6.0,
+                "atomic_numbers": [1, 8],
+                "correlation": 1,
+                "radial_MLP": [8],
+                "atomic_inter_scale": 0.3,
+                "atomic_inter_shift": 0.0,
+            }
+            found.append(modules.ScaleShiftMACE(**(arguments | changes)))
     return found
 
 

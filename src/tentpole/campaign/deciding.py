@@ -93,7 +93,7 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
         choose_batch = _choose if known == number - 1 else _choose_from_queue
         chosen, facts, first_key = choose_batch(context, number, candidates, before)
     requests = [*joined_requests(context, number), *requests_of(chosen, state.method)]
-    finished = state.newest_models(number - 1) == context.paths.finished(number - 1)
+    finished = state.trained_further(number - 1)
     facts = replace(
         with_exploration(facts, shards, {walker.id for walker in walkers if walker.unbiased}),
         first_key=first_key,

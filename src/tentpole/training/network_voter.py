@@ -8,7 +8,7 @@ evaluated one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -199,11 +199,8 @@ def faster(committee: Committee) -> Committee:
     Committee
         The same one where a member is of another kind, or mace's own model gives other numbers.
     """
-    based = committee.voters[0]
-    if isinstance(based, BaselineVoter):
-        alone = Committee([without_baseline(voter) for voter in committee.voters])
-        made = faster(alone)
-        return committee if made is alone else Committee(BaselineVoter(one, based.baseline) for one in made.voters)
+    if isinstance(committee.voters[0], BaselineVoter):
+        return _beside_baseline(committee, faster)
     members = [voter for voter in committee.voters if isinstance(voter, MaceVoter)]
     if not members or committee.voters[: len(members)] != tuple(members):
         return committee
@@ -231,11 +228,18 @@ def members_in(models: Path, dtype: str, evaluation: str) -> Committee:
 
 def converted(committee: Committee) -> Committee:
     """The same committee, its members' models converted to the operations of cuequivariance."""
-    based = committee.voters[0]
-    if isinstance(based, BaselineVoter):
-        inner = converted(Committee([without_baseline(voter) for voter in committee.voters]))
-        return Committee(BaselineVoter(one, based.baseline) for one in inner.voters)
+    if isinstance(committee.voters[0], BaselineVoter):
+        return _beside_baseline(committee, converted)
     return Committee(by_cuequivariance(one) if isinstance(one, MaceVoter) else one for one in committee.voters)
+
+
+def _beside_baseline(committee: Committee, change: Callable[[Committee], Committee]) -> Committee:
+    """What `change` makes of the members of a committee with a baseline, which is added to them again."""
+    based = committee.voters[0]
+    assert isinstance(based, BaselineVoter)
+    alone = Committee([without_baseline(voter) for voter in committee.voters])
+    made = change(alone)
+    return committee if made is alone else Committee(BaselineVoter(one, based.baseline) for one in made.voters)
 
 
 def _agrees(voter: NetworkVoter, member: MaceVoter, graph: Graph) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +16,9 @@ from tentpole.benchmarks.sampling.config import PolicySection, Study
 from tentpole.benchmarks.sampling.rules import BY_LARGEST, WITHOUT_FINGERPRINTS, by_condition, make_policy_rule
 from tentpole.records import FloatArray, Snapshot, sigma_kind
 from tentpole.selection import Candidates, Gradient, Labelled, Pick, SelectionRule
+
+if TYPE_CHECKING:
+    from tentpole.entropy import Fingerprint
 
 Select = Callable[[Sequence[Snapshot], Sequence[Snapshot], int], list[Pick]]
 """Chooses among candidates, beside what is known, at most so many."""
@@ -114,16 +119,16 @@ class Chooser:
         return Candidates(ids, sigma, features[some], conditions), Labelled(features[others], told)
 
     def _rows_of(self, shot: Snapshot) -> FloatArray:
-        from tentpole.entropy import make_fingerprint
-
         if shot.id not in self._rows:
-            fingerprint = make_fingerprint(self._study.config.fingerprint.build(), self._numbers)
-            self._rows[shot.id] = fingerprint.fingerprints(shot.atoms)
+            self._rows[shot.id] = self._fingerprint.fingerprints(shot.atoms)
         return self._rows[shot.id]
 
-    @property
-    def _numbers(self) -> list[int]:
-        return sorted({int(z) for atoms in self._study.starts.values() for z in atoms.numbers})
+    @cached_property
+    def _fingerprint(self) -> Fingerprint:
+        from tentpole.entropy import make_fingerprint
+
+        numbers = sorted({int(z) for atoms in self._study.starts.values() for z in atoms.numbers})
+        return make_fingerprint(self._study.config.fingerprint.build(), numbers)
 
     @property
     def _dtype(self) -> str:
@@ -131,19 +136,14 @@ class Chooser:
 
     def _sigma(self, frames: Sequence[Atoms], models: Path, rule: SelectionRule) -> FloatArray:
         """(n,) of each frame, eV/Å: of its atoms' σ what the policy says."""
-        from tentpole.committee import atom_force_std
+        from tentpole.committee import force_std, max_force_std, p95_force_std
         from tentpole.training.network_voter import members_in
 
         kind = self._policy.sigma or ("max" if isinstance(rule, BY_LARGEST) else "auto")
         forces = members_in(models, self._dtype, "own").evaluate(frames).forces
-        return np.array([_of_atoms(np.asarray(atom_force_std(f)), kind) for f in forces])
-
-
-def _of_atoms(sigma: FloatArray, kind: str) -> float:
-    of = sigma_kind(kind, len(sigma))
-    if of == "p95":
-        return float(np.percentile(sigma, 95.0))
-    return float(sigma.max() if of == "max" else sigma.mean())
+        over_atoms = {"mean": force_std, "max": max_force_std, "p95": p95_force_std}
+        kinds = [sigma_kind(kind, len(atoms)) for atoms in frames]
+        return np.array([float(over_atoms[one](f)) for one, f in zip(kinds, forces, strict=True)])
 
 
 def _gradients(frames: Sequence[Atoms], models: Path, dtype: str) -> FloatArray:

@@ -44,8 +44,9 @@ def ratios_png(results: StudyResults) -> bytes:
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, measure in zip(axes, shown, strict=True):
         for number, name in enumerate(names):
+            compared = [r for r in ratios(results, name, measure) if r.what == what]
             for place, policy in enumerate(others):
-                found = [r for r in ratios(results, name, measure) if r.rule == policy and r.what == what]
+                found = [r for r in compared if r.rule == policy]
                 y = -(number * (len(others) + 1) + place)
                 for r in found:
                     axis.plot([r.low, r.high], [y, y], color=styles[policy]["color"], linewidth=2)
