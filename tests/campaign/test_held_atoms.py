@@ -33,7 +33,8 @@ def test_errors_leave_out_atoms_that_are_held(tmp_path: Path) -> None:
     record = CampaignRecord.read(tmp_path / "run")
     judge = Committee.load(record.paths.models(0), dtype="float64")
     outcome = record.rounds[1].outcome
-    assert outcome is not None and outcome.errors is not None
+    assert outcome is not None
+    assert outcome.errors is not None
     squares = []
     for name, error in outcome.errors.frames.items():
         label = read_label(record.paths.label(name))
