@@ -22,9 +22,9 @@ campaign is judged after every round, by the mean of its committee.
 
 Every piece (hidden frames, a pretraining, a campaign) is a folder in OUT and resumable; the same command goes on where
 it was stopped, and --minutes ends it between two pieces. The last line is JSON: errors by labels, and for the best of
-Tentpole's policies over the others the ratios of labels, of core-seconds and of hours at equal error, geometric means
-over seeds with Student's 95 % intervals. Equal error is the larger one of what both end with, so that both reach it;
-where the first labels reach it already, their number is what counts, an upper bound.
+Tentpole's policies over the others the ratios of labels and of wall time at equal error, geometric means over seeds
+with Student's 95 % intervals; core-seconds of whole campaigns stand beside. Equal error is the larger one of what both
+end with, so that both reach it; where the first labels reach it already, their number is what counts, an upper bound.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Size:
 
 
 SMOKE = Size(4, 3, 2, 20, 2, 2, 20, 10, 4, 12, (0, 2))
-MOLECULES = {"r_max": 5.0}
+MOLECULES = {"r_max": 5.0, "max_L": 0}
 SYSTEMS = {
     "zundel": System(
         "xtb", {"charge": 1, "multiplicity": 1}, (300.0, 900.0), (300.0, 600.0, 900.0), 0.5, "xtb-gfn1", (0.05, 0.15),
@@ -115,7 +115,7 @@ SYSTEMS = {
     ),
     "water8": System(
         "xtb", {"charge": 0, "multiplicity": 1}, (150.0, 350.0), (150.0, 250.0, 350.0), 0.5, "xtb-gfn1", (0.05, 0.15),
-        {**MOLECULES, "max_L": 0}, {"health": {"max_gap_A": 3.5}},
+        MOLECULES, {"health": {"max_gap_A": 3.5}},
     ),
     "silicon": System(
         "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "stillinger-weber", (0.05, 0.15),
@@ -295,7 +295,7 @@ class Bench:
 
     def _rounds(self, name: str, folder: Path) -> dict[str, Any]:
         rule, pretrained, _ = name.partition("_pretrained")
-        size, before = self.size, (0.0, 0.0)
+        size, before = self.size, 0.0
         tables: dict[str, Any] = {"initial": {"kind": "rattle", "count": size.first}}
         if pretrained:
             start = self.pretraining()
@@ -313,7 +313,7 @@ class Bench:
         for one in record.rounds:
             labels += one.labels
             models = record.paths.models(int(one.name))
-            points.append(self._point(labels, record.usage.round_ends[int(one.name)], before, models))
+            points.append(self._point(labels, before + record.usage.round_ends[int(one.name)][0], models))
         return {"points": points, "sent_back": _sent_back(record), "verdict": str(record.verdict)}
 
     def _one_shots(self, folder: Path) -> dict[str, Any]:
@@ -343,16 +343,12 @@ class Bench:
                 training={"updates": size.updates(number)},
             )
             record = self._campaign(here, content)
-            before = (spent[0] + md_seconds(files) / 3600, spent[1] + md_seconds(files))
-            points.append(
-                self._point(record.rounds[0].labels, record.usage.round_ends[0], before, record.paths.models(0))
-            )
+            hours = spent + md_seconds(files) / 3600 + record.usage.round_ends[0][0]
+            points.append(self._point(record.rounds[0].labels, hours, record.paths.models(0)))
         return {"points": points}
 
-    def _point(
-        self, labels: int, used: tuple[float, float], before: tuple[float, float], models: Path
-    ) -> dict[str, Any]:
-        """Labels, what they and all else took, and the errors of the committee's mean in meV/Å and meV/atom."""
+    def _point(self, labels: int, hours: float, models: Path) -> dict[str, Any]:
+        """Labels, the time for all so far, and the errors of the committee's mean in meV/Å and meV/atom."""
         hidden = self.hidden()
         found = Committee.load(models, dtype="float32").evaluate(hidden)
         squares: dict[str, list[float]] = {}
@@ -365,8 +361,7 @@ class Bench:
                 energies.setdefault(name, []).append(energy**2)
         return {
             "labels": labels,
-            "hours": used[0] + before[0],
-            "core_s": used[1] + before[1],
+            "hours": hours,
             "force": {name: 1e3 * math.sqrt(statistics.fmean(values)) for name, values in squares.items() if name},
             "energy": {name: 1e3 * math.sqrt(statistics.fmean(values)) for name, values in energies.items() if name},
         }
@@ -384,9 +379,15 @@ def _members(start: Path) -> dict[str, Any]:
     return {"kind": "committee", "folder": str(_models(start).resolve())}
 
 
-def _spent(start: Path) -> tuple[float, float]:
-    """Hours and core-seconds of a pretraining, with the labels of its first frames."""
-    return CampaignRecord.read(start / "run").usage.round_ends[0]
+def _spent(start: Path) -> float:
+    """Hours of a pretraining, with the labels of its first frames."""
+    return CampaignRecord.read(start / "run").usage.round_ends[0][0]
+
+
+def _core_seconds(folder: Path) -> float:
+    """Core-seconds of the campaigns below a folder."""
+    runs = [file.parent for file in folder.rglob("journal.jsonl")]
+    return sum(sum(CampaignRecord.read(run).usage.core_seconds.values()) for run in runs)
 
 
 def _sent_back(record: CampaignRecord) -> list[int]:
@@ -395,7 +396,7 @@ def _sent_back(record: CampaignRecord) -> list[int]:
 
 
 def needed(points: Sequence[Mapping[str, Any]], what: str, measure: str, error: float) -> float:
-    """Labels, core-seconds or hours at which the force error first falls to `error`, log-log between two points.
+    """Labels or hours at which the force error first falls to `error`, log-log between two points.
 
     inf: not within them. Where the first point lies there already, its own: an upper bound.
     """
@@ -430,7 +431,7 @@ def compared(curves: Curves, measure: str) -> dict[str, Any]:
 
 def _ratios(one: Mapping[int, Any], other: Mapping[int, Any], measure: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for what in ("labels", "core_s", "hours"):
+    for what in ("labels", "hours"):
         logs = []
         for seed in sorted(set(one) & set(other)):
             error = max(points[-1]["force"][measure] for points in (one[seed], other[seed]))
@@ -472,7 +473,12 @@ def table(out: Path) -> dict[str, Any]:
             }
             for policy, seeds in curves.items()
         }
+        seconds = {
+            policy: round(statistics.fmean(_core_seconds(out / name / f"{policy}-{seed}") for seed in seeds))
+            for policy, seeds in curves.items()
+        }
         answer[name] = {
+            "core_s": seconds,
             "force_RMSE_meV_per_A": errors,
             **{measure: compared(curves, measure) for measure in ("md", "stretched", "all")},
         }

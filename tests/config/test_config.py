@@ -61,6 +61,12 @@ def test_a_misspelt_key_of_the_training_is_answered_too(campaign_file: Make) -> 
     assert 'did you mean "channels"?' in refused(campaign_file(training={"kind": "mace", "chanels": 8}))
 
 
+def test_a_misspelt_key_of_a_table_that_may_be_left_out_is_answered_too(campaign_file: Make) -> None:
+    assert 'did you mean "reference"' in refused(campaign_file(baseline={"refrence": "zbl"}))
+    explore = {"stacked": {"calculator": "a:b", "parametres": {}}}
+    assert 'did you mean "parameters"' in refused(campaign_file(explore=explore))
+
+
 def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
     text = refused(campaign_file(stop={"labels": 0}, selection={"batch": "many"}, explore={"steps": -1}))
     assert all(key in text for key in ("stop.labels", "selection.batch", "explore.steps"))

@@ -12,6 +12,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tentpole.campaign.facts import ErrorFacts, FrameError
+from tentpole.committee.isolated_energies import refitted_energies as refitted_energies
 from tentpole.records import LARGE_CELL, FloatArray, Label
 from tentpole.storage.labels import read_label
 from tentpole.units import GPA
@@ -178,22 +179,6 @@ def _stress_errors(stresses: FloatArray | None, labels: Sequence[Label]) -> Floa
     known = np.array([np.full(6, math.nan) if label.stress is None else label.stress for label in labels])
     errors: FloatArray = np.sqrt(((stresses.mean(axis=0) - known) ** 2).mean(axis=1)) / GPA
     return errors
-
-
-def refitted_energies(models: Path, train: Path) -> dict[int, float]:
-    """Energies of isolated atoms, in eV by atomic number, that fit the labels in `train` together with the committee.
-
-    They are those that the members in `models` share, and the least-squares shift per species of what is left.
-    """
-    from tentpole.committee.ase_voter import composition_shifts
-    from tentpole.committee.cached import committee_in
-    from tentpole.storage.structures import labelled_frames
-    from tentpole.training.frames import kept_energies
-
-    frames, committee = labelled_frames(train), committee_in(models, "float64")
-    predicted = committee.evaluate(frames).energies.mean(axis=0)
-    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - predicted)
-    return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
 
 
 def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[float]:

@@ -441,13 +441,14 @@ class BiasSection(Section):
 
     ratios : one walker per structure, temperature and ratio, the RMS of the bias forces over that of the physical
         ones; 0 is plain MD, whose health is judged unbiased.
-    entropy : "logdet", of the whole dataset's fingerprints, or "nearest", the distance to the nearest known one.
+    entropy : "logdet", how widely the structure's own environments are spread, "nearest", how far each is from its like
+        in the structure, or "dataset", what the structure would add to the spread of all labels' environments.
     """
 
     ratios: Annotated[
         tuple[Annotated[float, Field(ge=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.0, 0.3)
-    entropy: Literal["logdet", "nearest"] = "logdet"
+    entropy: Literal["logdet", "nearest", "dataset"] = "logdet"
 
 
 class PointSection(Section):
