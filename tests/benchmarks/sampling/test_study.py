@@ -11,7 +11,7 @@ import tomli_w
 from typer.testing import CliRunner
 
 from support.paths import EXAMPLES
-from tentpole.benchmarks.sampling import read_study, run, summarise
+from tentpole.benchmarks.sampling import read_results, read_study, run, summarise
 from tentpole.benchmarks.sampling.choosing import Chooser
 from tentpole.benchmarks.sampling.config import study_to_json
 from tentpole.benchmarks.sampling.driving import candidates_in, walk
@@ -26,7 +26,7 @@ from tentpole.benchmarks.sampling.sets import (
     set_errors_from,
 )
 from tentpole.benchmarks.sampling.study import differences
-from tentpole.benchmarks.sampling.summary import StudyResults, ratios, read_results, trainings_of
+from tentpole.benchmarks.sampling.summary import StudyResults, ratios, trainings_of
 from tentpole.benchmarks.sampling.tables import cut_short
 from tentpole.cli.app import app
 from tentpole.committee import Prediction
@@ -126,7 +126,7 @@ def test_a_study_that_was_stopped_goes_on_with_the_same_end_and_test_sets_may_jo
     assert {k: v for k, v in again.items() if k not in timeless} == {k: chosen[k] for k in again if k not in timeless}
     assert {path: at for path, at in written(out, "labels/*/*.json").items() if path in labels} == labels
     assert written(out, "runs/*/size-000004/models/*") == models
-    assert summarise(out)["errors"]["own"]["all"]["random"]["energy_mae"][0] > 0
+    assert summarise(read_results(out))["errors"]["own"]["all"]["random"]["energy_mae"][0] > 0
 
 
 def test_another_study_is_refused_its_folder(tmp_path):

@@ -9,19 +9,18 @@ from typing import Any
 from tentpole.benchmarks.pages import embedded, page
 from tentpole.benchmarks.sampling.config import SamplingConfig
 from tentpole.benchmarks.sampling.figures import curves_png, origins_png, ratios_png
-from tentpole.benchmarks.sampling.summary import StudyResults, read_results
+from tentpole.benchmarks.sampling.summary import StudyResults
 from tentpole.benchmarks.sampling.tables import cut_short, errors_of, ratios_of, times_of_all
 from tentpole.storage.atomic import atomic_write, write_json
 
 TITLE = "Which way of making frames learns fastest"
 
 
-def write_page(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
+def write_page(folder: Path, results: StudyResults, facts: Mapping[str, Any]) -> list[Path]:
     """Write index.html, its pictures and summary.json, the `facts` of `summarise`, into `folder`.
 
-    Raises InputError where no run has ended, or what draws is not installed.
+    Raises InputError where what draws is not installed.
     """
-    results = read_results(folder)
     pictures = {"curves.png": curves_png(results), "origins.png": origins_png(results)}
     if len(results.config.policies) > 1:
         pictures["ratios.png"] = ratios_png(results)
