@@ -406,7 +406,7 @@ class NPTSection(NPT):
 class HealthSection(HealthLimits):
     """Bounds outside which a walker goes back to its last healthy state.
 
-    min_distance : nearest distance as a share of the sum of covalent radii.
+    min_distance : nearest distance, an atom's own images included, as a share of the sum of covalent radii.
     max_force_eV_per_A : largest force on any atom that is not held in place.
     max_temperature_ratio : kinetic over target temperature; room for the fluctuations of few atoms is added.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
