@@ -32,6 +32,15 @@ def test_every_pair_once_in_order_for_any_periodicity(pbc):
     assert listed(edges_within(atoms, 4.5)) == brute_force(atoms, 4.5)
 
 
+def test_a_molecule_far_from_the_origin_keeps_its_edges_and_has_no_shifts():
+    atoms = Atoms("OH2", [[0, 0, 0.1], [0, 0.8, -0.5], [0, -0.8, -0.5]])
+    near = listed(edges_within(atoms, 3.0))
+    for place in ([10.4, -12.8, 2.1], [-1e3, 0.2, 700.0]):
+        far = atoms.copy()
+        far.positions += place
+        assert listed(edges_within(far, 3.0)) == near == [(i, j, 0, 0, 0) for i in range(3) for j in range(3) if i != j]
+
+
 def test_one_atom_alone_has_no_edges():
     assert listed(edges_within(Atoms("H"), 5.0)) == []
 

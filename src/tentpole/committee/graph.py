@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
+from tentpole.committee.neighbourhood import box_around, check_finite, check_neighbourhood
 from tentpole.errors import InputError
 from tentpole.records import CHARGE, MULTIPLICITY, readable_state
 
@@ -104,13 +103,10 @@ def edges_within(atoms: Atoms, cutoff: float) -> Edges:
     from matscipy.neighbours import neighbour_list
 
     check_finite(atoms.positions, atoms.cell.array)
-    cell, positions, pbc = _cell(atoms), atoms.positions, atoms.pbc
-    if not pbc.all():  # matscipy uses the cell along open directions too: give it a box around the atoms
-        low, high = positions.min(axis=0) - 1.0, positions.max(axis=0) + 1.0
-        span = float(np.linalg.norm(high - low)) + 2.0 * cutoff
-        cell = np.array([row if periodic else unit * span for row, periodic, unit in _directions(cell, pbc)])
-    check_neighbourhood(positions, cell, pbc, max(cutoff, _SHORTEST))
-    i, j, shifts = neighbour_list("ijS", positions=positions, cell=cell, pbc=pbc, cutoff=cutoff)
+    box, origin = box_around(atoms.positions, _cell(atoms), atoms.pbc, max(cutoff, _SHORTEST))
+    check_neighbourhood(atoms.positions, box, atoms.pbc, max(cutoff, _SHORTEST))
+    positions = atoms.positions if atoms.pbc.all() else atoms.positions - origin
+    i, j, shifts = neighbour_list("ijS", positions=positions, cell=box, pbc=atoms.pbc, cutoff=cutoff)
     order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
     return Edges(i[order].astype(np.int64), j[order].astype(np.int64), shifts[order].astype(np.int64))
 
@@ -224,9 +220,3 @@ def _cell(atoms: Atoms) -> FloatArray:
             f"{atoms.cell.tolist()}. Give it a cell, or set pbc = False."
         )
     return cell
-
-
-def _directions(cell: FloatArray, pbc: Any) -> list[tuple[FloatArray, bool, FloatArray]]:
-    """Rows of the cell, whether periodic, and the unit vector along each."""
-    lengths = np.linalg.norm(cell, axis=1)
-    return [(cell[k], bool(pbc[k]), cell[k] / lengths[k]) for k in range(3)]

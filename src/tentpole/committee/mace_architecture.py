@@ -98,12 +98,31 @@ def mace(module: str) -> Any:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # mace prints what accelerators it lacks, e3nn how it reads constants
             importlib.import_module("mace.modules.models")  # and with it e3nn, while it may read its constants
+            _remember_moments()
             return importlib.import_module(f"mace.{module}")
     finally:
         if before is None:
             os.environ.pop(_WEIGHTS_ONLY, None)
         else:
             os.environ[_WEIGHTS_ONLY] = before
+
+
+def _remember_moments() -> None:
+    """Have e3nn draw the million numbers that it normalises an activation by, the same each time, once a process.
+
+    A small model has several activations of one kind, and drawing them took a quarter of what building it takes.
+    """
+    activations = importlib.import_module("e3nn.math._normalize_activation")
+    if not hasattr(activations.moment, "cache_info"):
+        activations.moment = functools.lru_cache(maxsize=16)(activations.moment)
+
+
+def prepare_models() -> None:
+    """Do what every model of a process needs once: whoever forks from this one need not."""
+    import torch
+
+    mace("modules")
+    importlib.import_module("e3nn.math").normalize2mom(torch.nn.functional.silu)
 
 
 def _keep_tqdm_in_this_process() -> None:

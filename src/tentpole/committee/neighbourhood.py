@@ -67,6 +67,44 @@ def check_neighbourhood(positions: FloatArray, cell: FloatArray, pbc: NDArray[np
     _check_crowding(len(positions), cell, pbc, cutoff, volume)
 
 
+def box_around(
+    positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_], cutoff: float
+) -> tuple[FloatArray, FloatArray]:
+    """A cell of finite volume that holds every atom along the open directions, and its origin.
+
+    Open directions take unit vectors normal to the periodic ones, as long as the structure and the cutoff: what stands
+    in the cell there (often nothing) is no part of the physics, and the search wants bins that fit. Searches take
+    positions less the origin: matscipy before 1.3 gives atoms outside the box shifts along directions that have none.
+
+    Parameters
+    ----------
+    positions : (N, 3) array
+        Å.
+    cell : (3, 3) array
+        Å.
+    pbc : (3,) bool array
+        Along which of its vectors it is periodic.
+    cutoff : float
+        Å, more than 0.
+
+    Returns
+    -------
+    box : (3, 3) array
+        Å.
+    origin : (3,) array
+        Å.
+    """
+    if pbc.all():
+        return cell, np.zeros(3)
+    periodic = cell[pbc]
+    normals = np.linalg.svd(periodic)[2][len(periodic) :] if len(periodic) else np.eye(3)
+    along = positions @ normals.T
+    low = along.min(axis=0) - 0.5 * cutoff
+    box = cell.copy()
+    box[~pbc] = (along.max(axis=0) + 0.5 * cutoff - low)[:, None] * normals
+    return box, low @ normals
+
+
 def check_extent(positions: FloatArray, cell: FloatArray, pbc: NDArray[np.bool_]) -> None:
     """Raise UnusableGeometry where something is not finite, or longer than MAX_EXTENT_A."""
     check_finite(positions, cell)

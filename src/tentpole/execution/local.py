@@ -143,7 +143,7 @@ class LocalExecutor(Executor):
         if self._ended:
             raise CancelledError
         arguments = (connection, self._threads, bool(sys.flags.safe_path))
-        process = new_process(worker.serve, arguments, self._threads)
+        process = new_process(worker.serve, arguments, self._threads, lambda: self._ended)
         self._processes.add(process)
         return process
 

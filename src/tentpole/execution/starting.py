@@ -2,7 +2,7 @@
 
 A fresh interpreter imports torch for seconds, and as many times as there are workers. The process here, the standard
 library's fork server, imports once, in the background; what is forked from it begins at once and shares its memory.
-Until it has imported, and where the environment is no longer the one that it was started in, workers start fresh.
+Workers wait until it has imported; where the environment is no longer the one that it was started in they start fresh.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from tentpole.execution import worker
 
 _IMPORTED = "TENTPOLE_IMPORTED"
 """The variable that tells the fork server under which name to bind a socket once it has imported."""
+LONGEST_IMPORT_S = 60.0
+"""What the fork server is given before workers start without it."""
 _OF_LIBRARIES = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR")
 """Variables that scikit-learn and torch set when they are imported."""
 _lock = threading.RLock()
@@ -75,11 +77,20 @@ def importing() -> Iterator[None]:
         _bound.bind(f"\0{name}")
 
 
-def new_process(target: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> BaseProcess:
+def new_process(
+    target: Callable[..., None],
+    arguments: tuple[Any, ...],
+    threads: int,
+    unwanted: Callable[[], bool] = lambda: False,
+) -> BaseProcess:
     """A started process that runs `target(*arguments)`, for programs of so many threads.
 
     Libraries that the fork server has loaded have one thread each: for more, the process is a fresh interpreter.
+    Where the fork server still imports, its end is awaited, or until the process is `unwanted`: fresh interpreters
+    would import the same things meanwhile, each by itself.
     """
+    if threads == 1:
+        _await_imports(unwanted)
     kind: type[BaseProcess] = _Forked if threads == 1 and _may_fork() else _Fresh
     process = kind(target=target, args=arguments)
     process.start()
@@ -97,10 +108,9 @@ def imports_ahead() -> bool:
         return _environment == environment()
 
 
-def await_imports(limit_s: float = 60.0) -> None:
-    """Wait until workers can be forked, where they ever can: for what would import the same things itself."""
-    until = time.monotonic() + limit_s
-    while imports_ahead() and not _has_imported() and time.monotonic() < until:
+def _await_imports(unwanted: Callable[[], bool]) -> None:
+    until = time.monotonic() + LONGEST_IMPORT_S
+    while imports_ahead() and not _has_imported() and time.monotonic() < until and not unwanted():
         time.sleep(0.02)
 
 

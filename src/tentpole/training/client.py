@@ -10,7 +10,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from typing import Any
 
-from tentpole.execution.starting import await_imports, imports_ahead, new_process
+from tentpole.execution.starting import imports_ahead, new_process
 from tentpole.training.jobs import TrainingError
 from tentpole.training.server import PATIENCE_S, serve
 
@@ -27,7 +27,6 @@ class Server:
     """The process of `tentpole.training.server`, from the side that asks."""
 
     def __init__(self) -> None:
-        await_imports()
         self._connection, theirs = Pipe()
         self._process = new_process(serve, (theirs,), threads=1)
         theirs.close()

@@ -62,12 +62,12 @@ def serve(orders: Connection) -> None:
 
 def imported() -> None:
     """Import what trainings need, with the machine code of the kernels."""
-    from tentpole.committee.mace_architecture import mace
+    from tentpole.committee.mace_architecture import prepare_models
     from tentpole.training import stacked as _loop
     from tentpole.training.convolution import load_kernels
 
     del _loop
-    mace("modules")
+    prepare_models()
     load_kernels()
 
 

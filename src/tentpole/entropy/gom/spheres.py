@@ -9,7 +9,7 @@ from ase import Atoms
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
-from tentpole.committee.neighbourhood import check_finite, check_neighbourhood
+from tentpole.committee.neighbourhood import box_around, check_finite, check_neighbourhood
 from tentpole.errors import InputError
 from tentpole.records import FloatArray
 
@@ -52,7 +52,9 @@ def spheres(atoms: Atoms, cutoff: float) -> Spheres:
     if n == 0:
         raise InputError("a structure of 0 atoms has no fingerprint: give at least one atom.")
     check_finite(positions, cell)
-    box, origin = _box(positions, cell, atoms.pbc, cutoff)
+    if atoms.pbc.any():
+        _require_volume(cell[atoms.pbc], cell)
+    box, origin = box_around(positions, cell, atoms.pbc, cutoff)
     check_neighbourhood(positions, box, atoms.pbc, cutoff)
     first, second, vector = neighbour_list(
         "ijD", positions=positions - origin, cell=box, pbc=atoms.pbc, cutoff=float(cutoff)
@@ -67,25 +69,6 @@ def spheres(atoms: Atoms, cutoff: float) -> Spheres:
     displacement = np.zeros((start[-1], 3))
     displacement[neighbour] = vector
     return Spheres(start, index, displacement)
-
-
-def _box(positions: FloatArray, cell: FloatArray, pbc: np.ndarray, cutoff: float) -> tuple[FloatArray, FloatArray]:
-    """A cell of finite volume that holds every atom along the open directions, and its origin.
-
-    Open directions take unit vectors normal to the periodic ones, as long as the structure: what stands in
-    `atoms.cell` there (often nothing) is no part of the physics, and the search wants bins that fit.
-    """
-    if pbc.all():
-        _require_volume(cell, cell)
-        return cell, np.zeros(3)
-    periodic = cell[pbc]
-    _require_volume(periodic, cell)
-    normals = np.linalg.svd(periodic)[2][len(periodic) :] if len(periodic) else np.eye(3)
-    along = positions @ normals.T
-    low = along.min(axis=0) - 0.5 * cutoff
-    box = cell.copy()
-    box[~pbc] = (along.max(axis=0) + 0.5 * cutoff - low)[:, None] * normals
-    return box, low @ normals
 
 
 def _require_volume(vectors: FloatArray, cell: FloatArray) -> None:
