@@ -5,11 +5,14 @@ import shutil
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 
 from support.structures import ice, zundel
 from tentpole.committee import Committee, energy_std, force_std, max_force_std
 from tentpole.committee.committee_files import write_committee_file
 from tentpole.errors import InputError
+from tentpole.testing import tiny_committee
+from tentpole.training.network_voter import members_in
 
 
 def test_batched_equals_one_by_one(members):
@@ -118,3 +121,14 @@ def test_a_folder_without_models_says_what_it_looked_for(tmp_path):
 def test_what_a_committee_knows(members):
     committee = Committee.load(members)
     assert (committee.size, committee.cutoff, committee.numbers) == (4, 4.0, (1, 8))
+
+
+def test_images_within_the_cutoff_count_as_neighbours_of_their_own(tmp_path):
+    """A cell whose heights are shorter than the cutoff is the crystal that a larger cell of it is."""
+    committee = Committee.load(tiny_committee(tmp_path, [29], members=2, dtype="float64"), dtype="float64")
+    one = bulk("Cu", a=3.4)
+    many = one.repeat(3)
+    for found in (committee, members_in(tmp_path, "float64", "own")):
+        energies = found.evaluate([one, many], stress=True)
+        assert energies.energies[:, 1] == pytest.approx(27 * energies.energies[:, 0], rel=1e-10)
+        assert energies.stresses[:, 1] == pytest.approx(energies.stresses[:, 0], rel=1e-8, abs=1e-12)

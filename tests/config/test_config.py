@@ -18,6 +18,7 @@ from ase.io import write
 from tentpole import Campaign
 from tentpole.campaign.folder import (
     locate,
+    open_config,
     refuse_edits,
     settings_to_record,
     settle,
@@ -58,6 +59,12 @@ def test_a_misspelt_key_is_answered_with_the_right_one(campaign_file: Make) -> N
 
 def test_a_misspelt_key_of_the_training_is_answered_too(campaign_file: Make) -> None:
     assert 'did you mean "channels"?' in refused(campaign_file(training={"kind": "mace", "chanels": 8}))
+
+
+def test_a_misspelt_key_of_a_table_that_may_be_left_out_is_answered_too(campaign_file: Make) -> None:
+    assert 'did you mean "reference"' in refused(campaign_file(baseline={"refrence": "zbl"}))
+    explore = {"stacked": {"calculator": "a:b", "parametres": {}}}
+    assert 'did you mean "parameters"' in refused(campaign_file(explore=explore))
 
 
 def test_every_mistake_is_named_at_once(campaign_file: Make) -> None:
@@ -347,6 +354,25 @@ def test_the_folder_holds_the_resolved_configuration_and_the_structures(campaign
     assert stored.explore.steps == 30
     assert stored.target == settings.target
     assert "timestep_fs" in (root / "campaign.toml").read_text()
+
+
+def test_temperatures_beside_conditions_are_refused_where_a_user_states_them(
+    campaign_file: Make, tmp_path: Path
+) -> None:
+    conditions = [{"structure": "copper", "temperature_K": 500.0}]
+    path = campaign_file(explore={"conditions": conditions, "temperatures_K": [300.0]})
+    assert "explore.temperatures_K = [300.0] stands beside explore.conditions" in refused(path)
+    path = campaign_file(explore={"conditions": conditions})
+    stored, root = open_folder(path, tmp_path / "run")
+    stored_file = CampaignPaths(root).campaign_file
+    assert load(stored_file) == stored  # a copy of it can begin another campaign
+    content = tomllib.loads(stored_file.read_text())
+    content["explore"]["temperatures_K"] = [300.0]  # as folders of earlier versions state it
+    stored_file.write_text(tomli_w.dumps(content))
+    assert "leave one of the two out" in refused(stored_file)
+    assert stored_config(root) == stored
+    CampaignPaths(root).journal.touch()
+    assert open_config(stored_file) == stored
 
 
 def test_another_campaign_file_on_the_same_folder_is_refused_by_key(campaign_file: Make, tmp_path: Path) -> None:

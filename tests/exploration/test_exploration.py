@@ -144,6 +144,21 @@ def test_every_kind_of_ill_health_has_its_reason() -> None:
     }
 
 
+def test_an_atom_too_close_to_its_own_image_is_a_close_contact_and_a_skewed_cell_of_the_same_lattice_is_none() -> None:
+    """Cells may be shorter than the cutoff: what a collapsed height does wrong is to bring images together."""
+    crystal = bulk("Cu")
+    assert min(2 * np.pi / np.linalg.norm(v) for v in 2 * np.pi * crystal.cell.reciprocal()) < 2.1
+    assert geometry(crystal, HealthLimits()) is None
+    squeezed = crystal.copy()
+    squeezed.set_cell(squeezed.cell.array @ np.diag([1, 1, 0.3]), scale_atoms=True)
+    found = geometry(squeezed, HealthLimits())
+    assert found is not None
+    assert (found.reason, found.message[:15]) == ("close contact", "Cu0-Cu0 at 1.08")
+    skewed = crystal.copy()
+    skewed.set_cell(np.array([[1, 0, 0], [3, 1, 0], [0, 0, 1]]) @ crystal.cell.array)
+    assert geometry(skewed, HealthLimits()) is None
+
+
 def test_a_molecule_that_falls_apart_is_noticed_where_asked() -> None:
     two = Atoms("H2O2", [(0, 0, 0), (0.9, 0, 0), (0.4, 0.9, 0), (0.4, 4.9, 0)])
     assert geometry(two, HealthLimits()) is None

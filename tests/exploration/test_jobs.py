@@ -95,6 +95,21 @@ def test_walkers_side_by_side_write_what_each_writes_by_itself(make: Make, model
     assert not list(together[0].root.glob("walkers/*"))
 
 
+def test_a_bias_over_the_dataset_pushes_away_from_what_is_labelled(make: Make) -> None:
+    plain, biased = make("plain")[1], make("biased")[1]
+    for job in (plain, replace(biased, entropy="dataset")):
+        run_walkers([job])
+    one, other = (read_exploration(job.shard) for job in (plain, biased))
+    assert other.walker.bias_strength > 0
+    assert not np.allclose(one.walker.atoms.positions, other.walker.atoms.positions)
+    blocks = replace(plain.fingerprint, per_species=True)
+    covariance = Covariance()
+    covariance.add(make_fingerprint(blocks, (1, 8)).fingerprints(ZUNDEL))
+    third = replace(make("blocks")[1], entropy="dataset", fingerprint=blocks, covariance=covariance)
+    run_walkers([third])
+    assert read_exploration(third.shard).walker.bias_strength > 0
+
+
 def test_a_killed_job_goes_on_from_its_walkers_checkpoints_bit_for_bit(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

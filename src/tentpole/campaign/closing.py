@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.resets import walker_resets
 from tentpole.campaign.training import train, under_trained
 from tentpole.execution.metering import measured
+from tentpole.exploration.held import moving
 
 
 def close(context: Context, name: BatchName) -> None:
@@ -56,7 +57,8 @@ def _judged(context: Context, number: int, outcome: RoundOutcome) -> RoundOutcom
     by_audits = section.evidence == "audits"
     models = state.newest_models(before)
     context.progress.progress(f"round {number}: judging", 0, 0)
-    errors = _errors(context, models, outcome.accepted, stress=by_audits)
+    held = _held(context, number)
+    errors = _errors(context, models, outcome.accepted, stress=by_audits, held=held)
     facts = errors.facts(section.sigma if by_audits else "")
     calibration, limit = state.calibrated(before)
     outcome = replace(outcome, errors=facts, coverage=coverage(calibration, errors))
@@ -81,7 +83,7 @@ def _canary(context: Context, number: int, outcome: RoundOutcome) -> CanaryFacts
     names = [name for name in outcome.accepted if name in asked]
     if earlier is None or len(names) < FEWEST or outcome.errors is None:
         return None
-    old = _errors(context, earlier, names).force_mse
+    old = _errors(context, earlier, names, held=_held(context, number)).force_mse
     new = np.array([outcome.errors.frames[name].force_mse for name in names])
     if not np.isfinite(old + new).all():
         return None
@@ -131,11 +133,25 @@ def finish(context: Context, number: int) -> None:
     keep_summary(context.paths)
 
 
-def _errors(context: Context, models: Path, names: Sequence[str], *, stress: bool = False) -> FrameErrors:
+def _held(context: Context, number: int) -> dict[str, tuple[int, ...]]:
+    """The atoms that constraints of the starting structures hold in place in an explored round's frames, by label."""
+    frozen = {name: tuple(np.flatnonzero(~moving(atoms)).tolist()) for name, atoms in context.starts.items()}
+    frames = context.state.record(number).frames
+    return {frame.name: frozen.get(frame.condition.structure, ()) for frame in frames if frame.condition is not None}
+
+
+def _errors(
+    context: Context,
+    models: Path,
+    names: Sequence[str],
+    *,
+    stress: bool = False,
+    held: Mapping[str, Sequence[int]] | None = None,
+) -> FrameErrors:
     began = time.monotonic()
     files = [context.paths.label(name) for name in names]
     committee = context.config.committee
-    judge = partial(frame_errors, stress=stress, evaluation=committee.evaluation)
+    judge = partial(frame_errors, stress=stress, evaluation=committee.evaluation, held=held)
     job = (context.root, "scoring", judge, models, committee.dtype, files)
     errors: FrameErrors = context.workers.run(measured, *job, root=context.root)
     context.note_phase("scoring", time.monotonic() - began)

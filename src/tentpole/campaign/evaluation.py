@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from tentpole.campaign.facts import ErrorFacts, FrameError
+from tentpole.committee.isolated_energies import refitted_energies as refitted_energies
 from tentpole.records import LARGE_CELL, FloatArray, Label
 from tentpole.storage.labels import read_label
 from tentpole.units import GPA
@@ -26,7 +28,8 @@ class FrameErrors:
     force RMSE in eV/Å. parity : at most 2000 pairs (reference, prediction) of force components, eV/Å.
     p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
     stress components, GPa, NaN where a label has none. stress_parity : pairs of them, GPa.
-    likeness : in words, how far the members still differ; collapsed : too little for σ to mean much.
+    likeness : in words, how far the members still differ; collapsed : too little for σ to mean much. moving : (n,)
+    atoms that forces and disagreement are of, all where it is None.
     """
 
     names: tuple[str, ...]
@@ -43,13 +46,15 @@ class FrameErrors:
     p95_force_std: FloatArray | None = None
     stress_error: FloatArray | None = None
     stress_parity: FloatArray | None = None
+    moving: FloatArray | None = None
 
     @property
     def force_rmse(self) -> float:
         """Root mean square over all force components, eV/Å; NaN for no frames."""
         if not len(self.names):
             return math.nan
-        return math.sqrt(float((self.force_mse * self.atoms).sum() / self.atoms.sum()))
+        weights = self.atoms if self.moving is None else self.moving
+        return math.sqrt(float((self.force_mse * weights).sum() / weights.sum()))
 
     @property
     def energy_rmse(self) -> float:
@@ -92,11 +97,18 @@ class FrameErrors:
 
 
 def frame_errors(
-    models: Path, dtype: str, labels: Sequence[Path], *, stress: bool = False, evaluation: str = "own"
+    models: Path,
+    dtype: str,
+    labels: Sequence[Path],
+    *,
+    stress: bool = False,
+    evaluation: str = "own",
+    held: Mapping[str, Sequence[int]] | None = None,
 ) -> FrameErrors:
     """Evaluate the committee in `models` on the labels in these files; where asked, on the stress of those with one.
 
-    evaluation : see the key [committee] evaluation.
+    evaluation : see the key [committee] evaluation. held : by label name, the atoms that constraints hold in place:
+    forces and disagreement are those of the others.
     """
     from tentpole.committee import atom_force_std, calibration, p95_force_std
     from tentpole.training.network_voter import members_in
@@ -107,20 +119,23 @@ def frame_errors(
         return FrameErrors((), none, none, none, none, none, none, {}, np.zeros((0, 2)))
     with_stress = stress and any(label.stress is not None for label in known)
     prediction = members_in(models, dtype, evaluation).evaluate([label.atoms for label in known], stress=with_stress)
+    parts = [_looked_at(label, (held or {}).get(label.name, ())) for label in known]
+    prediction = replace(prediction, forces=[f[:, part] for f, part in zip(prediction.forces, parts, strict=True)])
+    labelled = [label.forces[part] for label, part in zip(known, parts, strict=True)]
     force_mse, energy_error, spread, pairs = [], [], [], []
     squares: dict[str, list[float]] = {}
     for i, label in enumerate(known):
         forces = prediction.forces[i].mean(axis=0)
-        squared = (forces - label.forces) ** 2
+        squared = (forces - labelled[i]) ** 2
         force_mse.append(squared.mean())
         energy_error.append((prediction.energies[:, i].mean() - label.energy) / len(label.atoms))
         spread.append(float(atom_force_std(prediction.forces[i]).mean()))
-        pairs.append(np.column_stack([label.forces.ravel(), forces.ravel()]))
-        for symbol, row in zip(label.atoms.get_chemical_symbols(), squared, strict=True):
+        pairs.append(np.column_stack([labelled[i].ravel(), forces.ravel()]))
+        for symbol, row in zip(np.array(label.atoms.get_chemical_symbols())[parts[i]].tolist(), squared, strict=True):
             squares.setdefault(symbol, []).extend(row.tolist())
     parity = np.concatenate(pairs)
-    diversity = calibration.member_diversity(prediction, [label.forces for label in known])
-    largest_std, largest_error = calibration.structure_cases(prediction, [label.forces for label in known])
+    diversity = calibration.member_diversity(prediction, labelled)
+    largest_std, largest_error = calibration.structure_cases(prediction, labelled)
     return FrameErrors(
         names=tuple(label.name for label in known),
         force_mse=np.array(force_mse),
@@ -136,7 +151,14 @@ def frame_errors(
         p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
         stress_error=_stress_errors(prediction.stresses, known),
         stress_parity=_stress_pairs(prediction.stresses, known),
+        moving=np.array([len(forces) for forces in labelled], dtype=float),
     )
+
+
+def _looked_at(label: Label, held: Sequence[int]) -> slice | NDArray[np.int64]:
+    """The atoms that are not held; all, where no other is left."""
+    free = np.setdiff1d(np.arange(len(label.atoms)), np.array(held, dtype=np.int64))
+    return free if 0 < len(free) < len(label.atoms) else slice(None)
 
 
 def _stress_pairs(stresses: FloatArray | None, labels: Sequence[Label]) -> FloatArray | None:
@@ -157,22 +179,6 @@ def _stress_errors(stresses: FloatArray | None, labels: Sequence[Label]) -> Floa
     known = np.array([np.full(6, math.nan) if label.stress is None else label.stress for label in labels])
     errors: FloatArray = np.sqrt(((stresses.mean(axis=0) - known) ** 2).mean(axis=1)) / GPA
     return errors
-
-
-def refitted_energies(models: Path, train: Path) -> dict[int, float]:
-    """Energies of isolated atoms, in eV by atomic number, that fit the labels in `train` together with the committee.
-
-    They are those that the members in `models` share, and the least-squares shift per species of what is left.
-    """
-    from tentpole.committee.ase_voter import composition_shifts
-    from tentpole.committee.cached import committee_in
-    from tentpole.storage.structures import labelled_frames
-    from tentpole.training.frames import kept_energies
-
-    frames, committee = labelled_frames(train), committee_in(models, "float64")
-    predicted = committee.evaluate(frames).energies.mean(axis=0)
-    shifts = composition_shifts(frames, np.array([atoms.info["REF_energy"] for atoms in frames]) - predicted)
-    return {z: energy + shifts.get(z, 0.0) for z, energy in kept_energies(models / "member-0").items()}
 
 
 def force_spread(models: Path, members: int, frames: Sequence[Atoms]) -> list[float]:

@@ -84,7 +84,7 @@ def locate(source: CampaignConfig | Path | str, folder: Path | str | None) -> tu
     if source.is_dir():
         stored_config(source)
         return None, source
-    config = load(source)
+    config = load(source, written=_is_written(source))
     root = Path(folder) if folder is not None else Path("runs") / config.name
     paths = CampaignPaths(root)
     if paths.campaign_file.exists() and source.samefile(paths.campaign_file):
@@ -164,7 +164,12 @@ def write_config(config: CampaignConfig, paths: CampaignPaths) -> None:
 
 def open_config(source: Path) -> CampaignConfig:
     """The configuration in a campaign file, or in a campaign folder."""
-    return stored_config(source) if source.is_dir() else load(source)
+    return stored_config(source) if source.is_dir() else load(source, written=_is_written(source))
+
+
+def _is_written(source: Path) -> bool:
+    """Whether a campaign file is the copy that a campaign folder keeps."""
+    return source.name == CAMPAIGN_FILE and CampaignPaths(source.parent).journal.exists()
 
 
 def stored_config(root: Path) -> CampaignConfig:
@@ -173,7 +178,7 @@ def stored_config(root: Path) -> CampaignConfig:
     Raises StateError where there is none, or where it is damaged or of another version.
     """
     _content(CampaignPaths(root))
-    return as_first_meant(load(CampaignPaths(root).campaign_file))
+    return as_first_meant(load(CampaignPaths(root).campaign_file, written=True))
 
 
 def stored_settings(root: Path) -> CampaignConfig:

@@ -24,11 +24,12 @@ from tentpole.campaign.answers import count_outcome, label_tasks
 from tentpole.campaign.baseline import note_baseline, with_baseline
 from tentpole.campaign.batches import Method, Request, labels_of, outcome_names, pending, read_batch, write_batch
 from tentpole.campaign.context import Context
-from tentpole.campaign.evaluation import energy_error, force_spread, refitted_energies
+from tentpole.campaign.evaluation import energy_error, force_spread
 from tentpole.campaign.facts import VERSION, BatchFacts, PretrainingFacts, RoundOutcome
 from tentpole.campaign.paths import PRETRAINING
 from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.committee.committee_files import is_whole
+from tentpole.committee.isolated_energies import refitted_energies
 from tentpole.config.loading import given_frames
 from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
 from tentpole.config.walkers import temperatures_K

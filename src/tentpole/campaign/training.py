@@ -11,8 +11,8 @@ import numpy as np
 
 from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.context import Context
-from tentpole.campaign.evaluation import refitted_energies
 from tentpole.campaign.pretraining import first_training, start_committee
+from tentpole.committee.isolated_energies import refitted_energies
 from tentpole.execution.metering import metered
 from tentpole.records import Label
 from tentpole.storage.structures import labelled_atoms, write_frames

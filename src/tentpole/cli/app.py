@@ -679,15 +679,16 @@ def sampling(
     ] = None,
 ) -> None:
     """Policies of making frames side by side: MD, choice, training, errors on test sets of all kinds. Resumable."""
-    from tentpole.benchmarks.sampling import read_study, run, summarise, write_page
+    from tentpole.benchmarks.sampling import read_results, read_study, run, summarise, write_page
     from tentpole.cli.progress_bars import Screen
 
     folder = place or Path("runs") / study.stem
     with Screen(out) as screen, _on_interrupt(f"tentpole sampling {study}" + (f" --dir {place}" if place else "")):
         run(read_study(study), folder, parallel=parallel, progress=screen)
         screen.progress("page", 0, 0)
-        facts = summarise(folder)
-        written = write_page(folder, facts)
+        results = read_results(folder)
+        facts = summarise(results)
+        written = write_page(folder, results, facts)
     _print_policies(facts)
     for path in written:
         out.print(f"{path}", soft_wrap=True)

@@ -49,8 +49,10 @@ LARGEST_FILE = 1_000_000
 """Bytes of a campaign file beyond which it cannot be one."""
 
 
-def load(path: Path) -> CampaignConfig:
+def load(path: Path, *, written: bool = False) -> CampaignConfig:
     """The campaign in `path`, its relative file names resolved against the file's folder, and checked.
+
+    written : the file is a campaign folder's own, which states what holds where nothing was stated, too.
 
     Raises InputError for anything that cannot be used: syntax, unknown keys, missing files, structures
     that are empty or not finite, a reference that is not there or requires what is not stated.
@@ -62,7 +64,7 @@ def load(path: Path) -> CampaignConfig:
             f"{path}: format version {version}, this Tentpole reads {FORMAT_VERSION}. "
             "Use the version of Tentpole that wrote it, or start another campaign."
         )
-    return resolve(content, path)
+    return resolve(content, path, written=written)
 
 
 def read_toml(path: Path, example: str = "examples/01_zundel/campaign.toml") -> dict[str, Any]:
@@ -77,9 +79,17 @@ def read_toml(path: Path, example: str = "examples/01_zundel/campaign.toml") -> 
         raise InputError(f"{path}: not a TOML file: {error}") from None
 
 
-def resolve(content: dict[str, Any], path: Path) -> CampaignConfig:
-    """The checked configuration in `content`; `path` names it in errors and anchors relative file names."""
+def resolve(content: dict[str, Any], path: Path, *, written: bool = False) -> CampaignConfig:
+    """The checked configuration in `content`; `path` names it in errors and anchors relative file names.
+
+    written : see `load`.
+    """
     config = _anchored(read_as(CampaignConfig, with_kinds(content), path), path)
+    if config.explore.conditions and "temperatures_K" in config.explore.model_fields_set and not written:
+        raise InputError(
+            f"{path}: explore.temperatures_K = {list(config.explore.temperatures_K)} stands beside explore.conditions, "
+            "which take its place: leave one of the two out."
+        )
     starts = starting_structures(config, path)
     frames = given_frames(config, path)
     _check_reference(config, starts, frames, path)
@@ -266,8 +276,11 @@ def own_frames(section: LabelledSection | CheapLabelsSection, where: str) -> lis
 
 
 def dump(config: CampaignConfig) -> str:
-    """The configuration as TOML, defaults written out, absent values left out."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    """The configuration as TOML, defaults written out, absent values and what has no effect left out."""
+    content = config.model_dump(mode="json", exclude_none=True)
+    if config.explore.conditions:
+        del content["explore"]["temperatures_K"]
+    return tomli_w.dumps(content)
 
 
 def _check_reference(

@@ -406,7 +406,7 @@ class NPTSection(NPT):
 class HealthSection(HealthLimits):
     """Bounds outside which a walker goes back to its last healthy state.
 
-    min_distance : nearest distance as a share of the sum of covalent radii.
+    min_distance : nearest distance, an atom's own images included, as a share of the sum of covalent radii.
     max_force_eV_per_A : largest force on any atom that is not held in place.
     max_temperature_ratio : kinetic over target temperature; room for the fluctuations of few atoms is added.
     min_volume_ratio, max_volume_ratio : cell volume over that of the starting structure.
@@ -441,13 +441,14 @@ class BiasSection(Section):
 
     ratios : one walker per structure, temperature and ratio, the RMS of the bias forces over that of the physical
         ones; 0 is plain MD, whose health is judged unbiased.
-    entropy : "logdet", of the whole dataset's fingerprints, or "nearest", the distance to the nearest known one.
+    entropy : "logdet", how widely the structure's own environments are spread, "nearest", how far each is from its like
+        in the structure, or "dataset", what the structure would add to the spread of all labels' environments.
     """
 
     ratios: Annotated[
         tuple[Annotated[float, Field(ge=0, le=5)], ...], Field(min_length=1), AfterValidator(_distinct)
     ] = (0.0, 0.3)
-    entropy: Literal["logdet", "nearest"] = "logdet"
+    entropy: Literal["logdet", "nearest", "dataset"] = "logdet"
 
 
 class PointSection(Section):

@@ -126,7 +126,7 @@ def _words(details: list[ErrorDetails], kind: type) -> str:
 
 def _unknown_key(problem: ErrorDetails, kind: type) -> str:
     *place, key = problem["loc"]
-    legal = list(fields_of(type_at(kind, tuple(place))))
+    legal = [name for branch in branches(type_at(kind, tuple(place))) for name in fields_of(branch)]
     return f'unknown key "{key}"{nearest(str(key), legal) or "."} Legal here: {", ".join(sorted(legal))}.'
 
 

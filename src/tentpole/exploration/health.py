@@ -21,7 +21,7 @@ _USUAL_CUTOFF_A = 5.0
 class HealthLimits:
     """Bounds outside which a walker is sent back.
 
-    min_distance : nearest distance as a share of the sum of covalent radii.
+    min_distance : nearest distance, an atom's own images included, as a share of the sum of covalent radii.
     max_force_eV_per_A : largest force on any atom that is not held in place.
     max_temperature_ratio : kinetic over target temperature; statistical room for few atoms is added,
         6 standard deviations of the canonical distribution, sqrt(2 / 3N) each.

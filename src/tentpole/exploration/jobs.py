@@ -21,7 +21,7 @@ from tentpole.records import Condition, Scores
 
 if TYPE_CHECKING:
     from tentpole.committee import Committee
-    from tentpole.entropy import Covariance, FingerprintSettings
+    from tentpole.entropy import Covariance, Fingerprint, FingerprintSettings
 
 from tentpole.committee.cached import committee_in, foundation_in
 
@@ -122,13 +122,13 @@ class WalkerJob:
         By whose network members are evaluated.
     ratio : float
         RMS bias force over RMS physical force; 0 for plain MD.
-    entropy : {"logdet", "nearest"}
+    entropy : {"logdet", "nearest", "dataset"}
         What the bias raises.
     fingerprint : FingerprintSettings
     species : tuple of int
         Atomic numbers that the campaign's structures hold.
     covariance : Covariance
-        Of the dataset's fingerprints, for the gain.
+        Of the dataset's fingerprints, for the gain and for the bias "dataset".
     settings : ExploreSettings
     checkpoint_seconds : float
         Between two checkpoints, s.
@@ -154,7 +154,7 @@ class WalkerJob:
     dtype: str
     evaluation: str
     ratio: float
-    entropy: Literal["logdet", "nearest"]
+    entropy: Literal["logdet", "nearest", "dataset"]
     fingerprint: FingerprintSettings
     species: tuple[int, ...]
     covariance: Covariance
@@ -187,9 +187,23 @@ def run_walkers(jobs: Sequence[WalkerJob]) -> list[Path]:
     return [job.shard for job in jobs]
 
 
+def _biased(driver: Any, job: WalkerJob, fingerprint: Fingerprint) -> Any:
+    """The driver under the job's bias; over a dataset its rows are those of the gain, in blocks of species or not."""
+    from tentpole.entropy import EntropyBias, SpeciesBlocks
+
+    if job.entropy == "dataset":
+        return EntropyBias(
+            driver, ratio=job.ratio, entropy="dataset", fingerprint=fingerprint, covariance=job.covariance
+        )
+    base = fingerprint.base if isinstance(fingerprint, SpeciesBlocks) else fingerprint
+    return EntropyBias(
+        driver, ratio=job.ratio, entropy=job.entropy, fingerprint=base, per_species=job.fingerprint.per_species
+    )
+
+
 def _run(job: WalkerJob, lockstep: Lockstep, spent: _Spent) -> None:
     from tentpole.committee import Committee, CommitteeCalculator
-    from tentpole.entropy import EntropyBias, SpeciesBlocks, make_fingerprint
+    from tentpole.entropy import make_fingerprint
     from tentpole.exploration.scoring import FrameScorer
 
     outside = isinstance(job.driver, str) and job.driver != "mean"
@@ -205,14 +219,7 @@ def _run(job: WalkerJob, lockstep: Lockstep, spent: _Spent) -> None:
     )
     driver: Any = physical if stacked is None else stacked
     if job.ratio > 0:
-        base = fingerprint.base if isinstance(fingerprint, SpeciesBlocks) else fingerprint
-        driver = EntropyBias(
-            driver,
-            ratio=job.ratio,
-            entropy=job.entropy,
-            fingerprint=base,
-            per_species=job.fingerprint.per_species,
-        )
+        driver = _biased(driver, job, fingerprint)
     state = _state(job)
 
     def energy_and_forces(atoms: Atoms) -> tuple[float, Any]:

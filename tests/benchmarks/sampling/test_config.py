@@ -104,6 +104,13 @@ def test_the_page_of_keys_is_the_one_that_is_made_and_says_something_of_every_ke
         ({"tests.hot.heat": 0}, ["tests.hot", "more than 0"]),
         ({"tests.own": {"kind": "file", "file": "none.xyz"}}, ["tests.own.file", "no such file"]),
         ({"tests.validation": {"kind": "md"}}, ["tests", "validation"]),
+        ({"tests.pretraining": {"kind": "md"}}, ["tests", "pretraining", "choose another name"]),
+        ({"pretraining": {"reference": "emt"}}, ["pretraining.reference", '"emt" is the teacher']),
+        ({"pretraining": {"reference": "ljj"}}, ["pretraining.reference", 'did you mean "lj"']),
+        ({"pretraining": {"reference": "lj", "freams": 20}}, ["pretraining", 'did you mean "frames"']),
+        ({"pretraining": {"reference": "lj", "frames": 3}}, ["pretraining.frames", "10 or more"]),
+        ({"pretraining": {"reference": "lj"}, "training.E0s": {"Cu": -1.0}}, ["training.E0s", '"average" is legal']),
+        ({"driver": "committee", "pretraining": {"reference": "lj"}, "sizes": [200, 210]}, ["up to 200 frames"]),
         ({"tests.hot.make": [{"kind": "substitution", "element": "Ni", "by": "Au"}]}, ["tests.hot: make", "Ni"]),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ import tomli_w
 from typer.testing import CliRunner
 
 from support.paths import EXAMPLES
-from tentpole.benchmarks.sampling import read_study, run, summarise
+from tentpole.benchmarks.sampling import read_results, read_study, run, summarise
 from tentpole.benchmarks.sampling.choosing import Chooser
 from tentpole.benchmarks.sampling.config import study_to_json
 from tentpole.benchmarks.sampling.driving import candidates_in, walk
@@ -26,10 +26,11 @@ from tentpole.benchmarks.sampling.sets import (
     set_errors_from,
 )
 from tentpole.benchmarks.sampling.study import differences
-from tentpole.benchmarks.sampling.summary import StudyResults, ratios, read_results, trainings_of
+from tentpole.benchmarks.sampling.summary import StudyResults, ratios, trainings_of
 from tentpole.benchmarks.sampling.tables import cut_short
 from tentpole.cli.app import app
 from tentpole.committee import Prediction
+from tentpole.committee.member_files import read_description
 from tentpole.errors import InputError, StateError, TentpoleError
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.structures import labelled_frames
@@ -125,7 +126,7 @@ def test_a_study_that_was_stopped_goes_on_with_the_same_end_and_test_sets_may_jo
     assert {k: v for k, v in again.items() if k not in timeless} == {k: chosen[k] for k in again if k not in timeless}
     assert {path: at for path, at in written(out, "labels/*/*.json").items() if path in labels} == labels
     assert written(out, "runs/*/size-000004/models/*") == models
-    assert summarise(out)["errors"]["own"]["all"]["random"]["energy_mae"][0] > 0
+    assert summarise(read_results(out))["errors"]["own"]["all"]["random"]["energy_mae"][0] > 0
 
 
 def test_another_study_is_refused_its_folder(tmp_path):
@@ -164,6 +165,38 @@ def test_a_committee_that_drives_makes_its_own_candidates(tmp_path):
     assert len(list((second.root / "md").glob("*.h5"))) == 2
     assert read_json(second.chosen)["conditions"] == {"fcc, 1200 K": 2}
     assert not (out / "md").exists()
+
+
+@pytest.mark.slow
+def test_members_may_learn_a_cheap_reference_first_and_drive_from_there(tmp_path):
+    (tmp_path / "cheap.toml").write_text(
+        'calculator = "ase.calculators.morse:MorsePotential"\nproperties = ["energy", "forces", "stress"]\n'
+        "[parameters]\nepsilon = 0.34\nr0 = 2.87\nrho0 = 3.9\nrcut1 = 1.6\nrcut2 = 1.9\n"
+    )
+    path = write_study(
+        tmp_path,
+        driver="committee",
+        pretraining={"reference": "cheap.toml", "frames": 10, "every": 2, "updates": 6},
+        policies={"random": {"ratio": 0.2, "entropy": "dataset", "rule": "uncertainty"}},
+        structures=[{"file": "copper.xyz", "name": "fcc"}],
+        tests={"md": {"kind": "md", "frames": 2, "every": 2}},
+    )
+    study, out = read_study(path), tmp_path / "out"
+    run(study, out, parallel=1)
+    paths = StudyPaths(out)
+    first = paths.run("random", 0).size(4)
+    assert len(list((first.root / "md").glob("*.h5"))) == 2  # no rattled structures
+    assert len(labelled_frames(paths.cheap)) == 10
+    start, member = (read_description(stem) for stem in (paths.pretrained(0) / "member-0", first.models / "member-0"))
+    cheap, own = (next(iter(one["E0s"].values())) for one in (start, member))
+    assert cheap != own  # the zero of energy is the teacher's
+    assert read_json(first.done)["updates"] == [4, 4]
+    made = written(out, "pretraining/*/*")
+    first.errors("md").unlink()
+    run(read_study(path), out, parallel=1)
+    assert written(out, "pretraining/*/*") == made
+    other = read_study(write_study(tmp_path, **tomllib.loads(path.read_text()) | {"pretraining": {"reference": "zbl"}}))
+    assert {"cheap", "pretraining"} <= set(differences(other, out))
 
 
 def test_a_teacher_that_cannot_label_is_found_out_before_anything_is_spent(tmp_path):

@@ -9,18 +9,29 @@ if TYPE_CHECKING:
     from tentpole.benchmarks.sampling.config import SamplingConfig, Study, read_study
     from tentpole.benchmarks.sampling.page import write_page
     from tentpole.benchmarks.sampling.study import run
-    from tentpole.benchmarks.sampling.summary import summarise
+    from tentpole.benchmarks.sampling.summary import StudyResults, read_results, summarise
 
 _HOME = {
     "SamplingConfig": "config",
     "Study": "config",
+    "StudyResults": "summary",
+    "read_results": "summary",
     "read_study": "config",
     "run": "study",
     "summarise": "summary",
     "write_page": "page",
 }
 
-__all__ = ["SamplingConfig", "Study", "read_study", "run", "summarise", "write_page"]
+__all__ = [
+    "SamplingConfig",
+    "Study",
+    "StudyResults",
+    "read_results",
+    "read_study",
+    "run",
+    "summarise",
+    "write_page",
+]
 
 
 def __getattr__(name: str) -> Any:

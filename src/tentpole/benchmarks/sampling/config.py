@@ -47,8 +47,8 @@ VERSION = 1
 EXAMPLE = "examples/12_sampling/study.toml"
 TEACHER, COMMITTEE = "teacher", "committee"
 """What `driver` may be beside a reference."""
-VALIDATION = "validation"
-"""The set that trainings are stopped by; no test set may be called so."""
+VALIDATION, PRETRAINING = "validation", "pretraining"
+"""The set that trainings are stopped by, and what members are pretrained on; no test set may be called so."""
 TABLES = ("policies", "tests")
 """Tables whose entries have an order, that of the study's file."""
 POOL = 4
@@ -98,7 +98,8 @@ class PolicySection(Section):
     """A policy: how frames are driven, and which of them are kept.
 
     ratio : RMS of the bias forces over that of the physical ones; 0: plain MD.
-    entropy : what the bias raises, as in a campaign.
+    entropy : what the bias raises, as in a campaign. The dataset is the policy's own so far where its committee drives,
+        else the starting structures.
     bias_eps : ε of the bias's entropy, a variance in squared units of the fingerprint.
     rule : a selection rule of a campaign, or "band" (DP-GEN), "moving_mean" (aims-PAX), "entropy_filter"
         (arXiv:2605.20384).
@@ -111,7 +112,7 @@ class PolicySection(Section):
     """
 
     ratio: Annotated[float, Field(ge=0, le=5)] = 0.0
-    entropy: Literal["logdet", "nearest"] = "logdet"
+    entropy: Literal["logdet", "nearest", "dataset"] = "logdet"
     bias_eps: Annotated[float, Field(ge=1e-12, le=1e6)] = 1e-3
     rule: str = "random"
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -192,6 +193,24 @@ class FileSet(Section):
 AnySet = MDSet | StrainedSet | FileSet
 
 
+class PretrainingSection(Section):
+    """Members learn a cheap reference before the first label, and every training goes on from there.
+
+    kind : "reference".
+    reference : the cheap method: a name from `tentpole references`, or a TOML of yours. It gives forces, and is another
+        than the teacher.
+    frames : of unbiased MD by it, over all conditions of the study.
+    every : MD steps between two of them.
+    updates : gradient steps per member. Each draw has pretrained members of its own.
+    """
+
+    kind: Literal["reference"] = "reference"
+    reference: str
+    frames: Annotated[int, Field(ge=10, le=10**7)] = 300
+    every: Count = 10
+    updates: Annotated[int, Field(ge=1, le=10**8)] = 4000
+
+
 def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
     if any(b <= a for a, b in pairwise(values)):
         raise ValueError(f"{list(values)}: each is to be larger than the one before")
@@ -223,6 +242,8 @@ class SamplingConfig(Section):
     valid : frames of unbiased MD, the same for all, by which trainings are stopped.
     plateau : each training goes on until its errors no longer fall; false: for the updates of [training].
     training : what is trained.
+    pretraining : what members know before the first label; nothing where it is left out. Where committees drive, the
+        first frames are then of their MD.
     tests : test sets by name.
     """
 
@@ -243,6 +264,7 @@ class SamplingConfig(Section):
     valid: Annotated[int, Field(ge=1, le=10**5)] = 20
     plateau: bool = True
     training: MACESettings = MACESettings()
+    pretraining: PretrainingSection | None = None
     tests: Annotated[dict[Name, Annotated[AnySet, Field(discriminator="kind")]], Field(min_length=1)] = Field(
         default_factory=_usual_tests
     )
@@ -254,8 +276,9 @@ class SamplingConfig(Section):
         for table, names in (("policies", self.policies), ("tests", self.tests)):
             if len({name.casefold() for name in names}) < len(names):
                 raise ValueError(f"{table}: some disks take two of these names for one: {', '.join(names)}")
-        if VALIDATION in (name.casefold() for name in self.tests):
-            raise ValueError(f'tests: "{VALIDATION}" is what trainings are stopped by: choose another name')
+        for name in self.tests:
+            if name.casefold() in (VALIDATION, PRETRAINING):
+                raise ValueError(f'tests: "{name}" is what trainings have of their own: choose another name')
         return self
 
     @model_validator(mode="after")
@@ -301,6 +324,12 @@ class Study:
             return None
         return self.teacher if self.config.driver == TEACHER else load(self.config.driver, self.elements)
 
+    @functools.cached_property
+    def cheap(self) -> Reference | None:
+        """What members are pretrained on; None where they are not."""
+        section = self.config.pretraining
+        return None if section is None else load(section.reference, self.elements)
+
     @property
     def elements(self) -> list[str]:
         """Of the structures."""
@@ -342,6 +371,9 @@ def read_study(path: Path) -> Study:
             "driver": _reference(config.driver, path, "driver", (TEACHER, COMMITTEE)),
         }
     )
+    if config.pretraining is not None:
+        cheap = _reference(config.pretraining.reference, path, "pretraining.reference")
+        config = config.model_copy(update={"pretraining": config.pretraining.model_copy(update={"reference": cheap})})
     campaign = resolve(campaign_content({**content, "teacher": config.teacher}), path)
     config = config.model_copy(update={"structures": campaign.structures})
     frames = {}
@@ -374,8 +406,8 @@ def _contradictions(study: Study) -> Iterator[str]:
     config = study.config
     conditions, each = len(study.walkers), config.explore.frames
     if study.driver is None:
-        between = [b - a for a, b in pairwise(config.sizes)]
-        needed, there = max(between, default=0), conditions * each
+        first = 0 if config.pretraining is None else config.sizes[0]  # else of rattled structures
+        needed, there = max([first, *(b - a for a, b in pairwise(config.sizes))]), conditions * each
         what = "the next size takes up to {} frames"
     else:
         needed, there, what = config.sizes[-1], conditions * each, "sizes end at {}"
@@ -390,18 +422,36 @@ def _contradictions(study: Study) -> Iterator[str]:
     if driver is not None and config.explore.ensemble.kind == "npt" and "stress" not in driver.properties:
         yield f'driver: "{driver.name}" gives no stress, which the ensemble "npt" asks for'
     if driver is not None:
-        yield from _refused(study, driver)
+        yield from _refused(study, driver, "driver")
+    if study.cheap is not None:
+        yield from _unusable_start(study, study.cheap)
     for name, one in config.tests.items():
         yield from (f"tests.{name}: {words}" for words in _unfit(study, name, one))
 
 
-def _refused(study: Study, driver: Reference) -> Iterator[str]:
+def _refused(study: Study, driver: Reference, key: str) -> Iterator[str]:
     """Which structures the driver cannot take."""
     for name, atoms in study.starts.items():
         try:
             driver.check(atoms, *study.state(name))
         except InputError as error:
-            yield f'driver: structure "{name}": {error}'
+            yield f'{key}: structure "{name}": {error}'
+
+
+def _unusable_start(study: Study, cheap: Reference) -> Iterator[str]:
+    """Why members could not learn the cheap reference first, a sentence each."""
+    if "forces" not in cheap.properties:
+        yield f'pretraining.reference: "{cheap.name}" gives no forces: take one that does'
+    if study.config.explore.ensemble.kind == "npt" and "stress" not in cheap.properties:
+        yield f'pretraining.reference: "{cheap.name}" gives no stress, which the ensemble "npt" asks for'
+    if cheap.hash == study.teacher.hash:
+        yield f'pretraining.reference: "{cheap.name}" is the teacher: name a cheaper method, or leave it out'
+    if study.config.training.E0s != "average":
+        yield (
+            "training.E0s: energies of isolated atoms are estimated anew around what pretrained members predict: "
+            '"average" is legal'
+        )
+    yield from _refused(study, cheap, "pretraining.reference")
 
 
 def _unfit(study: Study, name: str, one: AnySet) -> Iterator[str]:
@@ -441,6 +491,7 @@ def study_to_json(study: Study) -> dict[str, Any]:
         "frames": {name: _digest(frames) for name, frames in study.frames.items()},
         "teacher": study.teacher.hash,
         "driver": COMMITTEE if driver is None else driver.hash,
+        **({} if study.cheap is None else {"cheap": study.cheap.hash}),
     }
 
 

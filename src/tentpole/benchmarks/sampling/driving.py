@@ -26,12 +26,16 @@ UNSCORED = Scores(0.0, 0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """An entropy bias: RMS bias force over RMS physical force, what it raises, its ε and its fingerprint."""
+    """An entropy bias: RMS bias force over RMS physical force, what it raises, its ε and its fingerprint.
+
+    known : the frames of the dataset that "dataset" adds to.
+    """
 
     ratio: float
-    entropy: Literal["logdet", "nearest"]
+    entropy: Literal["logdet", "nearest", "dataset"]
     eps: float
     fingerprint: FingerprintSettings
+    known: tuple[Atoms, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,16 @@ def _physical(job: Trajectory, scratch: Path) -> Any:
 
 
 def _biased(physical: Any, bias: Bias) -> Any:
-    from tentpole.entropy import EntropyBias, make_fingerprint
+    from tentpole.entropy import EntropyBias, make_covariance, make_fingerprint
 
+    if bias.entropy == "dataset":
+        species = sorted({int(z) for atoms in bias.known for z in atoms.numbers})
+        fingerprint = make_fingerprint(bias.fingerprint, species)
+        rows = [fingerprint.fingerprints(atoms) for atoms in bias.known]
+        covariance = make_covariance(replace(bias.fingerprint, eps=bias.eps), rows)
+        return EntropyBias(
+            physical, ratio=bias.ratio, entropy="dataset", fingerprint=fingerprint, covariance=covariance
+        )
     return EntropyBias(
         physical,
         ratio=bias.ratio,

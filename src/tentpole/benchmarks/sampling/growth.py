@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tentpole.benchmarks.sampling.config import POOL, VERSION, PolicySection, St
 from tentpole.benchmarks.sampling.driving import Bias, Trajectory, candidates_in, md_seconds, walk
 from tentpole.benchmarks.sampling.paths import RunPaths, SizePaths, StudyPaths, read_versioned
 from tentpole.benchmarks.sampling.sets import explore_settings, labelled_set, set_errors
+from tentpole.committee.isolated_energies import refitted_energies
 from tentpole.errors import TentpoleError
 from tentpole.exploration import WalkerSeed
 from tentpole.exploration.initial import rattled
@@ -26,18 +27,31 @@ from tentpole.storage.labels import find_label, read_label
 from tentpole.storage.structures import labelled_atoms, write_frames
 from tentpole.training import TrainingJob, train_committee
 
+DONE = "done.json"
+PRETRAINED = 5000
+"""Seeds of pretrained members begin there."""
 RATTLED_A = (0.05, 0.1, 0.2)
 """Displacements of the structures from which a committee's first frames are chosen, Å."""
 
 
 def trajectories(
-    study: Study, policy: PolicySection, draw: int, number: int, files: Sequence[Path], driver: Any
+    study: Study,
+    policy: PolicySection,
+    draw: int,
+    number: int,
+    files: Sequence[Path],
+    driver: Any,
+    known: Sequence[Snapshot] = (),
 ) -> list[Trajectory]:
-    """The MD of a policy, one per condition, written to `files`; `number` tells one MD of a draw from the next."""
+    """The MD of a policy, one per condition, written to `files`; `number` tells one MD of a draw from the next.
+
+    known : the training frames so far; where there are none, the starting structures are what is known.
+    """
     explore = study.config.explore
     bias = None
     if policy.ratio > 0:
-        bias = Bias(policy.ratio, policy.entropy, policy.bias_eps, study.config.fingerprint.build())
+        dataset = tuple(shot.atoms for shot in known) or tuple(study.starts.values())
+        bias = Bias(policy.ratio, policy.entropy, policy.bias_eps, study.config.fingerprint.build(), dataset)
     return [
         Trajectory(
             file=file,
@@ -60,6 +74,22 @@ def shared_trajectories(study: Study, paths: StudyPaths, policy: PolicySection, 
         return []
     files = [paths.trajectory(policy.drive, draw, walker.id) for walker in study.walkers]
     return trajectories(study, policy, draw, 1, files, study.driver)
+
+
+def pretrain(study: Study, folder: Path, draw: int, workers: int = 1) -> None:
+    """Train a draw's members on the cheap reference's frames, unless they are there."""
+    section, paths = study.config.pretraining, StudyPaths(folder)
+    here = paths.pretrained(draw)
+    if section is None or (here / DONE).is_file():
+        return
+    (here / "logs").mkdir(parents=True, exist_ok=True)
+    jobs = [
+        TrainingJob(k, 10_000 * draw + PRETRAINED + k, paths.cheap, None, here / "logs", here / f"member-{k}")
+        for k in range(study.config.members)
+    ]
+    settings = replace(study.config.training, updates=section.updates, epochs=None, frozen=False)
+    reports = train_committee(jobs, settings, workers)
+    write_json(here / DONE, {"version": VERSION, "training_seconds": sum(report.seconds for report in reports)})
 
 
 @dataclass
@@ -97,7 +127,8 @@ class Growth:
     def run(self) -> None:
         """All sizes, each chosen, labelled, trained and tested; what is done is not done again."""
         files = [job.file for job in shared_trajectories(self.study, self.paths, self.policy, self.draw)]
-        grown = Grown([], candidates_in(files, self.study.config.explore.equilibration))
+        start = None if self.study.config.pretraining is None else self.paths.pretrained(self.draw)
+        grown = Grown([], candidates_in(files, self.study.config.explore.equilibration), start)
         for stage, size in enumerate(self.study.config.sizes):
             here = self.run_paths.size(size)
             if self.study.driver is None:
@@ -112,7 +143,7 @@ class Growth:
         if grown.models is None:
             return self._rattled()
         files = [here.trajectory(walker.id) for walker in self.study.walkers]
-        for job in trajectories(self.study, self.policy, self.draw, 1 + stage, files, grown.models):
+        for job in trajectories(self.study, self.policy, self.draw, 1 + stage, files, grown.models, grown.known):
             walk(job)
         return candidates_in(files, self.study.config.explore.equilibration)
 
@@ -194,6 +225,12 @@ class Growth:
                 f"labels of {len(lost)} frames are gone, the first that of {lost[0]}: delete {here.root}"
             )
         write_frames(here.train, [labelled_atoms(read_label(path)) for path in labels if path is not None])
+        start = None if config.pretraining is None else self.paths.pretrained(self.draw)
+        settings, energies, before = config.training, None, 0.0
+        if start is not None:  # as long as from random weights, at the rates of one that goes on
+            energies = refitted_energies(start, here.train)
+            settings = replace(settings, updates_warm=settings.updates_of(len(labels), warm=False))
+            before = read_versioned(start / DONE, VERSION)["training_seconds"] if stage == 0 else 0.0
         jobs = [
             TrainingJob(
                 member=k,
@@ -202,16 +239,17 @@ class Growth:
                 valid=self.paths.valid,
                 folder=here.root / "logs",
                 out=here.models / f"member-{k}",
+                warm_start=None if start is None else start / f"member-{k}",
             )
             for k in range(config.members)
         ]
         (here.root / "logs").mkdir(exist_ok=True)
-        reports = train_committee(jobs, config.training, self.workers, finishing=config.plateau)
+        reports = train_committee(jobs, settings, self.workers, energies=energies, finishing=config.plateau)
         write_json(
             here.done,
             {
                 "version": VERSION,
-                "training_seconds": sum(report.seconds for report in reports),
+                "training_seconds": before + sum(report.seconds for report in reports),
                 "updates": [report.updates for report in reports],
                 "stopped": [report.stopped for report in reports],
                 "md_seconds": self._md_seconds(here),

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.benchmarks.pages import embedded, page
+from tentpole.benchmarks.sampling.config import SamplingConfig
 from tentpole.benchmarks.sampling.figures import curves_png, origins_png, ratios_png
-from tentpole.benchmarks.sampling.summary import StudyResults, read_results
+from tentpole.benchmarks.sampling.summary import StudyResults
 from tentpole.benchmarks.sampling.tables import cut_short, errors_of, ratios_of, times_of_all
 from tentpole.storage.atomic import atomic_write, write_json
 
 TITLE = "Which way of making frames learns fastest"
 
 
-def write_page(folder: Path, facts: Mapping[str, Any]) -> list[Path]:
+def write_page(folder: Path, results: StudyResults, facts: Mapping[str, Any]) -> list[Path]:
     """Write index.html, its pictures and summary.json, the `facts` of `summarise`, into `folder`.
 
-    Raises InputError where no run has ended, or what draws is not installed.
+    Raises InputError where what draws is not installed.
     """
-    results = read_results(folder)
     pictures = {"curves.png": curves_png(results), "origins.png": origins_png(results)}
     if len(results.config.policies) > 1:
         pictures["ratios.png"] = ratios_png(results)
@@ -54,10 +54,16 @@ def in_words(results: StudyResults) -> str:
         f"Teacher {_stem(config.teacher)}, driven by {_stem(driver)}: {config.explore.steps} MD steps under each of "
         f"{len(conditions)} conditions that frames were taken from, a candidate every {config.explore.snapshot_every}. "
         f"Every policy has the same MD steps, the same numbers of labels ({', '.join(map(str, config.sizes))}) and the "
-        f"same training ({config.members} models from scratch on each set"
+        f"same training ({config.members} models {_start(config)} on each set"
         f"{', to the plateau' if config.plateau else ''}); errors are means over the models, curves means over "
         f"{len(config.draws)} draws."
     )
+
+
+def _start(config: SamplingConfig) -> str:
+    if config.pretraining is None:
+        return "from scratch"
+    return f"that {_stem(config.pretraining.reference)} has pretrained with {config.pretraining.frames} frames"
 
 
 def _stem(name: str) -> str:

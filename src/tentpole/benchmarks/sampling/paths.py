@@ -38,6 +38,15 @@ class StudyPaths:
         """The validation set with its labels."""
         return self.root / "sets" / "valid.xyz"
 
+    @property
+    def cheap(self) -> Path:
+        """What members are pretrained on, with its labels."""
+        return self.root / "sets" / "pretraining.xyz"
+
+    def pretrained(self, draw: int) -> Path:
+        """The folder of the members that a draw's trainings go on from."""
+        return self.root / "pretraining" / str(draw)
+
     def run(self, policy: str, draw: int) -> RunPaths:
         """One policy under one draw."""
         return RunPaths(self.root / "runs" / f"{policy}-{draw}")

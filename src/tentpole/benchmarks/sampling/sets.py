@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
-from tentpole.benchmarks.sampling.config import VALIDATION, VERSION, AnySet, FileSet, MDSet, StrainedSet, Study, unmade
+from tentpole.benchmarks.sampling.config import (
+    PRETRAINING,
+    VALIDATION,
+    VERSION,
+    AnySet,
+    FileSet,
+    MDSet,
+    StrainedSet,
+    Study,
+    unmade,
+)
 from tentpole.benchmarks.sampling.driving import Trajectory
 from tentpole.benchmarks.sampling.paths import StudyPaths, read_versioned
 from tentpole.config.walkers import PlannedWalker
@@ -27,7 +37,7 @@ from tentpole.units import GPA
 
 if TYPE_CHECKING:
     from tentpole.committee import Prediction
-    from tentpole.labeling import Task
+    from tentpole.labeling import Reference, Task
 
 LEFT_OUT = 10
 """A tenth of the frames of a test trajectory, at its beginning, is none of the set."""
@@ -35,8 +45,15 @@ WHOLE = "all"
 
 
 def sets_of(study: Study) -> dict[str, AnySet]:
-    """The test sets by name, and the validation set."""
-    return {**study.config.tests, VALIDATION: MDSet(frames=study.config.valid)}
+    """The test sets by name, the validation set, and what members are pretrained on."""
+    cheap = study.config.pretraining
+    first = {} if cheap is None else {PRETRAINING: MDSet(frames=cheap.frames, every=cheap.every)}
+    return {**study.config.tests, VALIDATION: MDSet(frames=study.config.valid), **first}
+
+
+def method_of(study: Study, name: str) -> Reference:
+    """What drives and labels a set: the teacher, or what members are pretrained on."""
+    return study.cheap if name == PRETRAINING and study.cheap is not None else study.teacher
 
 
 def seed_of(name: str) -> int:
@@ -69,7 +86,7 @@ def _heated(point: RampPoint, heat: float) -> RampPoint:
 
 
 def set_trajectories(study: Study, paths: StudyPaths, name: str) -> list[Trajectory]:
-    """The MD that a set is taken from: by the teacher, unbiased, under every condition; none for a file's."""
+    """The MD that a set is taken from: by its own method, unbiased, under every condition; none for a file's."""
     one = sets_of(study)[name]
     if isinstance(one, FileSet):
         return []
@@ -85,7 +102,7 @@ def set_trajectories(study: Study, paths: StudyPaths, name: str) -> list[Traject
                 seed=WalkerSeed(0, seed_of(name), walker.place),
                 condition=condition,
                 start=_start(study, one, walker),
-                driver=study.teacher,
+                driver=method_of(study, name),
                 state=study.state(walker.condition.structure),
                 settings=explore_settings(study, walker, steps, one.every, heat),
             )
@@ -138,7 +155,7 @@ def set_tasks(study: Study, paths: StudyPaths, name: str) -> list[Task]:
     from tentpole.labeling import Task
 
     return [
-        Task(paths.root, study.teacher, atoms, *_state(study, structure), root_exists=True)
+        Task(paths.root, method_of(study, name), atoms, *_state(study, structure), root_exists=True)
         for structure, atoms in _frames(paths, name)
     ]
 

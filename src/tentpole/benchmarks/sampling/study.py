@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.benchmarks.runs import do_all, do_here, logged
-from tentpole.benchmarks.sampling.config import TABLES, VALIDATION, VERSION, Study, study_from_json, study_to_json
+from tentpole.benchmarks.sampling.config import (
+    PRETRAINING,
+    TABLES,
+    VALIDATION,
+    VERSION,
+    Study,
+    study_from_json,
+    study_to_json,
+)
 from tentpole.benchmarks.sampling.driving import Trajectory, walk
-from tentpole.benchmarks.sampling.growth import Growth, shared_trajectories
+from tentpole.benchmarks.sampling.growth import Growth, pretrain, shared_trajectories
 from tentpole.benchmarks.sampling.paths import StudyPaths, read_versioned
 from tentpole.benchmarks.sampling.sets import labelled_set, set_tasks, set_trajectories, sets_of, write_frames_of
 from tentpole.errors import StateError, TentpoleError
@@ -63,6 +71,7 @@ def run(study: Study, folder: Path, *, parallel: int | None = None, progress: Pr
             _try_teacher(hired, study, paths)
             _make_md(do, study, paths, screen)
             _make_sets(hired, study, paths, screen)
+            _pretrain(do, study, paths, screen)
             _grow(do, _one_run if alone else _logged_run, study, paths, screen)
         finally:
             hired.close(at_once=True)
@@ -87,7 +96,7 @@ def differences(study: Study, folder: Path) -> list[str]:
     """What keeps a study from being the one in `folder`: policies, draws, tests and larger sizes may join."""
     new, old = study_to_json(study), read_versioned(StudyPaths(folder).settings, VERSION)
     one, other = new["study"], old["study"]
-    found = [key for key in ("teacher", "driver", "starts") if new[key] != old[key]]
+    found = [key for key in ("teacher", "driver", "starts", "cheap") if new.get(key) != old.get(key)]
     for table in TABLES:
         both = [name for name in one[table] if name in other[table]]
         found += [f"{table}.{name}" for name in both if one[table][name] != other[table][name]]
@@ -96,7 +105,7 @@ def differences(study: Study, folder: Path) -> list[str]:
     if one["sizes"][: len(other["sizes"])] != other["sizes"]:
         found.append("sizes")
     free = ("teacher", "driver", "structures", "draws", "sizes", "baseline", *TABLES)
-    return sorted({*found, *(key for key in one if key not in free and one[key] != other[key])})
+    return sorted({*found, *(key for key in one if key not in free and one[key] != other.get(key))})
 
 
 def _try_teacher(hired: Workers, study: Study, paths: StudyPaths) -> None:
@@ -164,6 +173,19 @@ def _make_sets(hired: Workers, study: Study, paths: StudyPaths, screen: Progress
         screen.note(f"{len(failed)} of {len(tasks)} test frames got no label, the first: {next(iter(failed.values()))}")
     if not paths.valid.is_file():
         write_frames(paths.valid, labelled_set(study, paths, VALIDATION).frames)
+    if study.cheap is not None and not paths.cheap.is_file():
+        write_frames(paths.cheap, labelled_set(study, paths, PRETRAINING).frames)
+
+
+def _pretrain(do: Do, study: Study, paths: StudyPaths, screen: ProgressListener) -> None:
+    """The members of every draw, trained on the cheap reference; none where they begin with random weights."""
+    if study.cheap is None:
+        return
+    draws = study.config.draws
+    screen.progress("pretraining", 0, len(draws))
+    failed = do(partial(_one_pretraining, paths.root), draws, lambda: None)
+    _raise_for([f"draw {draw}: {_words(error)}" for draw, error in failed], "pretrainings")
+    screen.progress("pretraining", len(draws), len(draws))
 
 
 def _grow(
@@ -198,6 +220,13 @@ def _one_run(folder: Path, run: tuple[str, int]) -> None:
     torch.set_num_threads(1)  # runs beside this one want their cores
     settings = read_versioned(StudyPaths(folder).settings, VERSION)
     Growth(study_from_json(settings), folder, *run).run()
+
+
+def _one_pretraining(folder: Path, draw: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    pretrain(study_from_json(read_versioned(StudyPaths(folder).settings, VERSION)), folder, draw)
 
 
 def _logged_run(folder: Path, run: tuple[str, int]) -> None:

@@ -150,15 +150,14 @@ def _ratio(policy: str, what: str, log: float, sample: FloatArray, draws: int) -
     return Ratio(policy, what, float(np.exp(log)), float(low), float(high), draws)
 
 
-def summarise(folder: Path) -> dict[str, Any]:
-    """All that a study's figures say, JSON-able: None for what is not known.
+def summarise(results: StudyResults) -> dict[str, Any]:
+    """All that a study's figures say, JSON-able: None for what is not known. `results`: see `read_results`.
 
     baseline, sizes, draws : of the study. errors : by test set, group of its frames ("all", or a structure), policy
     and measure, means over draws at each size; eV, eV/Å, eV/Å³. ratios : to the baseline's, with intervals. times :
     by policy, seconds per draw. trainings : how many models, and how many of them ended at their limit of updates,
-    before their errors had ceased to fall. Raises InputError where no run has ended.
+    before their errors had ceased to fall.
     """
-    results = read_results(folder)
     errors: dict[str, Any] = {}
     compared = []
     for name in results.config.tests:
