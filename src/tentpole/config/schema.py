@@ -696,8 +696,8 @@ class MACESection(MACESettings):
         while a second head goes on learning what [pretraining] taught, and is then taken off. "lora" and "replay" are
         by MACE's own command, loop = "mace".
     lora_rank : of the changes, where finetuning is "lora".
-    replay_frames : of [pretraining], drawn anew for each member and training where finetuning is "replay"; labels are
-        repeated until they are as many, which takes so many more updates.
+    replay_frames : of [pretraining], drawn for each member and training where finetuning is "replay"; labels are
+        repeated until they are as many, so that half of what is trained on is labels; updates stay as they are.
     frozen : true is finetuning = "frozen".
     embed : what members read of a structure beside its atoms: ["charge"], ["multiplicity"] or both, as embeddings of
         the total charge and spin; needed where structures or frames of one campaign differ in it.
