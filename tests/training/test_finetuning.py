@@ -30,7 +30,7 @@ from tentpole.training.settings import told
 pytestmark = pytest.mark.slow
 
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, epochs=20, E0s=E0S, together=1, lr=0.02)
-BY_MACE = replace(SMALL, loop="mace", epochs=4, E0s="average")
+BY_MACE = replace(SMALL, loop="mace", epochs=3, E0s="average")
 SHIFT_eV = 3.0  # another method's zero of energy
 
 
@@ -74,10 +74,15 @@ def test_low_rank_changes_are_merged_and_of_that_rank(known, tmp_path):
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(report.force_rmse, rel=1e-3)  # what it erred unmerged
 
 
-def test_replay_keeps_one_head_and_the_labels_zero_of_energy(known, tmp_path):
+def test_replay_keeps_one_head_and_the_labels_zero_of_energy_and_repeats_itself(known, tmp_path):
     settings = replace(BY_MACE, finetuning="replay", replay_frames=20)
     job = job_from(known, tmp_path, replay=known / "replay.xyz")
-    (report,) = train_committee([job], settings, energies={1: E0S["H"], 8: E0S["O"] - SHIFT_eV})
+    shifted = {1: E0S["H"], 8: E0S["O"] - SHIFT_eV}
+    (report,) = train_committee([job], settings, energies=shifted)
+    again = replace(job, out=tmp_path / "again", folder=tmp_path / "again-logs")
+    train_committee([again], settings, energies=shifted)
+    first, second = weights(job.out), weights(again.out)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     _, description = read_member(job.out)
     assert description["heads"] == [OWN]
     assert description["training"]["finetuning"] == "replay"
