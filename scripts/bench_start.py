@@ -15,7 +15,7 @@ model: the first pretrained member's body in all members, random readouts in eac
 "lora" and "replay" have the same start and are trained by mace's own command, all weights, by changes of low rank, and
 while the model's own labels of the cheap frames are replayed. An arm "spread_RULE" takes its first
 labels by the rule diversity instead of at random.
-Everything is done by the functions that a campaign calls; the peak is of the resident memory of a training process.
+Everything is done by the functions that a campaign calls; peak and CPU time are those of the training processes.
 
 Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
 last line is JSON: for each target error the labels that it took, by log-log interpolation, per seed and as ratios.
@@ -120,11 +120,15 @@ def labelled(atoms: Atoms, out: Path) -> Atoms:
     return found
 
 
-class Peak:
-    """The largest resident memory of a process that this one has started, in MB, while the context is open."""
+class Costs:
+    """Of the processes that this one starts while the context is open: largest resident memory, and their CPU time."""
 
-    def __enter__(self) -> Peak:
-        self.found_MB, self._over = 0.0, threading.Event()
+    def __enter__(self) -> Costs:
+        self.peak_MB, self._over = 0.0, threading.Event()
+        self._cpu_s: dict[int, float] = {}
+        self._before_s = 0.0
+        self._look()
+        self._before_s = sum(self._cpu_s.values())
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
         return self
@@ -133,12 +137,21 @@ class Peak:
         self._over.set()
         self._thread.join()
 
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of the processor, to a tenth for each process."""
+        return sum(self._cpu_s.values()) - self._before_s
+
     def _watch(self) -> None:
-        own = psutil.Process()
         while not self._over.wait(0.1):
-            for process in own.children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    self.found_MB = max(self.found_MB, process.memory_info().rss / 1e6)
+            self._look()
+
+    def _look(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                self._cpu_s[process.pid] = times.user + times.system
+                self.peak_MB = max(self.peak_MB, process.memory_info().rss / 1e6)
 
 
 def trained(
@@ -245,7 +258,7 @@ class Chain:
             for file in ("member-0.json", "member-0.safetensors"):
                 (judged / file).write_bytes((self.model_of_others() / file).read_bytes())
         judged = judged if self.start in OF_ONE_MODEL else starts
-        with Peak() as peak:
+        with Costs() as costs:
             seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None, self.replayed())
         parts = ([self.data.frames[k] for k in part] for part in (self.data.test, self.data.valid, self.data.test[:2]))
         found = measure(Committee.load(home / "models"), *parts).summary
@@ -258,7 +271,8 @@ class Chain:
                 "n": len(chosen),
                 "updates": settings.updates_of(len(chosen), warm=starts is not None),
                 "seconds_per_member": seconds,
-                "peak_MB": peak.found_MB,
+                "cpu_s_per_member": costs.cpu_s / self.members,
+                "peak_MB": costs.peak_MB,
                 "chosen": chosen,
                 **_short(found),
             },
@@ -339,7 +353,7 @@ def table(out: Path) -> dict[str, Any]:
             here = [row for row in rows if row["n"] == n]
             mean = {key: statistics.mean(row[key] for row in here) for key in _KEYS}
             each = [round(row["rmse_meV_per_A"], 1) for row in here]
-            costs = {key: [round(row[key]) for row in here if key in row] for key in ("seconds_per_member", "peak_MB")}
+            costs = {key: [round(row[key]) for row in here if key in row] for key in _COSTS}
             answer["figures"][f"{arm} {n}"] = {key: round(value, 3) for key, value in mean.items()} | {
                 "each": each,
                 **costs,
@@ -354,6 +368,9 @@ def table(out: Path) -> dict[str, Any]:
 
 
 _KEYS = ("rmse_meV_per_A", "members_meV_per_A", "p95_meV_per_A", "energy_meV_per_atom", "spearman", "sigma_meV_per_A")
+
+
+_COSTS = ("seconds_per_member", "cpu_s_per_member", "peak_MB")
 
 
 def _ratios(curves: dict[str, dict[int, dict[int, float]]]) -> dict[str, Any]:

@@ -109,7 +109,10 @@ def _check_start(jobs: Sequence[TrainingJob], settings: MACESettings) -> None:
                 f'{asked} changes a model, and {job.out.name} has none to go on from: finetuning = "naive"'
             )
         if settings.finetuning == "replay" and job.replay is None:
-            raise InputError(f"{asked} needs frames of what {job.warm_start.name} knows: TrainingJob(..., replay=FILE)")
+            raise InputError(
+                f"{asked} needs frames of what {job.warm_start.name} knows: a campaign with [pretraining] has them, and "
+                "in Python TrainingJob(..., replay=FILE)"
+            )
 
 
 def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[TrainingJob]]:
