@@ -110,8 +110,8 @@ def _check_start(jobs: Sequence[TrainingJob], settings: MACESettings) -> None:
             )
         if settings.finetuning == "replay" and job.replay is None:
             raise InputError(
-                f"{asked} needs frames of what {job.warm_start.name} knows: a campaign with [pretraining] has them, and "
-                "in Python TrainingJob(..., replay=FILE)"
+                f"{asked} needs frames of what {job.warm_start.name} knows: a campaign with [pretraining] has "
+                "them, and in Python TrainingJob(..., replay=FILE)"
             )
 
 
