@@ -67,9 +67,10 @@ class MACESettings:
     members train as one in a process; more cost less of the processor, fewer keep more cores busy. Large ones train by
     themselves.
     finetuning : what a training changes of the members that it goes on from. "naive": all weights. "frozen": the
-    readouts alone; the body stays. "lora": all linear layers, by changes of rank lora_rank. "replay": all weights,
-    while a second head goes on learning replay_frames of what was known before, half of what is trained on; it is taken
-    off at the end. These two need loop = "mace". frozen : as finetuning = "frozen".
+    readouts alone; the body stays. "lora": all linear layers, by changes of low rank. "replay": all weights, while a
+    second head goes on learning what was known before; it is taken off at the end. The last two need loop = "mace".
+    lora_rank : of the changes. replay_frames : as many are replayed; labels are repeated until they are as many.
+    frozen : true is finetuning = "frozen".
     embed : "charge", "multiplicity" or both: embeddings of a frame's total charge and spin, added to the features of
     its atoms before the first layer.
     dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
