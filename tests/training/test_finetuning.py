@@ -11,10 +11,12 @@ from ase.io import read
 
 from support.training_data import E0S, files, labelled
 from tentpole.committee import Committee, read_member
+from tentpole.committee.member_files import write_member
 from tentpole.errors import InputError
 from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingError, TrainingJob, train_committee
 from tentpole.training import replay as replay_module
+from tentpole.training.mace import _start_from
 from tentpole.training.replay import (
     OTHER,
     OWN,
@@ -120,6 +122,23 @@ def test_labels_are_repeated_until_they_are_half(known, tmp_path):
     write_frames(tmp_path / "few.xyz", labelled(4))
     with pytest.raises(InputError, match="4 frames: 10 at least"):
         replay_of(replace(job, replay=tmp_path / "few.xyz"), settings, 5)
+
+
+def test_a_start_of_one_element_has_a_table_of_energies(known, tmp_path):
+    """mace's command takes a table of one head and one element for a number, where it replays."""
+    frames = labelled(12)
+    for atoms in frames:
+        atoms.numbers[:] = 1
+        atoms.info["REF_energy"] = -30.0
+    write_frames(tmp_path / "train.xyz", frames)
+    job = TrainingJob(0, 1, tmp_path / "train.xyz", None, tmp_path, tmp_path / "m")
+    train_committee([job], replace(SMALL, epochs=1))
+    model, _ = read_member(job.out)
+    model.atomic_energies_fn.atomic_energies = model.atomic_energies_fn.atomic_energies.reshape(1, 1)  # as mace has it
+    write_member(tmp_path / "by-mace", model)
+    _start_from(tmp_path / "by-mace", tmp_path / "start.model", BY_MACE, {1: -10.0})
+    written = torch.load(tmp_path / "start.model", weights_only=False)
+    assert written.atomic_energies_fn.atomic_energies.tolist() == [0.0]
 
 
 def test_a_replay_that_did_not_happen_is_refused():

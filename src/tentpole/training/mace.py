@@ -229,6 +229,7 @@ def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mappin
     for place, z in enumerate(content["atomic_numbers"]):
         if z in energies:
             table[..., place] = energies[z] if settings.loop == TOTAL else 0.0
+    model.atomic_energies_fn.atomic_energies = table.reshape(-1)  # of one element and one head mace makes a scalar
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     torch.save(model, file)
