@@ -134,6 +134,11 @@ class CampaignPaths:
         return self.root / "models" / PRETRAINING
 
     @property
+    def replay(self) -> Path:
+        """What the pretrained members know, for trainings that replay it."""
+        return self.pretrained / "replay.extxyz"
+
+    @property
     def pretraining_facts(self) -> Path:
         """How the pretraining went: the file that ends it."""
         return self._round(PRETRAINING, "done.json")

@@ -294,10 +294,14 @@ class FoundationSection(Section):
     kind : "foundation".
     model : NAME.json, which `tentpole models import FILE.model --trust` makes of a MACE model, relative to the campaign
         file; it knows all elements, and has the cutoff of [training].
+    file : frames on which the model's own energies and forces are replayed where training.finetuning is "replay".
+    index : which of them, as ASE takes it.
     """
 
     kind: Literal["foundation"] = "foundation"
     model: str
+    file: str | None = None
+    index: str = ":"
 
 
 class EarlierCommitteeSection(Section):
@@ -688,7 +692,14 @@ class MACESection(MACESettings):
     loop : "stacked", all members as one, or "mace", one by one by MACE's own command; "mace-total" is that with
         energies as they are labelled, how campaigns of earlier versions go on.
     together : how many small members train as one in a process.
-    frozen : train the readouts alone and leave the body as [pretraining] made it.
+    finetuning : what a training changes of the members that it goes on from, [pretraining]'s at first: "naive", all
+        weights; "frozen", the readouts alone; "lora", linear layers by changes of low rank; "replay", all weights,
+        while a second head goes on learning what [pretraining] taught, and is then taken off. "lora" and "replay" are
+        by MACE's own command, loop = "mace".
+    lora_rank : of the changes, where finetuning is "lora".
+    replay_frames : of [pretraining], drawn for each member and training where finetuning is "replay"; labels are
+        repeated until they are as many, so that half of what is trained on is labels; updates stay as they are.
+    frozen : true is finetuning = "frozen".
     embed : what members read of a structure beside its atoms: ["charge"], ["multiplicity"] or both, as embeddings of
         the total charge and spin; needed where structures or frames of one campaign differ in it.
     batch_size : configurations per step.
@@ -718,6 +729,8 @@ class MACESection(MACESettings):
         "max_updates": (1, 10**8),
         "folds": (2, 1000),
         "together": (1, 64),
+        "lora_rank": (1, 1024),
+        "replay_frames": (10, 10**7),
         "epochs": (1, 10**8),
         "batch_size": (1, 10**5),
         "lr": (1e-12, 1),

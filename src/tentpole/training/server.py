@@ -141,7 +141,7 @@ def _train(order: dict[str, Any]) -> None:
 
 
 def _job(fields: dict[str, Any]) -> TrainingJob:
-    paths = ("train", "valid", "folder", "out", "warm_start")
+    paths = ("train", "valid", "folder", "out", "warm_start", "replay")
     typed: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
     return TrainingJob(**typed)
 
