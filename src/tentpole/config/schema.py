@@ -145,7 +145,8 @@ class TargetSection(Section):
     stress_error_GPa : the same for the components of the stress; reported, but no test, where it is not stated.
     final_audits : audit frames of the final look. Where the errors of the last rounds promise success, one round asks
         for that many fresh ones alone, and no training follows before they have judged. 8 per condition at least, and
-        a fifth of the labels so far where that is more.
+        a fifth of the labels so far where that is more. Unbiased MD goes farther in that round, so that they lie as far
+        apart in time as the audit frames of others.
     rounds : how many of the last rounds decide whether a final look is worth its labels, and whether MD or the rule
         has come to an end.
     labels_needed : audit frames that the tests before a final look rest on; as many rounds are taken as hold them.
