@@ -136,9 +136,23 @@ def test_a_start_of_one_element_has_a_table_of_energies(known, tmp_path):
     model, _ = read_member(job.out)
     model.atomic_energies_fn.atomic_energies = model.atomic_energies_fn.atomic_energies.reshape(1, 1)  # as mace has it
     write_member(tmp_path / "by-mace", model)
-    _start_from(tmp_path / "by-mace", tmp_path / "start.model", BY_MACE, {1: -10.0})
+    replay = replace(BY_MACE, finetuning="replay")
+    _start_from(tmp_path / "by-mace", tmp_path / "start.model", replay, {1: -10.0})
     written = torch.load(tmp_path / "start.model", weights_only=False)
     assert written.atomic_energies_fn.atomic_energies.tolist() == [0.0]
+
+
+def test_elements_that_no_label_has_keep_their_energies_of_isolated_atoms(known, tmp_path):
+    frames = labelled(12)
+    for atoms in frames:
+        atoms.numbers[:] = 1
+        atoms.info["REF_energy"] = -30.0
+    write_frames(tmp_path / "train.xyz", frames)
+    job = TrainingJob(0, 3, tmp_path / "train.xyz", None, tmp_path, tmp_path / "m", warm_start=known / "start")
+    settings = replace(BY_MACE, finetuning="replay", epochs=1)
+    train_committee([replace(job, replay=known / "replay.xyz")], settings, energies={1: -10.0})
+    found = read_member(job.out)[1]["E0s"][OWN]
+    assert found == {"1": pytest.approx(-10.0), "8": pytest.approx(E0S["O"])}
 
 
 def test_a_replay_that_did_not_happen_is_refused():

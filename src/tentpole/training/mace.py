@@ -18,7 +18,7 @@ from tentpole.committee.committee import choose_device
 from tentpole.committee.member_files import read_member, write_member
 from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
-from tentpole.training.frames import frames_of
+from tentpole.training.frames import frames_of, kept_energies
 from tentpole.training.jobs import TrainingError, TrainingJob
 from tentpole.training.replay import check_alike, replay_arguments, replay_of, without_replay_head, write_replay
 from tentpole.training.reports import read_curve
@@ -154,7 +154,7 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
             model = without_replay_head(both, log, len(frames), len(replay.train))
             check_alike(both, model, frames[0])
         if less:
-            _give_back(model, less)
+            _give_back(model, less if replay is None else _with_absent(job, less))
         curve = read_curve(job.log)
         in_epoch = len(frames) * job.heads + (0 if replay is None else len(replay.train))
         training = {
@@ -210,6 +210,12 @@ def _give_back(model: Any, energies: Mapping[int, float]) -> None:
     model.atomic_energies_fn.atomic_energies = table
 
 
+def _with_absent(job: TrainingJob, energies: Mapping[int, float]) -> dict[int, float]:
+    """The energies, and the start's own of elements that no label has: beside a replayed head mace sets these to 0."""
+    assert job.warm_start is not None
+    return {**kept_energies(job.warm_start), **energies}
+
+
 def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mapping[int, float]) -> None:
     """Write the member `stem` as the model file that mace's command goes on from.
 
@@ -229,7 +235,8 @@ def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mappin
     for place, z in enumerate(content["atomic_numbers"]):
         if z in energies:
             table[..., place] = energies[z] if settings.loop == TOTAL else 0.0
-    model.atomic_energies_fn.atomic_energies = table.reshape(-1)  # of one element and one head mace makes a scalar
+    if settings.finetuning == "replay":  # of one element in one head mace makes a scalar there, and fails
+        model.atomic_energies_fn.atomic_energies = table.reshape(-1)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     torch.save(model, file)
