@@ -5,14 +5,18 @@ Squared errors are log-normal within a condition, with s² the variance of their
 0.26, 3.3 at 0.57, 6.2 at 1), walkers sharing a part of it; other laws beside it. Tables: coverage of a single look;
 false passes when one looks every round; audit frames until a bound passes; chance that a final look passes.
 
-    python scripts/bench_confidence.py [--draws 2000] [--table coverage|looks|frames|power|ratios|all]
+    python scripts/bench_confidence.py [--draws 2000] [--table coverage|looks|frames|power|real|limits|all]
+
+The last line is JSON: each table's rows as printed, and of the coverage table each bound's mean coverage and its median
+over that of Student's t.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,8 @@ from tentpole.campaign.confidence import Look, final_bound, interim_bound, joine
 from tentpole.committee.prediction_limit import fit_prediction_limit
 
 Array = np.ndarray
+Rows = dict[str, list[str]]
+"""The cells of a table by what stands before them."""
 DATA = "../shared/data/zundel/committee_md"
 
 
@@ -73,10 +79,17 @@ def ours(look: Look, alpha: float) -> float:
     return float(rmse_bound(look, alpha).upper or math.inf)
 
 
+def shown(label: str, cells: Sequence[str], rows: Rows, between: str = " | ") -> None:
+    """Print a row and keep it."""
+    rows[label] = list(cells)
+    print(label + "   " + between.join(cells), flush=True)
+
+
 BOUNDS: dict[str, Callable[[Look, float], float]] = {"Student": student, "Cox": cox, "rmse_bound": ours}
 
 
-def coverage(draws: int) -> None:
+def coverage(draws: int) -> Rows:
+    rows: Rows = {}
     print("Coverage of one look at 95 % | median of bound over true RMSE")
     print(f"{'law':10} {'s²':>5} {'shared':>6} {'walkers x frames':>16} {'levels':>8}   " + "   ".join(BOUNDS))
     one, three = np.ones(1), np.array([1.0, 2.0, 4.0])
@@ -100,7 +113,8 @@ def coverage(draws: int) -> None:
             values = np.array([bound(look, 0.05) for look in looks])
             row.append(f"{(values >= 1).mean():.3f} | {np.median(values):.2f}")
         shape = f"{walkers} x {frames}"
-        print(f"{law:10} {s2:5} {shared:6} {shape:>16} {len(levels):8}   " + "   ".join(row), flush=True)
+        shown(f"{law:10} {s2:5} {shared:6} {shape:>16} {len(levels):8}", row, rows, "   ")
+    return rows
 
 
 def passes(rounds: list[Look], kind: str, target: float) -> bool:
@@ -125,7 +139,8 @@ def first_pass(rng: np.random.Generator, s2: float, ratio: float, kind: str, mos
     return most + 1
 
 
-def looks(draws: int) -> None:
+def looks(draws: int) -> Rows:
+    rows: Rows = {}
     print("False passes within 1, 5, 15 looks of 6 audit frames, true RMSE at 1, 1.1, 1.25 x target")
     for levels in (np.ones(1), np.array([1.0, 2.0, 4.0])):
         for s2 in (0.26, 0.57, 1.0):
@@ -135,10 +150,12 @@ def looks(draws: int) -> None:
                     rng = np.random.default_rng(2)
                     at = np.array([first_pass(rng, s2, ratio, kind, 15, levels) for _ in range(draws)])
                     cells.append(" ".join(f"{(at <= k).mean():.3f}" for k in (1, 5, 15)))
-                print(f"{len(levels)} conditions, s² {s2:4}  {kind:20} " + " | ".join(cells), flush=True)
+                shown(f"{len(levels)} conditions, s² {s2:4}  {kind:20}", cells, rows)
+    return rows
 
 
-def frames(draws: int) -> None:
+def frames(draws: int) -> Rows:
+    rows: Rows = {}
     print(
         "Median audit frames until the bound passes, 6 a look, true RMSE at 0.9, 0.8, 0.67, 0.5 x target (> 240: never)"
     )
@@ -149,10 +166,12 @@ def frames(draws: int) -> None:
                 rng = np.random.default_rng(3)
                 at = [first_pass(rng, s2, ratio, kind, 40, np.ones(1)) for _ in range(draws)]
                 cells.append(f"{6 * float(np.median(at)):5.0f}")
-            print(f"s² {s2:4}  {kind:20} " + " | ".join(cells), flush=True)
+            shown(f"s² {s2:4}  {kind:20}", cells, rows)
+    return rows
 
 
-def power(draws: int) -> None:
+def power(draws: int) -> Rows:
+    rows: Rows = {}
     print("Chance that the first final look passes, true RMSE at 1, 0.9, 0.8, 0.7, 0.6, 0.5 x target")
     for s2 in (0.26, 0.57, 1.0):
         for walkers, each in ((10, 2), (20, 1), (10, 3), (10, 4), (20, 2), (5, 4)):
@@ -164,16 +183,18 @@ def power(draws: int) -> None:
                     for _ in range(draws)
                 ]
                 cells.append(f"{np.mean(hits):.2f}")
-            print(f"s² {s2:4}  {walkers} walkers x {each} frames  " + " | ".join(cells), flush=True)
+            shown(f"s² {s2:4}  {walkers} walkers x {each} frames", cells, rows)
+    return rows
 
 
-def real(draws: int) -> None:
+def real(draws: int) -> Rows:
     """Members' forces on the frames of one trajectory: one member against the mean of the others."""
+    rows: Rows = {}
     print("Coverage of one look at 95 % on differences of force committees | median of bound over true RMSE")
     folder = Path(DATA)
     if not folder.is_dir():
         print(f"{folder} is not there")
-        return
+        return rows
     frames = [read(path, ":", format="extxyz") for path in sorted(folder.glob("*.extxyz.gz"))]
     forces = np.array([[atoms.arrays["forces_component_raw"] for atoms in member] for member in frames])
     for k in range(len(forces)):
@@ -186,7 +207,8 @@ def real(draws: int) -> None:
             for bound in BOUNDS.values():
                 values = np.array([bound(look, 0.05) for look in looks])
                 row.append(f"{(values >= 1).mean():.3f} | {np.median(values):.2f}")
-            print(f"member {k}, {n:2} frames  " + "   ".join(row), flush=True)
+            shown(f"member {k}, {n:2} frames", row, rows, "   ")
+    return rows
 
 
 def promised(
@@ -214,7 +236,8 @@ def promised(
     return np.array(shares)
 
 
-def limits(draws: int) -> None:
+def limits(draws: int) -> Rows:
+    rows: Rows = {}
     print("Share of new frames within a 95 % prediction limit: in rounds 1, 2, 8 | all rounds | worst condition")
     cases = [(n, 0.0, 0.0, 0.0, 1) for n in (3, 6, 10, 20)]
     cases += [(6, d, j, 0.0, 1) for d, j in ((0.0, 0.2), (0.0, 0.4), (0.1, 0.0), (0.3, 0.0), (-0.1, 0.0), (-0.3, 0.0))]
@@ -223,15 +246,13 @@ def limits(draws: int) -> None:
         rng = np.random.default_rng(6)
         shares = np.array([promised(rng, audits, drift, jitter, apart, conditions) for _ in range(draws)])
         by_round = shares.mean(axis=(0, 2))
-        print(
-            f"{audits:2} audits, drift {drift:4} jitter {jitter:3}, {conditions} conditions {apart:3} apart   "
-            + " ".join(f"{by_round[k]:.3f}" for k in (0, 1, 7))
-            + f" | {shares.mean():.3f} | {shares.mean(axis=(0, 1)).min():.3f}",
-            flush=True,
-        )
+        label = f"{audits:2} audits, drift {drift:4} jitter {jitter:3}, {conditions} conditions {apart:3} apart"
+        each = " ".join(f"{by_round[k]:.3f}" for k in (0, 1, 7))
+        shown(label, [each, f"{shares.mean():.3f}", f"{shares.mean(axis=(0, 1)).min():.3f}"], rows)
+    return rows
 
 
-TABLES: dict[str, tuple[Callable[[int], None], float]] = {
+TABLES: dict[str, tuple[Callable[[int], Rows], float]] = {
     "coverage": (coverage, 1.0),
     "looks": (looks, 0.5),
     "frames": (frames, 0.03),
@@ -246,10 +267,26 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument("--table", choices=[*TABLES, "all"], default="all")
     given = parser.parse_args()
+    told: dict[str, object] = {}
     for name, (table, share) in TABLES.items():
         if given.table in (name, "all"):
-            table(max(20, int(share * given.draws)))
+            told[name] = rows = table(max(20, int(share * given.draws)))
+            if name == "coverage":
+                told["bounds"] = over_student(rows)
             print()
+    print(json.dumps(told, ensure_ascii=False))
+
+
+def over_student(rows: Rows) -> dict[str, dict[str, float]]:
+    """Mean coverage of each bound over all laws, and the median of its size over that of Student's t."""
+    cells = np.array([[[float(x) for x in cell.split(" | ")] for cell in row] for row in rows.values()])
+    return {
+        name: {
+            "coverage": round(float(cells[:, k, 0].mean()), 3),
+            "over_student": round(float(np.median(cells[:, k, 1] / cells[:, 0, 1])), 3),
+        }
+        for k, name in enumerate(BOUNDS)
+    }
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def measure(folder: Path, atoms: Atoms, reference: str, charge: list[int], multi
     file.write_text(propose([structure], file, reference, charge, multiplicity), encoding="utf-8")
     config = load(file)
     starts = starting_structures(config, file)
-    plan, cost = planned(config, starts, given_frames(config, file)), measured(config, starts)
+    plan, cost = planned(config, given_frames(config, file)), measured(config, starts)
     assert cost is not None
     settings, warm = config.training.build(), config.training.warm_start
     first = settings.updates_of(plan.initial, warm=False) * cost.update_s * cost.groups + cost.setup_s

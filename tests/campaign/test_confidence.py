@@ -212,6 +212,13 @@ def test_a_handful_of_frames_gives_no_bound_and_says_so(n):
     assert "at least 3 frames are needed" in bound.words
 
 
+def test_errors_that_spread_too_far_for_their_number_give_no_bound_instead_of_an_overflow():
+    bound = rmse_bound(Look(np.array([1e-30, 1e-2, 1.0])), 1e-5)
+    assert bound.upper is None
+    assert "spread too far" in bound.words
+    assert expected_factor(5.0, 3, 1e-4) == math.inf
+
+
 def test_zeros_are_errors_too():
     assert rmse_bound(Look(np.zeros(10))).upper == 0.0
     some = rmse_bound(Look(np.array([0.0] * 3 + [1.0] * 17)))

@@ -22,7 +22,7 @@ EASY = {
     "reference": "lenient.toml",
     "stop": {"rounds": 3},
     "target": {"force_error_eV_per_A": 50.0, "rounds": 1, "final_audits": 6},
-    "explore": {"temperatures_K": [600.0], "steps": 40, "snapshot_every": 4, "bias": {"ratios": [0.0, 0.3]}},
+    "explore": {"temperatures_K": [600.0], "steps": 20, "snapshot_every": 2, "bias": {"ratios": [0.0, 0.3]}},
     "selection": {"rule": "two_key", "batch": 6},
 }
 
@@ -104,11 +104,11 @@ def test_the_committee_is_trained_to_its_end_before_the_look_and_before_it_is_ha
 def test_frames_of_a_look_lie_as_far_apart_in_time_as_audit_frames_of_other_rounds(done: Path, tmp_path: Path) -> None:
     record = CampaignRecord.read(done)
     look = record.explorations(2)
-    assert {name: one.done for name, one in look.items()} == {"w00": 40 + 68, "w01": 40}  # 8 frames in place of 3
+    assert {name: one.done for name, one in look.items()} == {"w00": 20 + 34, "w01": 20}  # 8 frames in place of 3
     seen = look["w00"]
-    assert [s.step for s in seen.snapshots] == list(range(seen.snapshots[0].step, seen.walker.step + 1, 4))
+    assert [s.step for s in seen.snapshots] == list(range(seen.snapshots[0].step, seen.walker.step + 1, 2))
     assert len(seen.scores) == len(seen.snapshots) == 27
-    assert record.explorations(1)["w00"].done == 40
+    assert record.explorations(1)["w00"].done == 20
     asked = {frame.id for frame in record.state.record(2).frames}
     assert asked <= {s.id for s in seen.snapshots}
     assert asked - {s.id for s in seen.snapshots[:10]}

@@ -29,8 +29,8 @@ TURNS = {
     "target": {"force_error_eV_per_A": 50.0, "rounds": 1, "final_audits": 6},
     "explore": {
         "temperatures_K": [300.0, 600.0, 900.0],
-        "steps": 40,
-        "snapshot_every": 4,
+        "steps": 16,
+        "snapshot_every": 2,
         "bias": {"ratios": [0.0]},
         "walkers": 2,
     },
@@ -73,7 +73,7 @@ def test_conditions_take_turns_and_a_final_look_has_frames_of_all(done):
 @pytest.mark.slow
 def test_a_walker_goes_on_from_its_last_turn(done):
     again = next(iter(walkers(done / "run", 1)))
-    assert read_exploration(done / "run" / "snapshots" / f"r003-{again}.h5").walker.step == 80
+    assert read_exploration(done / "run" / "snapshots" / f"r003-{again}.h5").walker.step == 32
 
 
 @pytest.mark.slow

@@ -205,8 +205,16 @@ def rmse_bound(look: Look, alpha: float = ALPHA, weights: Mapping[str, float] | 
         return Bound(0.0, 0.0, *counted, 0.0, strata.clustered)
     x = np.maximum(look.squares, _FLOOR * mean)
     log, spread = _log_normal(strata, np.log(x), omega, alpha)
-    linear = _linearised(strata, x, omega, alpha)
-    return Bound(math.sqrt(mean), math.exp(max(log, linear) / 2), *counted, spread, strata.clustered)
+    upper = _root(max(log, _linearised(strata, x, omega, alpha)))
+    if not math.isfinite(upper):
+        why = "errors spread too far for so few frames"
+        return Bound(math.sqrt(mean), None, *counted, spread, strata.clustered, why)
+    return Bound(math.sqrt(mean), upper, *counted, spread, strata.clustered)
+
+
+def _root(logarithm: float) -> float:
+    """Square root of what has this logarithm; inf beyond the numbers that there are."""
+    return math.exp(logarithm / 2) if logarithm < 1400.0 else math.inf
 
 
 def window(counts: Sequence[int], needed: int) -> int:
@@ -281,7 +289,7 @@ def expected_factor(spread: float, frames: int, alpha: float, conditions: int = 
     s2 = spread**2
     a = float(stdtrit(f, 1 - alpha)) * math.sqrt(s2 / frames)
     b = s2 / 2 * (f / float(chdtri(f, 1 - alpha)) - 1)
-    return math.exp(_width(a, b, _SKEW / math.sqrt(2)) / 2)
+    return _root(_width(a, b, _SKEW / math.sqrt(2)))
 
 
 def frames_needed(ratio: float, spread: float, alpha: float, conditions: int = 1, most: int = 1000) -> int | None:

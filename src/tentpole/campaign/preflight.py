@@ -17,7 +17,7 @@ from ase.calculators.lj import LennardJones
 from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.paths import CAMPAIGN_FILE
-from tentpole.campaign.plan import Line, Plan, plan_lines, planned
+from tentpole.campaign.plan import Line, plan_lines, planned
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.loading import given_frames, starting_structures
@@ -81,28 +81,40 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     for name, section in (("executor", config.executor), ("training_executor", config.training_executor)):
         if section.kind != "local":
             yield _queue(name, section, source)
-    told.progress("importing mace and torch", 0, 0)
-    yield _models()
-    for name in config.committee.foundations:
-        yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
     seconds = tried.seconds if isinstance(tried, Trial) and tried.ok else None
-    yield from plan_lines(config, starts, frames, seconds, _places(config))
-    told.progress("training for a moment", 0, 0)
-    yield from _timed(config, starts, planned(config, frames), seconds)
+    yield from _committee(config, starts, frames, seconds, told)
 
 
-def _timed(config: CampaignConfig, starts: Mapping[str, Atoms], plan: Plan, label_s: float | None) -> Iterator[Line]:
+def _committee(
+    config: CampaignConfig,
+    starts: Mapping[str, Atoms],
+    frames: Mapping[str, Sequence[Atoms]],
+    label_s: float | None,
+    told: ProgressListener,
+) -> Iterator[Line]:
+    """The models' packages, imported in one other process, which then trains: this one could show nothing meanwhile."""
     from tentpole.campaign.timing import cost_lines, measured
     from tentpole.execution.local import local
 
-    try:
-        with local(1) as executor:
-            cost = executor.submit(measured, config, dict(starts)).result()
-    except Exception as error:  # whatever the models' packages raise: the same would end a campaign
-        yield Line("training", False, f"{type(error).__name__}: {error}")
-        return
+    with local(1) as executor:
+        told.progress("importing mace and torch", 0, 0)
+        import_s = 0.0
+        try:
+            words, import_s = executor.submit(import_models).result()
+            yield Line("models", True, words)
+        except ImportError as error:
+            yield Line("models", False, f'{error}. Install it: pip install "tentpole"')
+        for name in config.committee.foundations:
+            yield _foundation(name, [z for atoms in starts.values() for z in atoms.numbers])
+        yield from plan_lines(config, starts, frames, label_s, _places(config))
+        told.progress("training for a moment", 0, 0)
+        try:
+            cost = executor.submit(measured, config, dict(starts), import_s).result()
+        except Exception as error:  # whatever the models' packages raise: the same would end a campaign
+            yield Line("training", False, f"{type(error).__name__}: {error}")
+            return
     if cost is not None:
-        yield from cost_lines(config, plan, cost, label_s, _places(config))
+        yield from cost_lines(config, planned(config, frames), cost, label_s, _places(config))
 
 
 def _disk(source: Path) -> Line:
@@ -341,19 +353,8 @@ def _queue(name: str, section: LabelPlaces | TrainingPlaces, source: Path) -> Li
     return Line(f"[{name}]", True, f"{section.kind}: {labels if section.kind == 'parsl' else program or 'Parsl'}")
 
 
-def _models() -> Line:
-    """The models' packages, imported in another process: theirs takes seconds in which this one could show nothing."""
-    from tentpole.execution.local import local
-
-    try:
-        with local(1) as executor:
-            return Line("models", True, executor.submit(import_models).result())
-    except ImportError as error:
-        return Line("models", False, f'{error}. Install it: pip install "tentpole"')
-
-
-def import_models() -> str:
-    """Import the models' packages; their versions, and the time it took, in words."""
+def import_models() -> tuple[str, float]:
+    """Import the models' packages; their versions in words, and the seconds that it took."""
     began = time.perf_counter()
     import torch
 
@@ -361,7 +362,7 @@ def import_models() -> str:
     device = "GPU" if torch.cuda.is_available() else "CPU"
     seconds = time.perf_counter() - began
     versions = f"mace {metadata.version('mace-torch')}, torch {torch.__version__} on {device}"
-    return f"{versions}, imported in {seconds:.1f} s"
+    return f"{versions}, imported in {seconds:.1f} s", seconds
 
 
 def _foundation(name: str, numbers: Sequence[int]) -> Line:

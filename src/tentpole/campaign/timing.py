@@ -73,8 +73,11 @@ class Cost:
         return self.side_by_side if self.side_by_side_s < self.step_s else 1
 
 
-def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None:
-    """Train and step for a moment; None where members are not trained by Tentpole's own loop here."""
+def measured(config: CampaignConfig, starts: Mapping[str, Atoms], import_s: float = 0.0) -> Cost | None:
+    """Train and step for a moment; None where members are not trained by Tentpole's own loop here.
+
+    import_s : seconds that this process has taken to import mace, where it has.
+    """
     local = isinstance(config.training_executor, LocalTrainingSection)
     if config.training.loop != "stacked" or config.committee.kind == "shallow" or not local:
         return None
@@ -86,7 +89,7 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Cost | None
     from tentpole.training.jobs import TrainingJob
     from tentpole.training.stacked import Training, seconds_per_update
 
-    import_s = time.monotonic() - began
+    import_s += time.monotonic() - began
     settings = config.training.build()
     with tempfile.TemporaryDirectory(prefix="tentpole-timing-") as name:
         folder = Path(name)
