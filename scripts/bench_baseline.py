@@ -132,12 +132,16 @@ def main() -> None:
                         file.write(line + "\n")
                     print(line, flush=True)
     rows = [json.loads(line) for line in given.out.read_text().splitlines()]
+    told: dict[str, dict[str, list[list[int]]]] = {}
     for system in given.systems:
         for name in ("none", "zbl"):
+            told.setdefault(system, {})[name] = counts = []
             own = [row["rounds"] for row in rows if (row["system"], row["baseline"]) == (system, name)]
             for k in range(ROUNDS):
                 back, all_of_them = (sum(one[k][key] for one in own) for key in ("sent_back", "stretches"))
+                counts.append([back, all_of_them])
                 print(f"{system}, baseline {name}, round {k + 1}: {back} of {all_of_them} stretches ended in a mishap")
+    print(json.dumps({"sent_back_of_stretches": told}))
 
 
 if __name__ == "__main__":
