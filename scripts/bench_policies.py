@@ -108,15 +108,14 @@ class Size:
 
 
 SMOKE = Size(4, 3, 2, 20, 2, 2, 20, 10, 4, 12, (0, 2))
-MOLECULES = {"r_max": 5.0, "max_L": 0}
 SYSTEMS = {
     "zundel": System(
         "xtb", {"charge": 1, "multiplicity": 1}, (300.0, 900.0), (300.0, 600.0, 900.0), 0.5, "xtb-gfn1", (0.1, 0.4),
-        MOLECULES, {"health": {"max_gap_A": 2.5}},
+        {"r_max": 5.0}, {"health": {"max_gap_A": 2.5}},
     ),
     "water8": System(
         "xtb", {"charge": 0, "multiplicity": 1}, (150.0, 350.0), (150.0, 250.0, 350.0), 0.5, "xtb-gfn1", (0.1, 0.4),
-        MOLECULES, {"health": {"max_gap_A": 3.5}},
+        {"r_max": 5.0, "max_L": 0}, {"health": {"max_gap_A": 3.5}},
     ),
     "silicon": System(
         "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "stillinger-weber", (0.05, 0.2),
