@@ -1,7 +1,7 @@
 """What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
 
     python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts pretrained scratch foundation
-        frozen] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
+        frozen mace lora replay] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
 
 The labels are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are in no two
 sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and 900 K, which
@@ -11,9 +11,11 @@ A chain is one seed of one arm: members are trained on the first 10 labels, from
 pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
 on from the last one's weights, as in a campaign. Scratch and pretrained chains have the same first labels and the same
 number of updates on the labels; the pretraining's own (4000) come on top. The start "foundation" is a toy foundation
-model: the first pretrained member's body in all members, random readouts in each; "frozen" trains these alone. An arm
-"spread_RULE" takes its first labels by the rule diversity instead of at random. Everything is done by the functions
-that a campaign calls.
+model: the first pretrained member's body in all members, random readouts in each; "frozen" trains these alone; "mace",
+"lora" and "replay" have the same start and are trained by mace's own command, all weights, by changes of low rank, and
+while the model's own labels of the cheap frames are replayed. An arm "spread_RULE" takes its first
+labels by the rule diversity instead of at random.
+Everything is done by the functions that a campaign calls; peak and CPU time are those of the training processes.
 
 Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
 last line is JSON: for each target error the labels that it took, by log-log interpolation, per seed and as ratios.
@@ -22,10 +24,12 @@ last line is JSON: for each target error the labels that it took, by log-log int
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import math
 import statistics
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from ase import Atoms
 from ase.io import read
 from scipy.stats import t as student
@@ -50,12 +55,21 @@ from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingJob, train_committee
 from tentpole.training.readouts import write_fresh_members
+from tentpole.training.replay import write_pseudo_labels
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 START = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 TEST, VALID = 100, 20
 PRE_FRAMES, PRE_UPDATES, PRE_TEMPERATURES = 1200, 4000, (300.0, 600.0, 900.0)
-STARTS = ("scratch", "pretrained", "foundation", "frozen")
+OF_ONE_MODEL = {
+    "foundation": {},
+    "frozen": {"finetuning": "frozen"},
+    "mace": {"loop": "mace"},
+    "lora": {"loop": "mace", "finetuning": "lora"},
+    "replay": {"loop": "mace", "finetuning": "replay"},
+}
+"""Settings of the starts that have the toy foundation model's body."""
+STARTS = ("scratch", "pretrained", *OF_ONE_MODEL)
 TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 
@@ -106,8 +120,48 @@ def labelled(atoms: Atoms, out: Path) -> Atoms:
     return found
 
 
+class Costs:
+    """Of the processes that this one starts while the context is open: largest resident memory, and their CPU time."""
+
+    def __enter__(self) -> Costs:
+        self.peak_MB, self._over = 0.0, threading.Event()
+        self._cpu_s: dict[int, float] = {}
+        self._before_s = 0.0
+        self._look()
+        self._before_s = sum(self._cpu_s.values())
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of the processor, to a tenth for each process."""
+        return sum(self._cpu_s.values()) - self._before_s
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            self._look()
+
+    def _look(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                self._cpu_s[process.pid] = times.user + times.system
+                self.peak_MB = max(self.peak_MB, process.memory_info().rss / 1e6)
+
+
 def trained(
-    folder: Path, train: Path, seeds: Sequence[int], settings: MACESettings, starts: Path | None, judged: Path | None
+    folder: Path,
+    train: Path,
+    seeds: Sequence[int],
+    settings: MACESettings,
+    starts: Path | None,
+    judged: Path | None,
+    replay: Path | None = None,
 ) -> float:
     """A committee in folder/models; seconds per member. judged : what energies of isolated atoms are fitted around."""
     names = [f"member-{m}" for m in range(len(seeds))]
@@ -115,7 +169,16 @@ def trained(
     if judged is not None:
         energies = refitted_energies(judged, train)
     jobs = [
-        TrainingJob(m, seed, train, None, folder, folder / "models" / name, None if starts is None else starts / name)
+        TrainingJob(
+            m,
+            seed,
+            train,
+            None,
+            folder,
+            folder / "models" / name,
+            None if starts is None else starts / name,
+            replay=replay,
+        )
         for m, (name, seed) in enumerate(zip(names, seeds, strict=True))
     ]
     reports = train_committee(jobs, settings, 1, energies=energies)
@@ -138,7 +201,7 @@ class Chain:
         """The committee that the first training goes on from."""
         if self.start == "scratch":
             return None
-        if self.start in ("foundation", "frozen"):
+        if self.start in OF_ONE_MODEL:
             folder = self.out / f"foundation-{self.seed}" / "models"
             if not (folder / "committee.json").is_file():
                 seeds = [700_000 + 1000 * self.seed + m for m in range(self.members)]
@@ -184,18 +247,19 @@ class Chain:
         home = self.home(folder, number)
         train = home / "train.extxyz"
         write_frames(train, [self.data.frames[k] for k in chosen])
-        settings, starts = replace(self.settings, frozen=self.start == "frozen"), before
+        settings, starts = replace(self.settings, **OF_ONE_MODEL.get(self.start, {})), before
         if number == 0:
             starts = self.pretrained()
             settings = replace(settings, updates_warm=settings.updates_of(len(chosen), warm=False))
         seeds = [10_000 * self.seed + 100 * number + m for m in range(self.members)]
         judged = self.out / f"foundation-{self.seed}" / "one"
-        if self.start in ("foundation", "frozen") and number == 0 and not judged.is_dir():
+        if self.start in OF_ONE_MODEL and number == 0 and not judged.is_dir():
             judged.mkdir()
             for file in ("member-0.json", "member-0.safetensors"):
                 (judged / file).write_bytes((self.model_of_others() / file).read_bytes())
-        judged = judged if self.start in ("foundation", "frozen") else starts
-        seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None)
+        judged = judged if self.start in OF_ONE_MODEL else starts
+        with Costs() as costs:
+            seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None, self.replayed())
         parts = ([self.data.frames[k] for k in part] for part in (self.data.test, self.data.valid, self.data.test[:2]))
         found = measure(Committee.load(home / "models"), *parts).summary
         write_json(
@@ -207,11 +271,20 @@ class Chain:
                 "n": len(chosen),
                 "updates": settings.updates_of(len(chosen), warm=starts is not None),
                 "seconds_per_member": seconds,
+                "cpu_s_per_member": costs.cpu_s / self.members,
+                "peak_MB": costs.peak_MB,
                 "chosen": chosen,
                 **_short(found),
             },
         )
         print(self.place.name, len(chosen), json.dumps(_short(found)), f"{seconds:.0f} s a member", flush=True)
+
+    def replayed(self) -> Path | None:
+        """What the toy foundation model says of the cheap reference's frames, for the start that replays it."""
+        file = self.out / f"foundation-{self.seed}" / "replay.extxyz"
+        if self.start == "replay" and not file.is_file():
+            write_pseudo_labels(self.model_of_others() / "member-0", read(cheap_frames(self.out), ":"), file)
+        return file if self.start == "replay" else None
 
     def picks(self, chosen: list[int], k: int, before: Path | None, number: int) -> list[int]:
         pool = [i for i in self.data.pool if i not in set(chosen)]
@@ -280,7 +353,11 @@ def table(out: Path) -> dict[str, Any]:
             here = [row for row in rows if row["n"] == n]
             mean = {key: statistics.mean(row[key] for row in here) for key in _KEYS}
             each = [round(row["rmse_meV_per_A"], 1) for row in here]
-            answer["figures"][f"{arm} {n}"] = {key: round(value, 3) for key, value in mean.items()} | {"each": each}
+            costs = {key: [round(row[key]) for row in here if key in row] for key in _COSTS}
+            answer["figures"][f"{arm} {n}"] = {key: round(value, 3) for key, value in mean.items()} | {
+                "each": each,
+                **costs,
+            }
     for target in TARGETS:
         reached = {arm: [labels_to(target, curve) for curve in seeds.values()] for arm, seeds in curves.items()}
         answer["labels_to"][str(target)] = {
@@ -291,6 +368,9 @@ def table(out: Path) -> dict[str, Any]:
 
 
 _KEYS = ("rmse_meV_per_A", "members_meV_per_A", "p95_meV_per_A", "energy_meV_per_atom", "spearman", "sigma_meV_per_A")
+
+
+_COSTS = ("seconds_per_member", "cpu_s_per_member", "peak_MB")
 
 
 def _ratios(curves: dict[str, dict[int, dict[int, float]]]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from support.same_end import differing, manifest
 from tentpole import Campaign, CampaignRecord
 from tentpole.committee.committee_files import member_stems
 from tentpole.committee.member_files import read_description
+from tentpole.exploration.files import read_exploration
+from tentpole.report import explain
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +99,38 @@ def test_the_committee_is_trained_to_its_end_before_the_look_and_before_it_is_ha
     with Campaign(tmp_path / "run") as campaign:
         answer(campaign)
     assert differing(manifest(tmp_path / "run"), before) == []  # lost, it is made anew
+
+
+def test_frames_of_a_look_lie_as_far_apart_in_time_as_audit_frames_of_other_rounds(done: Path, tmp_path: Path) -> None:
+    record = CampaignRecord.read(done)
+    look = record.explorations(2)
+    assert {name: one.done for name, one in look.items()} == {"w00": 40 + 68, "w01": 40}  # 8 frames in place of 3
+    seen = look["w00"]
+    assert [s.step for s in seen.snapshots] == list(range(seen.snapshots[0].step, seen.walker.step + 1, 4))
+    assert len(seen.scores) == len(seen.snapshots) == 27
+    assert record.explorations(1)["w00"].done == 40
+    asked = {frame.id for frame in record.state.record(2).frames}
+    assert asked <= {s.id for s in seen.snapshots}
+    assert asked - {s.id for s in seen.snapshots[:10]}
+    assert max(asked) in explain(done, max(asked))
+
+
+def test_a_look_whose_md_was_stopped_has_the_same_frames(done: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(done.parent / "halfway", tmp_path / "again")
+    longer = again / "snapshots" / "longer-r002-w00.h5"
+    whole = read_exploration(longer)
+    for path in (longer, again / "rounds" / "r002" / "batch.json"):
+        path.unlink()
+    for path in (again / "labels").rglob("*.json"):
+        if path.stem in {frame.name for frame in CampaignRecord.read(done).state.record(2).frames}:
+            path.unlink()
+    with Campaign(again) as campaign:
+        assert len(campaign.ask()) == 8
+    found = read_exploration(longer)
+    assert [s.id for s in found.snapshots] == [s.id for s in whole.snapshots]
+    assert found.walker.step == whole.walker.step
+    batch = "rounds/r002/batch.json"
+    assert (again / batch).read_bytes() == (done.parent / "halfway" / batch).read_bytes()
 
 
 def test_audit_frames_come_first_and_calibrate(done: Path) -> None:

@@ -167,6 +167,39 @@ def test_members_of_one_model_have_its_body_and_readouts_of_their_own(done: Path
     assert all(name.startswith("readouts.") for name in differ)
 
 
+BY_MACE = {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12, "batch_size": 4, "finishing": False, "loop": "mace"}
+
+
+def test_a_model_replays_its_own_labels_of_frames_that_are_named(done: Path, tmp_path: Path) -> None:
+    """The second head is gone, the frames' energies are the model's own, and the campaign's are those of its labels."""
+    start = done / "models/pretraining/member-0"
+    write(tmp_path / "kept.xyz", _rattled("Cu", 11), format="extxyz")
+    foundation = {"kind": "foundation", "model": f"{start}.json", "file": "kept.xyz"}
+    path = pretrained_campaign(
+        tmp_path,
+        foundation,
+        stop={"rounds": 0},
+        initial={"kind": "rattle", "count": 6},
+        training={**BY_MACE, "finetuning": "replay", "replay_frames": 10},
+    )
+    with Campaign(path, tmp_path / "run") as campaign:
+        campaign.run()
+    replayed = read(tmp_path / "run/models/pretraining/replay.extxyz", ":")
+    said = Committee.load([start]).evaluate(replayed)
+    assert np.allclose(replayed[0].arrays["REF_forces"], said.forces[0][0], atol=1e-5)
+    for stem in _members(tmp_path / "run/models/r000"):
+        description = read_member(stem)[1]
+        assert description["heads"] == ["Default"]
+        assert description["training"]["finetuning"] == "replay"
+
+
+@pytest.mark.parametrize("training", [{"finetuning": "lora"}, {"loop": "stacked", "frozen": True}])
+def test_random_weights_are_not_fine_tuned(training: dict[str, Any], tmp_path: Path) -> None:
+    path = small_campaign(tmp_path, training={**BY_MACE, **training})
+    with pytest.raises(InputError, match="random weights know nothing"):
+        load(path)
+
+
 def _members(folder: Path) -> list[Path]:
     return [folder / "member-0", folder / "member-1"]
 
@@ -240,6 +273,19 @@ def _rattled(element: str, count: int) -> list[Atoms]:
             {"reference": "soft.toml"},
             {"training": {"channels": 4, "max_L": 0, "r_max": 4.0, "E0s": {"Cu": -1.0}}},
             "average",
+        ),
+        ({"reference": "soft.toml"}, {"training": {**BY_MACE, "loop": "stacked", "finetuning": "lora"}}, "needs loop"),
+        (
+            {"kind": "committee", "folder": "nowhere"},
+            {"training": {**BY_MACE, "finetuning": "replay"}},
+            "a folder of members brings none",
+        ),
+        ({"kind": "foundation", "model": "m.json"}, {"training": {**BY_MACE, "finetuning": "replay"}}, "name a file"),
+        ({"kind": "foundation", "model": "m.json", "file": "bare.xyz"}, {}, "leave it out"),
+        (
+            {"kind": "foundation", "model": "m.json", "file": "few.xyz"},
+            {"training": {**BY_MACE, "finetuning": "replay"}},
+            "10 at least are replayed",
         ),
     ],
 )

@@ -57,6 +57,38 @@ def test_the_mean_is_lowered_by_a_crowd_and_the_largest_variance_is_that_of_an_o
     assert "lowers the summed variance" in pick.reason
 
 
+def clusters_by_hand(features: np.ndarray, known: np.ndarray, k: int) -> list[int]:
+    """Each time all distances anew."""
+    picks: list[int] = []
+    for _ in range(k):
+        centres = np.vstack([known, features[picks]])
+        squares = ((features[:, None] - centres[None]) ** 2).sum(2) if len(centres) else (features**2).sum(1)[:, None]
+        nearest, left = squares.argmin(1), squares.min(1)
+        sizes = [left[nearest == c].sum() for c in range(squares.shape[1])]
+        own = np.flatnonzero(nearest == int(np.argmax(sizes)))
+        picks.append(int(own[left[own].argmax()]))
+    return picks
+
+
+@pytest.mark.parametrize("labels", [0, 1, 6])
+def test_the_largest_cluster_gives_its_farthest(labels: int) -> None:
+    rng = np.random.default_rng(labels)
+    features = np.vstack([rng.normal(size=(30, 4)), 5.0 + 0.3 * rng.normal(size=(60, 4)), [[40.0, 0.0, 0.0, 0.0]]])
+    known = rng.normal(size=(labels, 4))
+    table = Candidates([str(i) for i in range(91)], np.zeros(91), features, ["x"] * 91)
+    picks = Gradient(aim="cluster", quota="none").select(table, Labelled(known), 12, rng)
+    assert [pick.index for pick in picks] == clusters_by_hand(features, known, 12)
+    assert "cluster" in picks[0].reason
+    assert picks[0].scores["variance"] > 0
+
+
+def test_clusters_of_doubles_give_each_candidate_once() -> None:
+    """All distances are 0 after the first pick, and what is picked stays picked."""
+    table = Candidates(list("abcd"), np.zeros(4), np.ones((4, 2)), ["x", "x", "y", "y"])
+    picks = Gradient(aim="cluster").select(table, Labelled(np.zeros((0, 2))), 4, np.random.default_rng(0))
+    assert sorted(pick.index for pick in picks) == [0, 1, 2, 3]
+
+
 def test_no_pick_repeats_what_is_labelled_or_picked() -> None:
     rng = np.random.default_rng(1)
     one, two, three = rng.normal(size=(3, 8))

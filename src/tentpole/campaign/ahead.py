@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
-from tentpole.campaign.exploring import await_walkers, set_going, walker_jobs
+from tentpole.campaign.exploring import await_walkers, longer_jobs, set_going, walker_jobs
 from tentpole.campaign.resets import walker_resets
 from tentpole.campaign.walkers import walkers_in
 from tentpole.exploration.jobs import WalkerJob
@@ -64,6 +64,13 @@ class Ahead:
         if more := [job for job in self._jobs(number, covariance) if job.id not in running]:
             jobs, pending = [*jobs, *more], [*pending, *set_going(self._context, more)]
         await_walkers(self._context, jobs, pending)
+
+    def explore_longer(self, number: int, covariance: Covariance, frames: int) -> list[Path]:
+        """Have the walkers that may judge go farther, for a final look of so many frames, and say where that lies."""
+        jobs = longer_jobs(self._context.at(number), self._jobs(number, covariance), frames)
+        if jobs:
+            await_walkers(self._context, jobs, set_going(self._context, jobs))
+        return [job.shard for job in jobs]
 
     def abandon(self) -> None:
         """Stop walkers that run ahead: there is a verdict. Their checkpoints stay."""

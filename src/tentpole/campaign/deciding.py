@@ -82,11 +82,13 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     fingerprint, before = known_dataset(context, known, known)
     assert before.covariance is not None
     ahead.explore(number, before.covariance)
-    walkers = walkers_in(state, config, number)
-    shards = [read_exploration(context.paths.shard(number, walker.id)) for walker in walkers]
+    walkers, look = walkers_in(state, config, number), final_look(state, config)
+    paths = [context.paths.shard(number, walker.id) for walker in walkers]
+    if look is not None:
+        paths += ahead.explore_longer(number, before.covariance, look[1])
+    shards = [read_exploration(path) for path in paths]
     candidates = candidates_of(shards, fingerprint)
     candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
-    look = final_look(state, config)
     if look is not None:
         chosen, facts, first_key = _final_look(context, number, candidates, *look)
     else:

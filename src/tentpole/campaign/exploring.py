@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.walkers import walkers_in
 from tentpole.committee.committee import choose_device
-from tentpole.config.walkers import PlannedWalker, walkers_of
+from tentpole.config.walkers import PlannedWalker, judged_walkers, walkers_of
 from tentpole.errors import MachineError
 from tentpole.execution.metering import measured
 from tentpole.exploration import Exploration, ExploreSettings, Ramp, WalkerSeed
@@ -82,6 +83,32 @@ def walker_jobs(
             else None,
         )
         for walker in planned
+    ]
+
+
+def longer_jobs(context: Context, jobs: Sequence[WalkerJob], frames: int) -> list[WalkerJob]:
+    """The walkers that may judge, once `jobs` are done, farther on: for a final look of so many audit frames.
+
+    Those are to lie as far apart in time as the audit frames of any other round. Frames of a short stretch err alike,
+    and say little of others; MD costs little beside their labels.
+    """
+    config, explore = context.config, context.config.explore
+    times = frames / config.selection.audits - 1.0
+    steps = math.ceil(times * explore.steps / explore.snapshot_every) * explore.snapshot_every
+    judged, count = {walker.id for walker in judged_walkers(config)}, len(walkers_of(config))
+    return [
+        replace(
+            job,
+            shard=context.paths.longer_shard(job.round, job.id),
+            earlier=(job.shard,),
+            checkpoint=context.paths.checkpoint(f"longer-{job.id}"),
+            progress=context.paths.steps_done(f"longer-{job.id}"),
+            seed=replace(job.seed, index=count + job.seed.index),
+            settings=replace(job.settings, steps=steps),
+            sent_back=None,
+        )
+        for job in jobs
+        if steps > 0 and job.id in judged and job.settings.ramp is None
     ]
 
 

@@ -192,7 +192,8 @@ def _read(frame: FrameRecord) -> Label:
 
 def _settings(record: CampaignRecord, size: str | None) -> MACESettings:
     """The campaign's own, or with the size's values in place of its own."""
-    settings = replace(record.config.training.build(), loop="stacked")
+    settings = record.config.training.build()
+    settings = replace(settings, loop="stacked", finetuning="frozen" if settings.frozen else "naive")
     if size is None:
         return settings
     own = dict.fromkeys(

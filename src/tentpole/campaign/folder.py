@@ -350,7 +350,8 @@ def _with_copies(config: CampaignConfig, paths: CampaignPaths) -> CampaignConfig
         update["pretraining"] = config.pretraining.model_copy(update={"folder": str(copied)})
     elif isinstance(config.pretraining, FoundationSection):
         copied = _copied_members([Path(config.pretraining.model)], home / "pretraining")
-        update["pretraining"] = config.pretraining.model_copy(update={"model": str(copied / "member-0.json")})
+        section = update.get("pretraining", config.pretraining)
+        update["pretraining"] = section.model_copy(update={"model": str(copied / "member-0.json")})
     return config.model_copy(update=update)
 
 

@@ -134,6 +134,11 @@ class CampaignPaths:
         return self.root / "models" / PRETRAINING
 
     @property
+    def replay(self) -> Path:
+        """What the pretrained members know, for trainings that replay it."""
+        return self.pretrained / "replay.extxyz"
+
+    @property
     def pretraining_facts(self) -> Path:
         """How the pretraining went: the file that ends it."""
         return self._round(PRETRAINING, "done.json")
@@ -153,6 +158,10 @@ class CampaignPaths:
     def shard(self, number: int, walker: str) -> Path:
         """The snapshots of one walker in one round."""
         return self.snapshots / f"{_stem(number)}-{walker}.h5"
+
+    def longer_shard(self, number: int, walker: str) -> Path:
+        """What a walker visited in a final look beyond the steps of its round."""
+        return self.snapshots / f"longer-{_stem(number)}-{walker}.h5"
 
     def shards(self, number: int | None = None) -> list[Path]:
         """The shards that are there, of one round or of all, in the order of their names."""

@@ -41,6 +41,7 @@ from tentpole.labeling.references import Reference
 from tentpole.records import Condition, bare
 from tentpole.storage.structures import labelled_atoms, write_frames
 from tentpole.training.readouts import write_fresh_members
+from tentpole.training.replay import write_learned, write_pseudo_labels
 
 if TYPE_CHECKING:
     from tentpole.training import MACESettings, TrainingReport
@@ -130,6 +131,9 @@ def pretrain(context: Context, enough: Callable[[], bool] = lambda: False) -> No
         frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]
         name = section.file
     reports = _train(context, frames, section.updates)
+    if context.config.training.finetuning == "replay":
+        folder = context.paths.pretrained
+        write_learned(folder / "member-0", folder / "train.extxyz", context.paths.replay)
     facts = PretrainingFacts(
         reference=Path(name).stem,
         labels=len(frames),
@@ -150,6 +154,10 @@ def _take_over(context: Context, section: EarlierCommitteeSection | FoundationSe
     else:
         folder, seeds = context.paths.pretrained, [_seed(context.config.seed, m) for m in _members(context)]
         context.workers.run(write_fresh_members, Path(section.model), folder, seeds, root=context.root)
+        if context.config.training.finetuning == "replay":
+            frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]
+            out = context.paths.replay
+            context.workers.run(write_pseudo_labels, Path(section.model), frames, out, root=context.root)
     name = "an earlier campaign" if isinstance(section, EarlierCommitteeSection) else "a foundation model"
     _note(context, PretrainingFacts(name, 0, 0, 0, 0.0, (), _spread_of(context, folder)))
 
@@ -269,7 +277,7 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
         context.progress.progress("pretraining: training", sum(shares.values()), len(jobs))
 
     workers, began = context.workers, time.monotonic()
-    settings = replace(config.training.build(), updates=updates, epochs=None, frozen=False)
+    settings = replace(config.training.build(), updates=updates, epochs=None, frozen=False, finetuning="naive")
     with metered(context.root, "training", min(len(jobs), workers.processes)) as meter:
         reports = train_committee(jobs, settings, workers.processes, on_progress, workers.training)
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)

@@ -504,7 +504,7 @@ class CampaignRecord:
             None where it has not come to that round's end.
         """
         path = self.paths.shard(number, walker)
-        return read_exploration(path) if path.exists() else None
+        return self._whole(number, read_exploration(path)) if path.exists() else None
 
     def explorations(self, number: int) -> dict[str, Exploration]:
         """What all walkers that came to the end of a round found in it.
@@ -519,8 +519,13 @@ class CampaignRecord:
         dict of str to Exploration
             By walker.
         """
-        shards = [read_exploration(path) for path in self.paths.shards(number)]
+        shards = [self._whole(number, read_exploration(path)) for path in self.paths.shards(number)]
         return {shard.walker.id: shard for shard in shards}
+
+    def _whole(self, number: int, shard: Exploration) -> Exploration:
+        """With what the walker visited beyond, where the round is a final look."""
+        longer = self.paths.longer_shard(number, shard.walker.id)
+        return shard.followed_by(read_exploration(longer)) if longer.exists() else shard
 
     def to_json(self) -> dict[str, Any]:
         """For `tentpole status --json`: as `status_schema.CampaignStatus` says.

@@ -19,7 +19,7 @@ AT_ONCE = ("stop", "target", "executor", "training_executor")
 
 ARCHITECTURE = frozenset(
     {"kind", "size", "channels", "max_L", "max_ell", "correlation", "interactions", "radial_basis", "cutoff_basis"}
-    | {"r_max", "loop", "frozen", "folds", "E0s", "dtype", "embed"}
+    | {"r_max", "loop", "frozen", "finetuning", "folds", "E0s", "dtype", "embed"}
 )
 """Keys of [training] that members trained before do not share."""
 

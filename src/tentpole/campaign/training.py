@@ -90,6 +90,7 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
             warm_start=None if warm is None else warm / name,
             heads=config.committee.members if shallow else 1,
             baseline=baseline,
+            replay=paths.replay if settings.finetuning == "replay" else None,
         )
         for m, name in enumerate(names)
     ]

@@ -112,7 +112,7 @@ def _remember_moments() -> None:
 
     A small model has several activations of one kind, and drawing them took a quarter of what building it takes.
     """
-    activations = importlib.import_module("e3nn.math._normalize_activation")
+    activations: Any = importlib.import_module("e3nn.math._normalize_activation")
     if not hasattr(activations.moment, "cache_info"):
         activations.moment = functools.lru_cache(maxsize=16)(activations.moment)
 

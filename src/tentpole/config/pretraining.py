@@ -36,9 +36,13 @@ def unusable_pretraining(
     if isinstance(config.initial, PretrainedFramesSection):
         yield from _no_frames_to_spread(config)
     if section is None:
-        if config.training.frozen:
-            yield "training.frozen leaves random weights as they are: give members a start, [pretraining]"
+        if config.training.finetuning != "naive":
+            yield (
+                f'training.finetuning = "{config.training.finetuning}" changes part of what members know, and random '
+                'weights know nothing: give members a start, [pretraining], or write finetuning = "naive"'
+            )
         return
+    yield from _nothing_to_replay(config, frames.get("pretraining"))
     if config.committee.kind == "shallow":
         yield "a shallow committee is trained from scratch every round: leave [pretraining] out, or take a deep one"
     if config.training.E0s != "average":
@@ -47,14 +51,14 @@ def unusable_pretraining(
             'of energy is another method\'s: write training.E0s = "average"'
         )
     given, asked = frames.get("pretraining"), [*starts.values(), *frames.get("initial", ())]
-    if given is not None:
+    if given is not None and not isinstance(section, FoundationSection):
         yield from _unusable_frames(config, asked, given)
     if isinstance(section, CheapReferenceSection):
         yield from _unusable_reference(config, section, given or list(starts.values()))
     elif isinstance(section, EarlierCommitteeSection):
         yield from _unusable_committee(config, section, asked)
     elif isinstance(section, FoundationSection):
-        yield from _unusable_model(config, section, asked)
+        yield from _unusable_model(config, section, asked, given or ())
 
 
 def committee_to_start_from(folder: Path) -> list[Path]:
@@ -76,6 +80,27 @@ def _no_frames_to_spread(config: CampaignConfig) -> Iterator[str]:
         )
     elif isinstance(section, CheapReferenceSection) and section.file is None and count > section.frames:
         yield f"initial.count = {count} is more than the {section.frames} frames of [pretraining]: lower it"
+
+
+def _nothing_to_replay(config: CampaignConfig, frames: Sequence[Atoms] | None) -> Iterator[str]:
+    """What [pretraining] lacks for replay, or states for it without need."""
+    section, replays = config.pretraining, config.training.finetuning == "replay"
+    if isinstance(section, EarlierCommitteeSection) and replays:
+        yield (
+            'training.finetuning = "replay" needs frames that the members know, and a folder of members brings none: '
+            'start from labels of theirs, kind = "labelled", or write finetuning = "naive"'
+        )
+    if not isinstance(section, FoundationSection):
+        return
+    if frames is None and replays:
+        yield (
+            'training.finetuning = "replay" needs frames for the model to label: name a file of structures that it '
+            'must go on knowing, pretraining.file, or write finetuning = "naive"'
+        )
+    elif frames is not None and not replays:
+        yield 'pretraining.file is for training.finetuning = "replay" alone: leave it out'
+    elif frames is not None and len(frames) < FEWEST:
+        yield f"{section.file} gives {len(frames)} frames: {FEWEST} at least are replayed"
 
 
 def _unusable_frames(config: CampaignConfig, asked: Sequence[Atoms], frames: Sequence[Atoms]) -> Iterator[str]:
@@ -133,13 +158,15 @@ def _unusable_committee(
         yield f"the members in {section.folder} have different energies of isolated atoms: they are no one's committee"
 
 
-def _unusable_model(config: CampaignConfig, section: FoundationSection, asked: Sequence[Atoms]) -> Iterator[str]:
+def _unusable_model(
+    config: CampaignConfig, section: FoundationSection, asked: Sequence[Atoms], replayed: Sequence[Atoms]
+) -> Iterator[str]:
     try:
         member = read_description(Path(section.model))
     except TentpoleError as error:
         yield str(error)
         return
-    yield from _unusable_member(config, Path(section.model).name, member, asked)
+    yield from _unusable_member(config, Path(section.model).name, member, [*asked, *replayed])
     if config.training.loop == "stacked" and (why := not_stackable(member["hyperparameters"])):
         words = "training.frozen cannot be had of it" if config.training.frozen else 'set training.loop = "mace"'
         yield f"{Path(section.model).name} is of another architecture than members trained as one ({why}): {words}"

@@ -145,7 +145,8 @@ class TargetSection(Section):
     stress_error_GPa : the same for the components of the stress; reported, but no test, where it is not stated.
     final_audits : audit frames of the final look. Where the errors of the last rounds promise success, one round asks
         for that many fresh ones alone, and no training follows before they have judged. 8 per condition at least, and
-        a fifth of the labels so far where that is more.
+        a fifth of the labels so far where that is more. Unbiased MD goes farther in that round, so that they lie as far
+        apart in time as the audit frames of others.
     rounds : how many of the last rounds decide whether a final look is worth its labels, and whether MD or the rule
         has come to an end.
     labels_needed : audit frames that the tests before a final look rest on; as many rounds are taken as hold them.
@@ -294,10 +295,14 @@ class FoundationSection(Section):
     kind : "foundation".
     model : NAME.json, which `tentpole models import FILE.model --trust` makes of a MACE model, relative to the campaign
         file; it knows all elements, and has the cutoff of [training].
+    file : frames on which the model's own energies and forces are replayed where training.finetuning is "replay".
+    index : which of them, as ASE takes it.
     """
 
     kind: Literal["foundation"] = "foundation"
     model: str
+    file: str | None = None
+    index: str = ":"
 
 
 class EarlierCommitteeSection(Section):
@@ -688,7 +693,14 @@ class MACESection(MACESettings):
     loop : "stacked", all members as one, or "mace", one by one by MACE's own command; "mace-total" is that with
         energies as they are labelled, how campaigns of earlier versions go on.
     together : how many small members train as one in a process.
-    frozen : train the readouts alone and leave the body as [pretraining] made it.
+    finetuning : what a training changes of the members that it goes on from, [pretraining]'s at first: "naive", all
+        weights; "frozen", the readouts alone; "lora", linear layers by changes of low rank; "replay", all weights,
+        while a second head goes on learning what [pretraining] taught, and is then taken off. "lora" and "replay" are
+        by MACE's own command, loop = "mace".
+    lora_rank : of the changes, where finetuning is "lora".
+    replay_frames : of [pretraining], drawn for each member and training where finetuning is "replay"; labels are
+        repeated until they are as many, so that half of what is trained on is labels; updates stay as they are.
+    frozen : true is finetuning = "frozen".
     embed : what members read of a structure beside its atoms: ["charge"], ["multiplicity"] or both, as embeddings of
         the total charge and spin; needed where structures or frames of one campaign differ in it.
     batch_size : configurations per step.
@@ -718,6 +730,8 @@ class MACESection(MACESettings):
         "max_updates": (1, 10**8),
         "folds": (2, 1000),
         "together": (1, 64),
+        "lora_rank": (1, 1024),
+        "replay_frames": (10, 10**7),
         "epochs": (1, 10**8),
         "batch_size": (1, 10**5),
         "lr": (1e-12, 1),

@@ -103,6 +103,29 @@ class Exploration:
     md_seconds: float = 0.0
     scoring_seconds: float = 0.0
 
+    def followed_by(self, longer: Exploration) -> Exploration:
+        """Join one that went on from its end.
+
+        Parameters
+        ----------
+        longer : Exploration
+            Of the same walker in the same round.
+
+        Returns
+        -------
+        Exploration
+        """
+        return Exploration(
+            self.round,
+            longer.walker,
+            self.done + longer.done,
+            self.snapshots + longer.snapshots,
+            self.scores + longer.scores,
+            self.mishaps + longer.mishaps,
+            self.md_seconds + longer.md_seconds,
+            self.scoring_seconds + longer.scoring_seconds,
+        )
+
     def with_snapshot(self, walker: Walker, scores: Scores, *, before_mishap: bool = False) -> Exploration:
         """The exploration with the walker's present frame among its snapshots.
 

@@ -27,6 +27,7 @@ from scipy.linalg import solve_triangular
 from tentpole.errors import InputError, unknown
 from tentpole.records import FloatArray
 from tentpole.selection.base import Candidates, Labelled, Pick
+from tentpole.selection.clusters import LargestCluster
 from tentpole.selection.logdet import Quota, check_quota
 
 
@@ -43,8 +44,9 @@ class Gradient:
         λ as a share of the candidates' mean squared length of a feature row.
     quota : int, "even" or "none"
         See LogDet.
-    aim : {"largest", "mean"}
-        Pick where the variance is largest, or what lowers its mean over the candidates the most.
+    aim : {"largest", "mean", "cluster"}
+        Pick where the variance is largest, what lowers its mean over the candidates the most, or the farthest of the
+        largest cluster, which needs no noise (see tentpole.selection.clusters).
 
     Raises
     ------
@@ -64,12 +66,12 @@ class Gradient:
 
     noise: float = 1e-3
     quota: Quota = "even"
-    aim: Literal["largest", "mean"] = "largest"
+    aim: Literal["largest", "mean", "cluster"] = "largest"
 
     def __post_init__(self) -> None:
         check_quota(self.quota)
-        if self.aim not in ("largest", "mean"):
-            raise unknown("aim", str(self.aim), ["largest", "mean"])
+        if self.aim not in _AIMS:
+            raise unknown("aim", str(self.aim), _AIMS)
         if not (math.isfinite(self.noise) and self.noise > 0):
             raise InputError(f"noise of the rule gradient must be a positive number, got {self.noise}.")
 
@@ -83,8 +85,7 @@ class Gradient:
 
         caps = even_quota(groups, k) if self.quota == "even" else self.quota if isinstance(self.quota, int) else None
         lam = self.noise * float((candidates.features**2).sum(axis=1).mean()) or 1.0
-        known = Posterior if self.aim == "largest" else MeanPosterior
-        posterior = known(candidates.features, labelled.features, lam)
+        posterior = _AIMS[self.aim](candidates.features, labelled.features, lam)
         free, taken = np.ones(len(candidates), dtype=bool), Counter[str]()
         picks: list[Pick] = []
         while len(picks) < k and free.any():
@@ -177,3 +178,11 @@ class MeanPosterior:
         along = self._features @ step
         self._solved = self._solved - np.outer(along, step)
         self._spread = self._spread - np.outer(along, self._moment @ step)
+
+
+_AIMS: dict[str, type[Posterior] | type[MeanPosterior] | type[LargestCluster]] = {
+    "largest": Posterior,
+    "mean": MeanPosterior,
+    "cluster": LargestCluster,
+}
+"""What decides on a pick, by what the rule aims at."""

@@ -23,7 +23,7 @@ from tentpole.training.jobs import TrainingError, TrainingJob, TrainingReport
 from tentpole.training.mace import arguments, scratch_folder
 from tentpole.training.node import ATTEMPTS, train_all
 from tentpole.training.reports import read_progress, read_report
-from tentpole.training.settings import MACESettings
+from tentpole.training.settings import BY_MACE, MACESettings
 
 SMALL = 20_000  # pairs of atoms × channels in a batch: above, arithmetic outweighs the starting of operations
 FULL_B = 1_000_000  # a training writes more than that: with less free, the disk is what stopped it
@@ -78,6 +78,7 @@ def train_committee(
     """
     if not jobs:
         raise InputError("no training jobs given")
+    _check_start(jobs, settings)
     skipped = {job.member for job in jobs if description_file(job.out).is_file()}
     if len(skipped) < len(jobs):
         energies = common_energies(jobs, settings) if energies is None else energies
@@ -95,6 +96,23 @@ def train_committee(
     if len(folders) == 1:
         write_committee_file(folders.pop(), [job.out.name for job in jobs])
     return [read_report(job, skipped=job.member in skipped) for job in jobs]
+
+
+def _check_start(jobs: Sequence[TrainingJob], settings: MACESettings) -> None:
+    """Raise InputError where members cannot be fine-tuned as `settings` ask."""
+    if settings.finetuning not in BY_MACE:
+        return
+    asked = f'finetuning = "{settings.finetuning}"'
+    for job in jobs:
+        if job.warm_start is None:
+            raise InputError(
+                f'{asked} changes a model, and {job.out.name} has none to go on from: finetuning = "naive"'
+            )
+        if settings.finetuning == "replay" and job.replay is None:
+            raise InputError(
+                f"{asked} needs frames of what {job.warm_start.name} knows: a campaign with [pretraining] has "
+                "them, and in Python TrainingJob(..., replay=FILE)"
+            )
 
 
 def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[TrainingJob]]:
@@ -185,6 +203,7 @@ def _order(
             **{name: getattr(job, name).resolve() for name in ("train", "folder", "out")},
             valid=None if job.valid is None else job.valid.resolve(),
             warm_start=None if job.warm_start is None else job.warm_start.resolve(),
+            replay=None if job.replay is None else job.replay.resolve(),
         )
         for job in group
     ]

@@ -33,6 +33,8 @@ class TrainingJob:
         The finished member's path without its ending; out.safetensors and then out.json appear whole or not at all.
     warm_start : Path, optional
         The member whose weights the training goes on from; None starts from random ones.
+    replay : Path, optional
+        Frames of what the warm start knows, energies less those of isolated atoms: for finetuning = "replay".
     heads : int
         Above 1, a shallow committee: one backbone with that many readout heads, each trained on its own bootstrap
         resample
@@ -58,6 +60,7 @@ class TrainingJob:
     warm_start: Path | None = None
     heads: int = 1
     baseline: dict[str, Any] | None = None
+    replay: Path | None = None
 
     @property
     def log(self) -> Path:

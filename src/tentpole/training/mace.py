@@ -19,7 +19,8 @@ from tentpole.committee.member_files import read_member, write_member
 from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
 from tentpole.training.frames import frames_of
-from tentpole.training.jobs import TrainingJob
+from tentpole.training.jobs import TrainingError, TrainingJob
+from tentpole.training.replay import check_alike, replay_arguments, replay_of, without_replay_head, write_replay
 from tentpole.training.reports import read_curve
 from tentpole.training.settings import MACESettings
 
@@ -48,7 +49,9 @@ def arguments(job: TrainingJob, settings: MACESettings, scratch: Path, energies:
     """The command line after `python -m mace.cli.run_train`."""
     frames, valid = frames_of([job], settings).of(0)
     size, warm = settings.model, job.warm_start is not None
-    batch, epochs, interval = schedule(settings, len(frames) * job.heads, warm=warm)
+    replay = replay_of(job, settings, len(frames))
+    in_epoch = len(frames) * job.heads if replay is None else replay.in_epoch(len(frames))
+    batch, epochs, interval = schedule(settings, in_epoch, warm=warm)
     stress = any("REF_stress" in atoms.info and atoms.pbc.any() for atoms in frames)
     lr, lr_end = settings.rates(warm=warm)
     decay = (lr_end / lr) ** (1.0 / max(1, epochs - 1))
@@ -100,6 +103,10 @@ def arguments(job: TrainingJob, settings: MACESettings, scratch: Path, energies:
         }
     if job.warm_start is not None:
         given |= {"foundation_model": scratch / "start.model", "foundation_model_elements": True}
+    if settings.finetuning == "lora":
+        given |= {"lora": True, "lora_rank": settings.lora_rank, "lora_alpha": float(settings.lora_rank)}
+    if replay is not None:
+        given |= replay_arguments(scratch)
     return ["--ema", "--save_cpu", *(f"--{key}={value}" for key, value in given.items())]
 
 
@@ -117,6 +124,10 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
     try:
         less = {} if settings.loop == TOTAL else energies
         frames, valid = (_less(part, less) for part in frames_of([job], settings).of(0))
+        replay = replay_of(job, settings, len(frames))
+        if replay is not None:
+            frames = replay.repeated(frames)
+            write_replay(replay, scratch)
         write(scratch / "train.xyz", frames, format="extxyz")
         write(scratch / "valid.xyz", valid, format="extxyz")
         for k in range(job.heads if job.heads > 1 else 0):
@@ -136,17 +147,25 @@ def run_here(job: TrainingJob, settings: MACESettings, energies: Mapping[int, fl
         command_line.run(tools.build_default_arg_parser().parse_args(list(command)))
         sys.stdout.flush()
         model = torch.load(scratch / "member.model", map_location="cpu", weights_only=False)  # just written here
+        if settings.finetuning == "lora":
+            _check_low_rank(torch.load(scratch / "start.model", map_location="cpu", weights_only=False), model)
+        if replay is not None:
+            both, log = model, job.log.read_text(encoding="utf-8", errors="replace")
+            model = without_replay_head(both, log, len(frames), len(replay.train))
+            check_alike(both, model, frames[0])
         if less:
             _give_back(model, less)
         curve = read_curve(job.log)
+        in_epoch = len(frames) * job.heads + (0 if replay is None else len(replay.train))
         training = {
             "member": job.member,
             "seed": job.seed,
             "command": ["python", "-m", "mace.cli.run_train", *command],
             "warm_start": None if job.warm_start is None else job.warm_start.name,
             "seconds": round(time.perf_counter() - started, 3),
-            "updates": (curve[-1][0] + 1) * (len(frames) * job.heads // _given(command, "batch_size")),
+            "updates": (curve[-1][0] + 1) * (in_epoch // _given(command, "batch_size")),
             "curve": curve,
+            **({"finetuning": settings.finetuning} if settings.finetuning != "naive" else {}),
             "made_by": provenance(),
         }
         write_member(job.out, model, training=training, baseline=job.baseline)
@@ -210,9 +229,23 @@ def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mappin
     for place, z in enumerate(content["atomic_numbers"]):
         if z in energies:
             table[..., place] = energies[z] if settings.loop == TOTAL else 0.0
+    model.atomic_energies_fn.atomic_energies = table.reshape(-1)  # of one element and one head mace makes a scalar
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     torch.save(model, file)
+
+
+def _check_low_rank(start: Any, model: Any) -> None:
+    """Raise TrainingError where mace's command has not trained changes of low rank, and merged them into the model."""
+    before, after = dict(start.named_parameters()), dict(model.named_parameters())
+    kept = [name for name in before if "symmetric_contractions" in name]  # which have no linear layer
+    moved = [name for name in before if not before[name].detach().equal(after[name].detach())]
+    if set(kept) & set(moved) or not moved or not before.keys() <= after.keys():
+        raise TrainingError(
+            "mace's command has not trained changes of low rank: "
+            + (f"{', '.join(kept)} changed" if set(kept) & set(moved) else "no weight changed, or they are not merged")
+            + '. This mace-torch does it in another way than 0.3.16: set [training] finetuning = "naive"'
+        )
 
 
 def _given(command: Sequence[str], name: str) -> int:

@@ -10,6 +10,7 @@ and spherical harmonics are e3nn's, written as polynomials of the unit vector wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -54,8 +55,9 @@ def pair_functions(model: Any) -> PairFunctions | None:
     names = type(radial.bessel_fn).__name__, type(radial.cutoff_fn).__name__
     if names != ("BesselBasis", "PolynomialCutoff"):
         return None
-    degree = int(model.spherical_harmonics.irreps_out.lmax)
-    harmonic, powers, coefficients = _polynomials(model.spherical_harmonics, degree)
+    harmonics = model.spherical_harmonics
+    degree = int(harmonics.irreps_out.lmax)
+    harmonic, powers, coefficients = polynomials(degree, bool(harmonics.normalize), str(harmonics.normalization))
     return PairFunctions(
         waves=radial.bessel_fn.bessel_weights.detach().double().cpu().numpy(),
         norm=float(radial.bessel_fn.prefactor.double()),
@@ -68,9 +70,13 @@ def pair_functions(model: Any) -> PairFunctions | None:
     )
 
 
-def _polynomials(harmonics: Any, degree: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """The harmonics of every order as homogeneous polynomials of the unit vector: harmonic, powers, coefficients."""
+@lru_cache(maxsize=8)
+def polynomials(degree: int, normalize: bool, normalization: str) -> tuple[IntArray, IntArray, FloatArray]:
+    """e3nn's harmonics of every order as homogeneous polynomials of the unit vector: harmonic, powers, coefficients."""
     import torch
+    from e3nn.o3 import SphericalHarmonics
+
+    harmonics = SphericalHarmonics(list(range(degree + 1)), normalize, normalization)
 
     points = np.random.default_rng(0).normal(size=(200, 3))
     points /= np.linalg.norm(points, axis=1)[:, None]

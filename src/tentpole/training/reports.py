@@ -42,8 +42,8 @@ def read_progress(log: Path) -> tuple[int, int] | None:
 
 
 def read_curve(log: Path) -> list[Row]:
-    """Each evaluation that a log tells of. Of several heads the mean is given."""
-    text = _text(log)
+    """Each evaluation that a log tells of. Of several heads the mean is given; not of what is replayed."""
+    text = "\n".join(line for line in _text(log).splitlines() if "head: pt_head" not in line)
     errors_at: dict[int, list[tuple[float, float, float]]] = {}
     for place, *values in [(a, *b) for a, _, *b in _UPDATE.findall(text)] or _EPOCH.findall(text):
         loss, energy, force = map(float, values)

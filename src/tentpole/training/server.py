@@ -26,6 +26,7 @@ from typing import Any
 
 from tentpole.execution.worker import thread_variables
 from tentpole.training.jobs import TrainingJob
+from tentpole.training.settings import SIZES
 
 PATIENCE_S = 1.2
 """What a training that is to stop is given for its checkpoint."""
@@ -65,10 +66,12 @@ def imported() -> None:
     from tentpole.committee.mace_architecture import prepare_models
     from tentpole.training import stacked as _loop
     from tentpole.training.convolution import load_kernels
+    from tentpole.training.pair_features import polynomials
 
     del _loop
     prepare_models()
     load_kernels()
+    polynomials(SIZES["small"].max_ell, True, "component")  # of mace's models
 
 
 def _end_with_parent() -> None:
@@ -141,7 +144,7 @@ def _train(order: dict[str, Any]) -> None:
 
 
 def _job(fields: dict[str, Any]) -> TrainingJob:
-    paths = ("train", "valid", "folder", "out", "warm_start")
+    paths = ("train", "valid", "folder", "out", "warm_start", "replay")
     typed: dict[str, Any] = {k: Path(v) if k in paths and v is not None else v for k, v in fields.items()}
     return TrainingJob(**typed)
 

@@ -12,6 +12,9 @@ from tentpole.training.schedule import automatic_updates
 
 LOOPS = ("stacked", "mace", "mace-total")
 EMBEDDABLE = ("charge", "multiplicity")
+FINETUNING = ("naive", "frozen", "lora", "replay")
+BY_MACE = ("lora", "replay")
+"""Ways to fine-tune that mace's own command has and our loop has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,11 @@ class MACESettings:
     are labelled, not less those of isolated atoms: how campaigns of earlier versions go on. together : how many small
     members train as one in a process; more cost less of the processor, fewer keep more cores busy. Large ones train by
     themselves.
-    frozen : train the readouts alone; the body stays as it was in the members that the training goes on from.
+    finetuning : what a training changes of the members that it goes on from. "naive": all weights. "frozen": the
+    readouts alone; the body stays. "lora": all linear layers, by changes of low rank. "replay": all weights, while a
+    second head goes on learning what was known before; it is taken off at the end. The last two need loop = "mace".
+    lora_rank : of the changes. replay_frames : as many are replayed; labels are repeated until they are as many.
+    frozen : true is finetuning = "frozen".
     embed : "charge", "multiplicity" or both: embeddings of a frame's total charge and spin, added to the features of
     its atoms before the first layer.
     dtype : "float32" or "float64". device : "auto", "cpu", "cuda". threads : per process.
@@ -99,13 +106,16 @@ class MACESettings:
     loop: str = "stacked"
     together: int = 2
     frozen: bool = False
+    finetuning: str = "naive"
+    lora_rank: int = 4
+    replay_frames: int = 200
     embed: tuple[str, ...] = ()
     dtype: str | None = None
     device: str = "auto"
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name, legal in (("size", SIZES), ("loop", LOOPS)):
+        for name, legal in (("size", SIZES), ("loop", LOOPS), ("finetuning", FINETUNING)):
             if getattr(self, name) not in legal:
                 raise unknown(name, getattr(self, name), legal)
         if self.dtype not in (None, "float32", "float64"):
@@ -114,17 +124,30 @@ class MACESettings:
             raise unknown("E0s", self.E0s, (*self.E0S, "a table of energies by element"))
         if isinstance(self.updates, str) and self.updates != "auto":
             raise unknown("updates", self.updates, ("auto", "a number of gradient steps"))
-        if self.frozen and self.loop != "stacked":
-            raise InputError(f'frozen needs loop = "stacked", not "{self.loop}"')
+        self._check_finetuning()
         self._check_embed()
         for name in ("channels", "interactions", "updates", "updates_warm", "max_updates", "batch_size", "threads"):
             self._at_least(name, 1)
-        for name, least in (("correlation", 1), ("folds", 2), ("patience", 1), ("together", 1)):
+        more = {"correlation": 1, "folds": 2, "patience": 1, "together": 1, "lora_rank": 1, "replay_frames": 10}
+        for name, least in more.items():
             self._at_least(name, least)
         for name in ("r_max", "lr", "lr_warm", "lr_end"):
             given = getattr(self, name)
             if given is not None and not given > 0:
                 raise InputError(f"{name} = {given} must be positive")
+
+    def _check_finetuning(self) -> None:
+        if self.frozen and self.finetuning not in ("naive", "frozen"):
+            raise InputError(
+                f'frozen = true is finetuning = "frozen", and finetuning = "{self.finetuning}": leave one out'
+            )
+        way = "frozen" if self.frozen else self.finetuning
+        object.__setattr__(self, "finetuning", way)
+        object.__setattr__(self, "frozen", way == "frozen")
+        if self.frozen and self.loop != "stacked":
+            raise InputError(f'finetuning = "frozen" needs loop = "stacked", not "{self.loop}"')
+        if way in BY_MACE and self.loop != "mace":
+            raise InputError(f'finetuning = "{way}" needs loop = "mace", not "{self.loop}"')
 
     def _check_embed(self) -> None:
         object.__setattr__(self, "embed", tuple(self.embed))
@@ -193,6 +216,9 @@ def told(settings: MACESettings) -> dict[str, Any]:
     values = asdict(settings)
     if not settings.embed:
         del values["embed"]
+    used = {"lora": ("finetuning", "lora_rank"), "replay": ("finetuning", "replay_frames")}.get(settings.finetuning, ())
+    for name in {"finetuning", "lora_rank", "replay_frames"} - set(used):
+        del values[name]
     return values
 
 
