@@ -9,7 +9,8 @@ and updates. What differs:
 
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
     random           MD of the committee, frames at random
-    band             DP-GEN: at random among those whose largest σ of a force lies in a band
+    band             DP-GEN: at random among those whose largest σ of a force lies in a band, 0.1 to 0.4 eV/Å for
+                     molecules (the middle half of what a first committee says of its MD), 0.05 to 0.2 for silicon
     moving_mean      aims-PAX: at random among those whose largest σ exceeds the mean of those before
     …_pretrained     the same, all members pretrained on a cheap reference (GFN1-xTB for GFN2, Stillinger and Weber's
                      potential for CHGNet), first labels out of its MD
@@ -107,18 +108,17 @@ class Size:
 
 
 SMOKE = Size(4, 3, 2, 20, 2, 2, 20, 10, 4, 12, (0, 2))
-MOLECULES = {"r_max": 5.0, "max_L": 0}
 SYSTEMS = {
     "zundel": System(
-        "xtb", {"charge": 1, "multiplicity": 1}, (300.0, 900.0), (300.0, 600.0, 900.0), 0.5, "xtb-gfn1", (0.05, 0.15),
-        MOLECULES, {"health": {"max_gap_A": 2.5}},
+        "xtb", {"charge": 1, "multiplicity": 1}, (300.0, 900.0), (300.0, 600.0, 900.0), 0.5, "xtb-gfn1", (0.1, 0.4),
+        {"r_max": 5.0}, {"health": {"max_gap_A": 2.5}},
     ),
     "water8": System(
-        "xtb", {"charge": 0, "multiplicity": 1}, (150.0, 350.0), (150.0, 250.0, 350.0), 0.5, "xtb-gfn1", (0.05, 0.15),
-        MOLECULES, {"health": {"max_gap_A": 3.5}},
+        "xtb", {"charge": 0, "multiplicity": 1}, (150.0, 350.0), (150.0, 250.0, 350.0), 0.5, "xtb-gfn1", (0.1, 0.4),
+        {"r_max": 5.0, "max_L": 0}, {"health": {"max_gap_A": 3.5}},
     ),
     "silicon": System(
-        "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "stillinger-weber", (0.05, 0.15),
+        "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "stillinger-weber", (0.05, 0.2),
         {"r_max": 4.5, "max_L": 0},
     ),
 }  # fmt: skip
