@@ -13,6 +13,7 @@ from tentpole import Campaign, CampaignRecord, Committee
 from tentpole.storage.labels import read_label
 
 
+@pytest.mark.slow
 def test_errors_leave_out_atoms_that_are_held(tmp_path: Path) -> None:
     crystal = bulk("Cu", cubic=True)
     crystal.set_constraint(FixAtoms([0]))

@@ -24,6 +24,7 @@ def test_a_verdict_is_a_table_with_its_meaning() -> None:
     assert "raise the limit" in shown
 
 
+@pytest.mark.slow
 def test_a_record_is_its_rounds_and_shows_its_page(root: Path) -> None:
     record = CampaignRecord.read(root)
     shown = record._repr_html_()

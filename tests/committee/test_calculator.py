@@ -33,6 +33,7 @@ def calls(committee):
     return [voter.calls for voter in committee.voters]
 
 
+@pytest.mark.slow
 def test_md_pays_for_the_driver_and_sigma_adds_the_others_once(counted):
     atoms = zundel()
     atoms.calc = calculator = CommitteeCalculator(counted, driver=1)

@@ -83,6 +83,7 @@ def test_hyperparameters_are_those_that_mace_reads_and_build_takes(members, chan
     assert hyperparameters(built) == hyper
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-5)])
 def test_a_pickled_model_imported_predicts_the_same(tmp_path, members, dtype, tolerance):
     from e3nn import o3

@@ -403,6 +403,7 @@ def test_a_folder_that_is_no_campaign_is_left_alone(campaign_file: Make, tmp_pat
         open_folder(campaign_file(), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused_with_the_first_ones_host_and_pid(campaign_file: Make, tmp_path: Path) -> None:
     path = campaign_file()
     with Campaign(path, tmp_path / "run"):

@@ -113,6 +113,7 @@ def biased_energy_spread(timestep_fs, steps):
     return np.ptp(energies), np.ptp(biases)
 
 
+@pytest.mark.slow
 def test_a_biased_run_at_fixed_strength_conserves_energy():
     """100 fs of NVE: the spread is the integrator's, falling as the step is refined; the bias's swing is not.
 
@@ -224,6 +225,7 @@ def test_a_lazy_committee_is_not_asked_for_its_spread():
     assert lazy.asked.count("forces_std") == 1
 
 
+@pytest.mark.slow
 def test_a_real_committee_evaluates_its_driver_alone(tmp_path):
     from tentpole.committee import Committee, CommitteeCalculator
     from tentpole.testing import tiny_committee

@@ -16,6 +16,7 @@ HERE = EXAMPLES / "07_pool"
 COMMANDS = re.findall(r"^    (.+)$", (HERE / "README.md").read_text(), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_end_with_a_table_and_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")

@@ -57,6 +57,7 @@ def same(a: Walker, b: Walker) -> bool:
     return bool(equal) and a.rng == b.rng and a.step == b.step and a.bias_strength == b.bias_strength
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "biased"])
 def test_a_split_trajectory_is_the_whole_one_bit_for_bit(models: Path, kind: str) -> None:
     whole = advance(water(), calculators(models)[kind], 24, Langevin(timestep_fs=0.5))
@@ -78,6 +79,7 @@ def test_advance_leaves_the_walker_it_was_given_alone() -> None:
     assert (walker.atoms.positions == before).all()
 
 
+@pytest.mark.slow
 def test_langevin_reaches_its_temperature() -> None:
     atoms = bulk("Cu", cubic=True) * (3, 3, 3)
     walker = init_walker("w00", Condition("Cu", 500.0), atoms, np.random.default_rng(0))

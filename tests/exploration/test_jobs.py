@@ -83,6 +83,7 @@ def same(one: Exploration, other: Exploration) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_walkers_side_by_side_write_what_each_writes_by_itself(make: Make, models: Path) -> None:
     together, alone = make("together"), make("alone")
     assert isinstance(members_in(models, "float64", "own").voters[0], NetworkVoter)
@@ -110,6 +111,7 @@ def test_a_bias_over_the_dataset_pushes_away_from_what_is_labelled(make: Make) -
     assert read_exploration(third.shard).walker.bias_strength > 0
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_from_its_walkers_checkpoints_bit_for_bit(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_crystal_is_labelled_from_its_own_inputs(aims: Any, tmp_path: Path) ->
     assert words["compute_analytical_stress"] == [".true."]
 
 
+@pytest.mark.slow
 def test_a_charged_radical_has_its_charge_and_spin_in_control_in(aims: Any, tmp_path: Path) -> None:
     outcome, made = label(tmp_path, "aims", WATER, charge=1, multiplicity=2)
     assert outcome.ok, outcome.message
@@ -64,6 +65,7 @@ def test_a_charged_radical_has_its_charge_and_spin_in_control_in(aims: Any, tmp_
     np.testing.assert_allclose(made.forces, morse(WATER, 1.0, 1.5, 5.0)["forces"], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_closed_shell_says_so(aims: Any, tmp_path: Path) -> None:
     outcome, _ = label(tmp_path, "aims-rpbe-d3", WATER, charge=0, multiplicity=1)
     assert outcome.ok, outcome.message
@@ -74,6 +76,7 @@ def test_a_closed_shell_says_so(aims: Any, tmp_path: Path) -> None:
     assert "vdw_correction_hirshfeld" not in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "reason"), [("killed", "truncated"), ("truncated", "truncated")])
 def test_every_bad_end_is_a_failed_label_with_its_output(aims: Any, tmp_path: Path, how: str, reason: str) -> None:
     aims.ends(how)
@@ -85,6 +88,7 @@ def test_every_bad_end_is_a_failed_label_with_its_output(aims: Any, tmp_path: Pa
     assert "species" in (folder / "control.in").read_text()
 
 
+@pytest.mark.slow
 def test_an_unconverged_scf_climbs_the_ladder(aims: Any, tmp_path: Path) -> None:
     aims.ends("unconverged")
     outcome, made = label(tmp_path, "aims", WATER, 0, 1)

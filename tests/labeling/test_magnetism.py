@@ -96,6 +96,7 @@ def test_open_shells_without_a_word_on_moments_are_spoken_of_for_dft_alone() -> 
 # what makes a label another one
 
 
+@pytest.mark.slow
 def test_moments_survive_files_and_name_the_label_where_the_program_has_spin(tmp_path: Path, vasp: Any) -> None:
     write_frames(tmp_path / "cr.extxyz", UP_DOWN)
     (read,) = read_structures(tmp_path / "cr.extxyz", ":", "cr")
@@ -110,6 +111,7 @@ def test_moments_survive_files_and_name_the_label_where_the_program_has_spin(tmp
 # into each program's input, and out of its output
 
 
+@pytest.mark.slow
 def test_vasp_gets_magmom_in_the_order_of_poscar_and_gives_sites_back_in_ours(vasp: Any, tmp_path: Path) -> None:
     mixed = Atoms("FeCrFe", positions=[[0, 0, 0], [2.2, 0, 0], [0, 2.3, 0]], cell=[5, 5, 5], pbc=True)
     mixed.set_initial_magnetic_moments([2.5, -1.0, 3.0])
@@ -124,6 +126,7 @@ def test_vasp_gets_magmom_in_the_order_of_poscar_and_gives_sites_back_in_ours(va
     assert "magnetization" not in label(tmp_path, load("vasp", elements=("Cr",)), CHROMIUM).details
 
 
+@pytest.mark.slow
 def test_aims_gets_initial_moments_and_its_total_is_kept(aims: Any, tmp_path: Path) -> None:
     made = label(tmp_path, load("aims", elements=("Fe",)), FERROUS)
     assert aims.seen["words"]["spin"] == ["collinear"]

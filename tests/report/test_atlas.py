@@ -58,6 +58,7 @@ def test_the_map_has_all_frames_and_its_page_needs_nothing_else(root: Path) -> N
     assert len(told["structures"][0]["cell"]) == 9
 
 
+@pytest.mark.slow
 def test_the_map_page_is_written_where_chemiscope_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = root / "viewer.js"
     viewer.write_text("var Chemiscope = {};")

@@ -51,6 +51,7 @@ def _start(folder: Path, together: Barrier, no_kernel_locks: bool, no_links: boo
         tried.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("no_kernel_locks", "no_links"), [(False, False), (True, False), (False, True)], ids=["", "no flock", "no links"]
 )

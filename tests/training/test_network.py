@@ -89,6 +89,7 @@ def stacked(net, models):
     return stack, stack.weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["kernels", "tensors"])
 @pytest.mark.parametrize("shape", [(2, 1, 2), (1, 0, 1), (2, 2, 3)])
 def test_values_and_gradients_are_those_of_mace(monkeypatch, backend, shape):
@@ -184,6 +185,7 @@ EMBEDDED = {
 }
 
 
+@pytest.mark.slow
 def test_charge_and_spin_count_as_in_maces_own_model() -> None:
     models = [model(seed, embedding_specs=EMBEDDED) for seed in (1, 2)]
     known = frames()

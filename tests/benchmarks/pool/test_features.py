@@ -110,6 +110,7 @@ def test_models_are_deterministic_and_beat_the_mean(name):
     assert np.abs(mean - truth).mean() < 0.6 * np.abs(truth).mean()
 
 
+@pytest.mark.slow
 def test_training_by_hand_is_autograd_and_torchs_adam():
     torch = pytest.importorskip("torch")
     from tentpole.benchmarks.pool.models import Networks
