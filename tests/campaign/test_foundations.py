@@ -23,8 +23,9 @@ def test_a_foundation_model_drives_and_another_votes(campaign_file: Make, tmp_pa
     shards = {}
     for name, voters, updates in (("driven", [], 8), ("voted", [EMT_NAME], 12)):
         training = {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": updates, "batch_size": 4}
+        training["finishing"] = False
         committee = {"members": 2, "driver": EMT_NAME, "voters": voters}
-        path = campaign_file(stop={"rounds": 1}, committee=committee, training=training)
+        path = campaign_file(stop={"rounds": 1}, committee=committee, training=training, explore={"steps": 15})
         with Campaign(path, tmp_path / name) as campaign:
             campaign.run()
         shards[name] = read_exploration(CampaignPaths(tmp_path / name).shard(1, "w00"))

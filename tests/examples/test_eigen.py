@@ -26,7 +26,7 @@ def test_the_zundel_committee_learns_the_eigen_cation(tmp_path: Path) -> None:
         stop={"rounds": 1},
         explore={"steps": 20},
         validation={"frames": 3},
-        training={"updates": 20, "channels": 4},
+        training={"updates": 20, "channels": 4, "finishing": False},
         committee={"members": 2},
         selection={"batch": 3},
     )

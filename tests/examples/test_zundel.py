@@ -20,7 +20,7 @@ def test_the_zundel_campaign_runs_to_a_verdict_and_a_report(tmp_path: Path) -> N
     pytest.importorskip("tblite")
     content = tomllib.loads((HOME / "campaign.toml").read_text())
     content["stop"] = {"rounds": 1}
-    content["training"] |= {"updates": 30, "channels": 4}
+    content["training"] |= {"updates": 30, "channels": 4, "finishing": False}
     content["explore"] |= {"steps": 30}
     content["validation"]["frames"] = 6
     content["committee"] = {"members": 2}

@@ -24,12 +24,16 @@ from tentpole.execution.local import WorkerLost, local
 folder = Path(sys.argv[1])
 starting.import_ahead("support.imported_ahead")
 starting.import_ahead("os")  # there is one already
-with local(1) as executor:
+starting.LONGEST_IMPORT_S = 0.1
+with local(1) as executor, local(1) as waits:
     fresh = executor.submit(imported, "support.imported_ahead").result()
     server = forkserver._forkserver._forkserver_pid
+    starting.LONGEST_IMPORT_S = 60.0
+    waiting = waits.submit(imported, "support.imported_ahead")
+    time.sleep(0.2)
+    assert not waiting.done()
     (folder / "go").touch()
-    while not starting._may_fork():
-        time.sleep(0.01)
+    assert waiting.result() == (server, True)
     parent, there = executor.submit(imported, "support.imported_ahead").result()
     assert fresh == (os.getpid(), False) and (parent, there) == (server, True), (fresh, parent, there)
     assert executor.submit(os.getsid, 0).result() == executor.submit(os.getpid).result()
