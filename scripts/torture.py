@@ -340,14 +340,14 @@ def clock(t: Torture) -> None:
     """A clock that goes back a day in the middle of the work, and is a day late from then on."""
     target = t.staged("clock", "exploring")
     t.add("clock", "injected")
-    driver = t.bench.under_way(target, TORTURE_CLOCK=f"86400,{t.rng.uniform(1.5, 6.0):.2f}")
+    driver = t.bench.under_way(target, TORTURE_CLOCK=f"86400,{t.rng.uniform(1.5, 2.0 if t.short else 6.0):.2f}")
     try:
-        driver.wait(timeout=t.rng.uniform(2.0, 8.0))
+        driver.wait(timeout=t.rng.uniform(2.0, 3.0 if t.short else 8.0))
     except subprocess.TimeoutExpired:
         driver.kill()
         driver.wait()
     again = t.bench.under_way(target, TORTURE_CLOCK="86400,0")  # late from its first moment
-    time.sleep(t.rng.uniform(1.0, 4.0))
+    time.sleep(t.rng.uniform(1.0, 1.5 if t.short else 4.0))
     again.kill()
     again.wait()
     t.finish("clock", target)

@@ -232,9 +232,9 @@ def test_a_training_process_that_dies_is_reported_and_replaced(trained, tmp_path
         the_server().close(at_once=True)
 
     with pytest.raises(TrainingError, match="the training process ended"):
-        train_committee([job], replace(SMALL, updates=200), on_progress=kill)
+        train_committee([job], replace(SMALL, updates=2000, loop="stacked"), on_progress=kill)
     assert not (tmp_path / "m.json").exists()
-    assert train_committee([job], replace(SMALL, epochs=1))[0].updates == 2
+    assert train_committee([job], replace(SMALL, epochs=1, loop="stacked"))[0].updates == 2
 
 
 def test_members_that_fail_at_the_same_moment_end_the_training(trained, tmp_path, monkeypatch):
