@@ -174,6 +174,7 @@ def test_a_model_file_drives_once_it_is_made_safe_and_is_not_read_before(tmp_pat
     np.testing.assert_allclose(found.forces[0], expected.forces[0], atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("chgnet") is None, reason="chgnet is not installed")
 def test_chgnet_drives_silicon():
     atoms = bulk("Si", cubic=True)

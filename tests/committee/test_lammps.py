@@ -54,6 +54,7 @@ def test_a_converted_member_gives_the_forces_of_the_member(copper: Atoms, folder
     assert largest_force_difference(pair_mace(other), model, frames) > 1e-6
 
 
+@pytest.mark.slow
 def test_a_member_for_mliap_is_written(folder: Path) -> None:
     assert pair_mliap(read_member(folder / "member-0")[0])[:2] == b"PK"  # torch's zip of a pickle
 

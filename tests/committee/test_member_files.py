@@ -51,6 +51,7 @@ def as_mace_reads(model):
     return plain | {"atomic_numbers": plain["atomic_numbers"].tolist()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -363,6 +364,7 @@ def with_cuequivariance(monkeypatch):
     _template.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_member_loads_where_cuequivariance_is_installed_that_was_made_without(tmp_path, with_cuequivariance):
     write_member(tmp_path / "m", new_model(), training={})
     before = mace_answers(read_member(tmp_path / "m")[0], zundel(), False)
@@ -372,6 +374,7 @@ def test_a_member_loads_where_cuequivariance_is_installed_that_was_made_without(
     np.testing.assert_array_equal(after[1], before[1])
 
 
+@pytest.mark.slow
 def test_a_member_made_with_cuequivariance_says_that_it_needs_it(tmp_path, monkeypatch, with_cuequivariance):
     with_cuequivariance()
     write_member(tmp_path / "m", new_model(), training={})

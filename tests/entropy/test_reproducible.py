@@ -13,6 +13,7 @@ from tentpole import GOM
 from tentpole.entropy import entropies
 
 
+@pytest.mark.slow
 def test_fingerprints_and_pullback_do_not_depend_on_where_arrays_lie() -> None:
     fingerprint, rng = GOM(5.0), np.random.default_rng(1)
     elsewhere: list[np.ndarray] = []

@@ -252,6 +252,7 @@ def test_a_committee_asked_about_absurd_positions_answers_at_once(models: Path) 
     assert "neighbours per atom" in geometry(tiny, HealthLimits()).message
 
 
+@pytest.mark.slow
 def test_an_exploration_cut_at_any_snapshot_ends_the_same(tmp_path: Path) -> None:
     state, keywords = exploration()
     saved: list[Exploration] = []

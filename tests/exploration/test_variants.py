@@ -66,6 +66,7 @@ def test_a_substitution_is_drawn_from_the_generator_it_is_given():
     assert elements_added(Slab((1, 0, 0))) == set()
 
 
+@pytest.mark.slow
 def test_a_vacancy_and_an_interstitial_for_each_kind_of_site():
     pytest.importorskip("pymatgen.analysis.defects.generators", reason="the extra structures brings it")
     assert sorted(formulas(Vacancy().of(salt(), rng()))) == ["Cl3Na4", "Cl4Na3"]

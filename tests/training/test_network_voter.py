@@ -52,6 +52,7 @@ def test_numbers_are_those_of_mace(voter, members):
         np.testing.assert_allclose(stresses[m], known[2][0], atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_bits_do_not_depend_on_what_else_is_evaluated(members, dtype):
     from e3nn import o3  # can be imported once mace is

@@ -94,6 +94,7 @@ def test_a_descriptor_that_contains_the_target_is_suspicious():
     assert suspicious(x, ["harmless", "copy"], y) == ["copy (r = -1.000)"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_models_are_deterministic_and_beat_the_mean(name):
     rng = np.random.default_rng(1)

@@ -199,6 +199,7 @@ def test_members_may_learn_a_cheap_reference_first_and_drive_from_there(tmp_path
     assert {"cheap", "pretraining"} <= set(differences(other, out))
 
 
+@pytest.mark.slow
 def test_a_teacher_that_cannot_label_is_found_out_before_anything_is_spent(tmp_path):
     path = write_study(tmp_path, teacher="emt", structures=[{"file": "iron.xyz"}])
     text = (EXAMPLE / "copper.xyz").read_text(encoding="utf-8").replace("Cu", "Fe")
