@@ -18,15 +18,18 @@ frames explored with a largest σ below the target), and the share of hidden fra
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tomli_w
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
@@ -43,10 +46,13 @@ from tentpole.committee import CommitteeCalculator
 from tentpole.committee.committee_files import is_whole
 from tentpole.committee.disagreement import force_std
 from tentpole.exploration.files import read_exploration
+from tentpole.exploration.lockstep import Lockstep
 from tentpole.records import Condition
 
 TARGET = 0.05
 BATCH, AUDITS = 20, 6
+TRAJECTORIES = 25
+"""Over which the hidden frames of a condition are spread: errors along one stay alike for 80 fs."""
 
 
 def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 600) -> dict[str, object]:
@@ -187,32 +193,42 @@ def hidden_errors(
 ) -> tuple[list[float], list[float], list[float], list[str]]:
     """Force RMSE in eV/Å of the committee's mean, over all conditions and under each, on MD by its first member.
 
-    Then σ_F and force RMSE in eV/Å and the condition of each frame.
+    Over `TRAJECTORIES` trajectories. Then σ_F and force RMSE in eV/Å and the condition of each frame.
     """
-    committee = Committee.load(models, device="cpu", dtype="float32")
+    lockstep = Lockstep()
+    committee = Committee([lockstep.shared(v) for v in Committee.load(models, device="cpu", dtype="float32").voters])
     squares, sigma, error, names = list[float](), list[float](), list[float](), list[str]()
+    each = frames // len(temperatures)
     for k, temperature in enumerate(temperatures):
-        rng = np.random.default_rng([10**6, seed, k])
-        atoms = bulk("Cu", cubic=True)
-        MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
-        atoms.calc = CommitteeCalculator(committee)
-        md = Langevin(atoms, 1.0 * fs, temperature_K=temperature, friction=0.01 / fs, rng=rng)
-        md.run(40)
-        seen = []
-        for _ in range(frames // len(temperatures)):
-            md.run(4)
-            seen.append(atoms.copy())
-        found = list(committee.evaluate(seen).forces)
-        truth = []
-        for one in seen:
+        counts = [len(part) for part in np.array_split(range(each), TRAJECTORIES)]
+        seen = lockstep.run(
+            [partial(trajectory, committee, temperature, n, [10**6, seed, k, w]) for w, n in enumerate(counts) if n]
+        )
+        own = list[float]()
+        for one in itertools.chain.from_iterable(seen):
+            found = committee.evaluate([one]).forces[0]
             one.calc = EMT()
-            truth.append(one.get_forces())
-        own = [float(np.mean((f.mean(axis=0) - t) ** 2)) for f, t in zip(found, truth, strict=True)]
+            own.append(float(np.mean((found.mean(axis=0) - one.get_forces()) ** 2)))
+            sigma.append(float(force_std(found)))
         squares.append(float(np.mean(own)))
-        sigma += [float(force_std(f)) for f in found]
         error += np.sqrt(own).tolist()
         names += [str(Condition("copper", temperature))] * len(own)
     return [math.sqrt(np.mean(squares)), *(math.sqrt(x) for x in squares)], sigma, error, names
+
+
+def trajectory(committee: Committee, temperature: float, frames: int, key: list[int]) -> list[Atoms]:
+    """So many frames of one trajectory, 40 fs apart, the first after 200 fs."""
+    rng = np.random.default_rng(key)
+    atoms = bulk("Cu", cubic=True)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    atoms.calc = CommitteeCalculator(committee)
+    md = Langevin(atoms, 1.0 * fs, temperature_K=temperature, friction=0.01 / fs, rng=rng)
+    md.run(160)
+    seen = []
+    for _ in range(frames):
+        md.run(40)
+        seen.append(atoms.copy())
+    return seen
 
 
 def summary(results: list[dict[str, object]]) -> dict[str, object]:

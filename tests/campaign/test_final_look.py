@@ -1,6 +1,7 @@
 """A final look in a real campaign: audit frames alone, judged before training, the same after a stop in its middle."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from ase.calculators.emt import EMT
 
 from support.same_end import differing, manifest
 from tentpole import Campaign, CampaignRecord
+from tentpole.campaign.correlation import statistical_inefficiency
 from tentpole.committee.committee_files import member_stems
 from tentpole.committee.member_files import read_description
 from tentpole.exploration.files import read_exploration
@@ -101,13 +103,20 @@ def test_the_committee_is_trained_to_its_end_before_the_look_and_before_it_is_ha
     assert differing(manifest(tmp_path / "run"), before) == []  # lost, it is made anew
 
 
-def test_frames_of_a_look_lie_as_far_apart_in_time_as_audit_frames_of_other_rounds(done: Path, tmp_path: Path) -> None:
+def test_frames_of_a_look_lie_as_far_apart_in_time_as_sigma_takes_to_forget(done: Path, tmp_path: Path) -> None:
     record = CampaignRecord.read(done)
+    first, *more = [read_exploration(done / "snapshots" / f"{name}r002-w00.h5") for name in ("", "longer-", "longer2-")]
+    assert [first.done, more[0].done] == [20, 34]  # at first 8 frames in place of 3
+    series = [math.log(scores.force_std) for shard in (first, more[0]) for scores in shard.scores]
+    forgets = 2 * statistical_inefficiency([series])  # a snapshot every 2 steps
+    assert 3 * 20 < 8 * forgets < 8 * 20
+    assert 0 <= sum(one.done for one in (first, *more)) - 8 * forgets < 2
     look = record.explorations(2)
-    assert {name: one.done for name, one in look.items()} == {"w00": 20 + 34, "w01": 20}  # 8 frames in place of 3
+    assert look["w00"].done >= first.done + sum(one.done for one in more)
+    assert look["w01"].done == 20
     seen = look["w00"]
     assert [s.step for s in seen.snapshots] == list(range(seen.snapshots[0].step, seen.walker.step + 1, 2))
-    assert len(seen.scores) == len(seen.snapshots) == 27
+    assert len(seen.scores) == len(seen.snapshots) == seen.done // 2
     assert record.explorations(1)["w00"].done == 20
     asked = {frame.id for frame in record.state.record(2).frames}
     assert asked <= {s.id for s in seen.snapshots}
@@ -117,7 +126,7 @@ def test_frames_of_a_look_lie_as_far_apart_in_time_as_audit_frames_of_other_roun
 
 def test_a_look_whose_md_was_stopped_has_the_same_frames(done: Path, tmp_path: Path) -> None:
     again = shutil.copytree(done.parent / "halfway", tmp_path / "again")
-    longer = again / "snapshots" / "longer-r002-w00.h5"
+    longer = again / "snapshots" / "longer2-r002-w00.h5"
     whole = read_exploration(longer)
     for path in (longer, again / "rounds" / "r002" / "batch.json"):
         path.unlink()

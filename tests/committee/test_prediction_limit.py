@@ -145,6 +145,43 @@ def test_pooled_coverage_has_the_interval_of_clopper_and_pearson():
     assert pooled_coverage([False] * 5).low == 0.0
 
 
+@pytest.mark.parametrize(("members", "spread"), [(2, 0.66), (4, 0.35)])
+@pytest.mark.parametrize("rounds", [1, 3, 8])
+def test_the_limit_of_a_committee_that_has_judged_nothing_reckons_with_how_committees_differ(members, spread, rounds):
+    """Spreads between committees as campaigns had them; the limit of the committees that judged covers too little."""
+    rng = np.random.default_rng(rounds)
+    shares = {True: [], False: []}
+    for _ in range(1000):
+        judged = [frames(rng, 6, spread * rng.standard_normal(), 0.3) for _ in range(rounds)]
+        sigma, error = (np.concatenate([one[k] for one in judged]) for k in (0, 1))
+        ages, judges = np.repeat(np.arange(rounds)[::-1], 6), np.repeat(np.arange(rounds), 6)
+        new = frames(rng, 100, spread * rng.standard_normal(), 0.3)
+        for told in shares:
+            limit = fit_prediction_limit(sigma, error, ages=ages, committees=judges if told else None, members=members)
+            shares[told].append(np.mean(limit.covers(*new)))
+    assert np.mean(shares[True]) > 0.945  # more where τ is what the prior says, which is worth three committees
+    assert np.mean(shares[True]) < (0.997 if rounds == 1 else 0.99)
+    assert np.mean(shares[False]) < np.mean(shares[True]) - 0.04
+
+
+def test_one_committee_by_hand():
+    ratio = np.exp([-0.1, 0.1, -0.1, 0.1])
+    within = 0.04 / 3
+    expected = math.exp(t.ppf(0.95, 3) * math.sqrt(2 * 3 / 6 / 3 + within))
+    limit = fit_prediction_limit(np.ones(4), ratio, committees=[7] * 4, members=4)
+    assert limit.scale == pytest.approx(expected)
+    assert limit.method == "between committees"
+
+
+def test_conditions_of_another_committee_have_limits_of_their_own():
+    rng = np.random.default_rng(4)
+    sigma, error = frames(rng, 24)
+    error[::2] *= 3.0
+    names = ["hot", "cold"] * 12
+    limit = fit_prediction_limit(sigma, error, conditions=names, committees=np.repeat(range(4), 6))
+    assert limit.of("cold") < limit.of("a third") == limit.scale < limit.of("hot")
+
+
 # ------------------------------------------------------------------------------------------------ edges
 
 
@@ -184,5 +221,9 @@ def test_values_that_are_no_errors_are_refused(bad):
 def test_lengths_and_alpha_are_checked():
     with pytest.raises(InputError, match="3 σ, 2 errors"):
         fit_prediction_limit(np.ones(3), np.ones(2))
+    with pytest.raises(InputError, match="2 committees"):
+        fit_prediction_limit(np.ones(3), np.ones(3), committees=[1, 2])
+    with pytest.raises(InputError, match="members = 1"):
+        fit_prediction_limit(np.ones(3), np.ones(3), members=1)
     with pytest.raises(InputError, match="alpha = 0"):
         fit_prediction_limit(np.ones(3), np.ones(3), alpha=0)

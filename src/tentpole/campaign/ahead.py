@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
-from tentpole.campaign.exploring import await_walkers, longer_jobs, set_going, walker_jobs
+from tentpole.campaign.exploring import PIECES, await_walkers, longer_jobs, set_going, walker_jobs
 from tentpole.campaign.resets import walker_resets
 from tentpole.campaign.walkers import walkers_in
 from tentpole.exploration.jobs import WalkerJob
@@ -67,10 +67,13 @@ class Ahead:
 
     def explore_longer(self, number: int, covariance: Covariance, frames: int) -> list[Path]:
         """Have the walkers that may judge go farther, for a final look of so many frames, and say where that lies."""
-        jobs = longer_jobs(self._context.at(number), self._jobs(number, covariance), frames)
-        if jobs:
+        context, walkers, shards = self._context.at(number), self._jobs(number, covariance), list[Path]()
+        for piece in range(1, PIECES + 1):
+            if not (jobs := longer_jobs(context, walkers, frames, piece)):
+                break
             await_walkers(self._context, jobs, set_going(self._context, jobs))
-        return [job.shard for job in jobs]
+            shards += [job.shard for job in jobs]
+        return shards
 
     def abandon(self) -> None:
         """Stop walkers that run ahead: there is a verdict. Their checkpoints stay."""

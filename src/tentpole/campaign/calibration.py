@@ -12,7 +12,7 @@ from tentpole.campaign.facts import CalibrationFacts, FrameError, LimitFacts, Si
 from tentpole.campaign.state import RoundState
 from tentpole.committee.calibration import Calibration, calibrate
 from tentpole.committee.prediction_limit import fit_prediction_limit, next_alpha
-from tentpole.config.schema import CampaignConfig, TargetSection
+from tentpole.config.schema import CampaignConfig
 from tentpole.selection import SelectionRule, make_rule
 
 
@@ -37,34 +37,55 @@ def coverage(calibration: CalibrationFacts | None, errors: FrameErrors) -> float
     return calibration.largest.fit.coverage(errors.max_force_std, errors.max_force_error)
 
 
-def limit_facts(state: RoundState, number: int, target: TargetSection) -> LimitFacts | None:
+def limit_facts(state: RoundState, number: int, config: CampaignConfig) -> LimitFacts | None:
     """What σ is worth after round `number`, by the audit frames of all rounds; None where there are none.
 
     Each was judged by the committee that was not trained on it; a frame counts half as much with every round since.
-    Of a committee that was trained until its errors no longer fell only frames speak that such a one has judged: its
-    members agree several times better than those of a short training, and err nearly as much, and its limit has the
-    miss rate asked for. Else that follows what was missed of the promises made before the labels were known: frames
-    have been judged by other committees.
+    Committees that were trained until their errors no longer fell agree several times better than those of a short
+    training, and err nearly as much: each kind is spoken of by the frames that it has judged. Where the committee in
+    force has judged frames itself, by those alone, with the miss rate asked for. Else the limit is that of another
+    committee than those that judged, and its miss rate follows what was missed of the promises made before.
     """
-    sigma, error, ages, conditions = list[float](), list[float](), list[float](), list[str]()
-    finished = state.paths.is_finished(state.newest_models(number))
+    target, paths, speaks_of = config.target, state.paths, state.newest_models(number)
+    finished = paths.is_finished(speaks_of)
+    frames, judges = list[_Judged](), list[int]()
     for past in range(1, number + 1):
-        if finished and not state.paths.is_finished(state.newest_models(past - 1)):
-            continue
-        asked = {frame.name: frame for frame in state.record(past).frames if frame.audit}
-        known = state.outcome(past).errors
-        for name, frame in ({} if known is None else known.frames).items():
-            if name in asked and frame.sigma is not None and math.isfinite(frame.sigma + frame.force_mse):
-                sigma.append(frame.sigma)
-                error.append(frame.force_rmse)
-                ages.append(float(number - past))
-                conditions.append(str(asked[name].condition))
-    if not sigma:
+        judge = state.newest_models(past - 1)
+        if paths.is_finished(judge) == finished:
+            held = _judged(state, past, float(number - past))
+            frames, judges = frames + held, judges + [past] * len(held)
+            if judge == speaks_of:
+                frames, judges = held, []
+    if not frames:
         return None
     alpha = target.miss_rate if finished else _alpha(state, number, target.miss_rate)
-    limit = fit_prediction_limit(sigma, error, ages=ages, conditions=conditions, alpha=alpha)
+    sigma, error, ages, conditions = zip(*frames, strict=True)
+    limit = fit_prediction_limit(
+        sigma,
+        error,
+        ages=ages,
+        conditions=conditions,
+        committees=judges or None,
+        members=config.committee.members,
+        alpha=alpha,
+    )
     threshold = None if not limit.scale else limit.threshold(target.force_error_eV_per_A)
     return LimitFacts(limit, threshold)
+
+
+_Judged = tuple[float, float, float, str]
+"""σ_F and RMSE in eV/Å, age in rounds and condition of an audit frame."""
+
+
+def _judged(state: RoundState, number: int, age: float) -> list[_Judged]:
+    """The audit frames of a round that have a finite σ and error."""
+    asked = {frame.name: frame for frame in state.record(number).frames if frame.audit}
+    known = state.outcome(number).errors
+    return [
+        (frame.sigma, frame.force_rmse, age, str(asked[name].condition))
+        for name, frame in ({} if known is None else known.frames).items()
+        if name in asked and frame.sigma is not None and math.isfinite(frame.sigma + frame.force_mse)
+    ]
 
 
 def _alpha(state: RoundState, number: int, miss_rate: float) -> float:

@@ -117,7 +117,7 @@ def finish(context: Context, number: int) -> None:
     """End a round: judge its committee on the validation set, where there is one."""
     by_audits = context.config.selection.evidence == "audits"
     end = RoundEnd(
-        limit=limit_facts(context.state, number, context.config.target) if by_audits else None,
+        limit=limit_facts(context.state, number, context.config) if by_audits else None,
         under_trained=under_trained(context.state.newest_models(number)),
     )
     if context.state.is_decided(VALIDATION):

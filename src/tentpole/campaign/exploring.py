@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 
 from tentpole.campaign.context import Context
+from tentpole.campaign.correlation import statistical_inefficiency
 from tentpole.campaign.dataset import species_of
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.walkers import walkers_in
@@ -25,12 +26,15 @@ from tentpole.execution.metering import measured
 from tentpole.exploration import Exploration, ExploreSettings, Ramp, WalkerSeed
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.jobs import ScoreJob, Stacked, WalkerJob, WalkerReset, run_walkers, score_frames
-from tentpole.records import Candidate
+from tentpole.records import Candidate, Condition
 
 if TYPE_CHECKING:
     from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import Covariance
 
+
+PIECES = 3
+"""Times that walkers of a final look are sent on at most: what the first show says how far the next are to go."""
 
 LARGE = 40
 """Atoms of a structure beyond which evaluating several at once gains nothing on a CPU (scripts/bench_walkers.py)."""
@@ -86,30 +90,56 @@ def walker_jobs(
     ]
 
 
-def longer_jobs(context: Context, jobs: Sequence[WalkerJob], frames: int) -> list[WalkerJob]:
-    """The walkers that may judge, once `jobs` are done, farther on: for a final look of so many audit frames.
+def longer_jobs(context: Context, jobs: Sequence[WalkerJob], frames: int, piece: int) -> list[WalkerJob]:
+    """The walkers that may judge, farther on once `jobs` are done: for a final look of so many audit frames.
 
-    Those are to lie as far apart in time as the audit frames of any other round. Frames of a short stretch err alike,
-    and say little of others; MD costs little beside their labels.
+    Frames of a short stretch err alike, and say little of others. These are to lie as far apart in time as the audit
+    frames of any other round, and as σ takes to forget: that shows in what they have been through, so they go on in
+    up to `PIECES` pieces. MD costs little beside labels.
+
+    piece : 1 for the first. [] : they have gone far enough.
     """
     config, explore = context.config, context.config.explore
-    times = frames / config.selection.audits - 1.0
-    steps = math.ceil(times * explore.steps / explore.snapshot_every) * explore.snapshot_every
     judged, count = {walker.id for walker in judged_walkers(config)}, len(walkers_of(config))
+    judging = [job for job in jobs if job.id in judged and job.settings.ramp is None]
+    if not judging:
+        return []
+    been = {
+        job.id: [job.shard, *(context.paths.longer_shard(job.round, job.id, k) for k in range(1, piece))]
+        for job in judging
+    }
+    rounds, each = frames / config.selection.audits, math.ceil(frames / len(judging))
+    wanted = rounds * explore.steps
+    if piece > 1:
+        by_sigma = each * _frames_to_forget(judging, been) * explore.snapshot_every
+        wanted = max(wanted, min(by_sigma, each * explore.steps))
+    gone = max(sum(read_exploration(shard).done for shard in shards) for shards in been.values())
+    steps = math.ceil((wanted - gone) / explore.snapshot_every) * explore.snapshot_every
+    name = f"longer{'' if piece == 1 else piece}-"
     return [
         replace(
             job,
-            shard=context.paths.longer_shard(job.round, job.id),
-            earlier=(job.shard,),
-            checkpoint=context.paths.checkpoint(f"longer-{job.id}"),
-            progress=context.paths.steps_done(f"longer-{job.id}"),
-            seed=replace(job.seed, index=count + job.seed.index),
+            shard=context.paths.longer_shard(job.round, job.id, piece),
+            earlier=(been[job.id][-1],),
+            checkpoint=context.paths.checkpoint(f"{name}{job.id}"),
+            progress=context.paths.steps_done(f"{name}{job.id}"),
+            seed=replace(job.seed, index=piece * count + job.seed.index),
             settings=replace(job.settings, steps=steps),
             sent_back=None,
         )
-        for job in jobs
-        if steps > 0 and job.id in judged and job.settings.ramp is None
+        for job in judging
+        if steps > 0
     ]
+
+
+def _frames_to_forget(jobs: Sequence[WalkerJob], been: Mapping[str, Sequence[Path]]) -> float:
+    """Frames that are worth one independent frame, by σ along the trajectories, under the slowest condition."""
+    logs: dict[Condition, list[list[float]]] = {}
+    for job in jobs:
+        shards = [read_exploration(path) for path in been[job.id]]
+        scores = [s for shard in shards for s in shard.scores if s.finite and s.force_std > 0]
+        logs.setdefault(job.condition, []).append([math.log(s.force_std) for s in scores])
+    return max(statistical_inefficiency(series) for series in logs.values())
 
 
 def _ramp(context: Context, walker: PlannedWalker) -> Ramp | None:

@@ -159,9 +159,9 @@ class CampaignPaths:
         """The snapshots of one walker in one round."""
         return self.snapshots / f"{_stem(number)}-{walker}.h5"
 
-    def longer_shard(self, number: int, walker: str) -> Path:
-        """What a walker visited in a final look beyond the steps of its round."""
-        return self.snapshots / f"longer-{_stem(number)}-{walker}.h5"
+    def longer_shard(self, number: int, walker: str, piece: int = 1) -> Path:
+        """What a walker visited in a final look beyond the steps of its round, piece by piece from 1 on."""
+        return self.snapshots / f"longer{'' if piece == 1 else piece}-{_stem(number)}-{walker}.h5"
 
     def shards(self, number: int | None = None) -> list[Path]:
         """The shards that are there, of one round or of all, in the order of their names."""

@@ -7,6 +7,7 @@ folder is looked at: the reference and the models' packages need not be there.
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -524,8 +525,12 @@ class CampaignRecord:
 
     def _whole(self, number: int, shard: Exploration) -> Exploration:
         """With what the walker visited beyond, where the round is a final look."""
-        longer = self.paths.longer_shard(number, shard.walker.id)
-        return shard.followed_by(read_exploration(longer)) if longer.exists() else shard
+        for piece in itertools.count(1):
+            longer = self.paths.longer_shard(number, shard.walker.id, piece)
+            if not longer.exists():
+                break
+            shard = shard.followed_by(read_exploration(longer))
+        return shard
 
     def to_json(self) -> dict[str, Any]:
         """For `tentpole status --json`: as `status_schema.CampaignStatus` says.
