@@ -48,10 +48,11 @@ from tentpole.committee.disagreement import force_std
 from tentpole.exploration.files import read_exploration
 from tentpole.exploration.lockstep import Lockstep
 from tentpole.records import Condition
+from tentpole.training.network_voter import members_in
 
 TARGET = 0.05
 BATCH, AUDITS = 20, 6
-TRAJECTORIES = 25
+TRAJECTORIES = 10
 """Over which the hidden frames of a condition are spread: errors along one stay alike for 80 fs."""
 
 
@@ -196,7 +197,7 @@ def hidden_errors(
     Over `TRAJECTORIES` trajectories. Then σ_F and force RMSE in eV/Å and the condition of each frame.
     """
     lockstep = Lockstep()
-    committee = Committee([lockstep.shared(v) for v in Committee.load(models, device="cpu", dtype="float32").voters])
+    committee = Committee([lockstep.shared(v) for v in members_in(models, "float32", "own").voters])
     squares, sigma, error, names = list[float](), list[float](), list[float](), list[str]()
     each = frames // len(temperatures)
     for k, temperature in enumerate(temperatures):
@@ -217,16 +218,16 @@ def hidden_errors(
 
 
 def trajectory(committee: Committee, temperature: float, frames: int, key: list[int]) -> list[Atoms]:
-    """So many frames of one trajectory, 40 fs apart, the first after 200 fs."""
+    """So many frames of one trajectory, 20 fs apart, the first after 100 fs."""
     rng = np.random.default_rng(key)
     atoms = bulk("Cu", cubic=True)
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
     atoms.calc = CommitteeCalculator(committee)
     md = Langevin(atoms, 1.0 * fs, temperature_K=temperature, friction=0.01 / fs, rng=rng)
-    md.run(160)
+    md.run(80)
     seen = []
     for _ in range(frames):
-        md.run(40)
+        md.run(20)
         seen.append(atoms.copy())
     return seen
 
