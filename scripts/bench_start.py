@@ -1,7 +1,7 @@
 """What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
 
-    python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts pretrained scratch foundation
-        frozen mace lora replay] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
+    python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts pretrained scratch difference
+        foundation frozen mace lora replay] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
 
 The labels are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are in no two
 sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and 900 K, which
@@ -10,11 +10,12 @@ share nothing with the pool but the molecule.
 A chain is one seed of one arm: members are trained on the first 10 labels, from random weights or from members
 pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
 on from the last one's weights, as in a campaign. Scratch and pretrained chains have the same first labels and the same
-number of updates on the labels; the pretraining's own (4000) come on top. The start "foundation" is a toy foundation
-model: the first pretrained member's body in all members, random readouts in each; "frozen" trains these alone; "mace",
-"lora" and "replay" have the same start and are trained by mace's own command, all weights, by changes of low rank, and
-while the model's own labels of the cheap frames are replayed. An arm "spread_RULE" takes its first
-labels by the rule diversity instead of at random.
+number of updates on the labels; the pretraining's own (4000) come on top. The start "difference" learns what DFT says
+beyond GFN2-xTB, from random weights, as [baseline] has it: each later evaluation pays for GFN2-xTB too.
+The start "foundation" is a toy foundation model: the first pretrained member's body in all members, random readouts in
+each; "frozen" trains these alone; "mace", "lora" and "replay" have the same start and are trained by mace's own
+command, all weights, by changes of low rank, and while the model's own labels of the cheap frames are replayed. An arm
+"spread_RULE" takes its first labels by the rule diversity instead of at random.
 Everything is done by the functions that a campaign calls; peak and CPU time are those of the training processes.
 
 Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
@@ -69,7 +70,7 @@ OF_ONE_MODEL = {
     "replay": {"loop": "mace", "finetuning": "replay"},
 }
 """Settings of the starts that have the toy foundation model's body."""
-STARTS = ("scratch", "pretrained", *OF_ONE_MODEL)
+STARTS = ("scratch", "pretrained", "difference", *OF_ONE_MODEL)
 TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 
@@ -118,6 +119,20 @@ def labelled(atoms: Atoms, out: Path) -> Atoms:
     found.info["REF_energy"] = copy.get_potential_energy()
     found.arrays["REF_forces"] = copy.get_forces()
     return found
+
+
+def less_cheap(data: Data, out: Path) -> Data:
+    """The same frames, their labels less what the cheap reference says of them."""
+    file = out / "less-cheap.extxyz"
+    if not file.is_file():
+        frames = []
+        for atoms in data.frames:
+            cheap, frame = labelled(atoms, out), atoms.copy()
+            frame.info["REF_energy"] -= cheap.info["REF_energy"]
+            frame.arrays["REF_forces"] = frame.arrays["REF_forces"] - cheap.arrays["REF_forces"]
+            frames.append(frame)
+        write_frames(file, frames)
+    return replace(data, frames=read(file, ":"))
 
 
 class Costs:
@@ -189,7 +204,8 @@ class Chain:
     """One seed of one arm."""
 
     def __init__(self, out: Path, data: Data, start: str, arm: str, seed: int, labels: Sequence[int], members: int):
-        self.out, self.data, self.start, self.arm, self.seed = out, data, start, arm, seed
+        self.out, self.start, self.arm, self.seed = out, start, arm, seed
+        self.data = less_cheap(data, out) if start == "difference" else data
         self.labels, self.members = list(labels), members
         self.settings = MACESettings(together=4)
 
@@ -199,7 +215,7 @@ class Chain:
 
     def pretrained(self) -> Path | None:
         """The committee that the first training goes on from."""
-        if self.start == "scratch":
+        if self.start in ("scratch", "difference"):
             return None
         if self.start in OF_ONE_MODEL:
             folder = self.out / f"foundation-{self.seed}" / "models"
