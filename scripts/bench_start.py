@@ -1,11 +1,14 @@
 """What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
 
-    python scripts/bench_start.py OUT [--seeds 0 1 2] [--arms random two_key] [--starts pretrained scratch difference
-        foundation frozen mace lora replay] [--labels 10 20 30 60 120] [--members 4] [--minutes 14] [--table]
+    python scripts/bench_start.py OUT [--system zundel] [--seeds 0 1 2] [--arms random two_key]
+        [--starts pretrained scratch difference foundation frozen mace lora replay] [--labels 10 20 30 60 120]
+        [--members 4] [--minutes 14] [--table]
 
-The labels are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are in no two
-sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and 900 K, which
-share nothing with the pool but the molecule.
+The labels of "zundel" are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are
+in no two sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and
+900 K, which share nothing with the pool but the molecule. "ethanol" has labels by GFN2-xTB along its own MD, and
+GFN1-xTB as the cheap reference; "silicon" the frames of mlearn in ../shared/data/silicon (energies, forces and stress
+by VASP), and CHGNet, of which only the start "difference" is offered.
 
 A chain is one seed of one arm: members are trained on the first 10 labels, from random weights or from members
 pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
@@ -40,7 +43,9 @@ from typing import Any
 import numpy as np
 import psutil
 from ase import Atoms
+from ase.build import bulk, molecule
 from ase.io import read
+from ase.units import GPa
 from scipy.stats import t as student
 
 from tentpole.benchmarks.qbc.data import split
@@ -61,7 +66,7 @@ from tentpole.training.replay import write_pseudo_labels
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 START = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 TEST, VALID = 100, 20
-PRE_FRAMES, PRE_UPDATES, PRE_TEMPERATURES = 1200, 4000, (300.0, 600.0, 900.0)
+PRE_FRAMES, PRE_UPDATES = 1200, 4000
 OF_ONE_MODEL = {
     "foundation": {},
     "frozen": {"finetuning": "frozen"},
@@ -75,49 +80,100 @@ TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 
 @dataclass(frozen=True)
+class Cheap:
+    """A cheap reference, and its own MD at some temperatures, from which members learn it."""
+
+    reference: str
+    start: Atoms
+    temperatures_K: tuple[float, ...] = (300.0, 600.0, 900.0)
+    frames: int = PRE_FRAMES
+
+
+@dataclass(frozen=True)
 class Data:
-    """Labelled frames, and which of them test, calibrate and may be chosen."""
+    """Labelled frames, which of them test, calibrate and may be chosen, and the cheap reference beside them."""
 
     frames: list[Atoms]
     test: list[int]
     valid: list[int]
     pool: list[int]
+    cheap: Cheap
 
 
-def zundel() -> Data:
+def zundel(out: Path) -> Data:
     found = read_labelled(SHARED / "zundel" / "zundel_dft_1000.extxyz").frames
-    frames = [atoms for atoms in found if len(atoms) == 7]
+    return divided([atoms for atoms in found if len(atoms) == 7], Cheap("xtb", in_state(read(START), charge=1)))
+
+
+def ethanol(out: Path) -> Data:
+    start = in_state(molecule("CH3CH2OH"), charge=0)
+    return divided(own_md(Cheap("xtb", start, (300.0, 600.0), 600), out, "labels"), Cheap("xtb-gfn1", start))
+
+
+def silicon(out: Path) -> Data:
+    parts = [read_labelled(SHARED / "silicon" / f"Si_{name}.extxyz").frames for name in ("training", "test")]
+    frames = [atoms for part in parts for atoms in part]
+    rng = np.random.default_rng(0)
+    rest, last = rng.permutation(len(parts[0])).tolist(), list(range(len(parts[0]), len(frames)))
+    return Data(frames, rest[:25] + last, rest[25:45], sorted(rest[45:]), Cheap("chgnet", bulk("Si", cubic=True)))
+
+
+SYSTEMS = {"zundel": zundel, "ethanol": ethanol, "silicon": silicon}
+
+
+def divided(frames: list[Atoms], cheap: Cheap) -> Data:
     parts = split(frames, initial=1, valid=VALID, test=TEST, seed=0)
-    return Data(frames, parts.test, parts.valid, sorted(parts.initial + parts.pool))
+    return Data(frames, parts.test, parts.valid, sorted(parts.initial + parts.pool), cheap)
 
 
-def cheap_frames(out: Path) -> Path:
-    """The cheap reference's own MD, labelled by it: each temperature a file, then all in one."""
-    whole = out / "cheap.extxyz"
+def in_state(atoms: Atoms, charge: int) -> Atoms:
+    atoms.info.update({"charge": charge, "spin": 1})
+    return atoms
+
+
+def own_md(cheap: Cheap, out: Path, name: str) -> list[Atoms]:
+    """A reference's own MD, labelled by it: each temperature a file, then all in one."""
+    whole = out / f"{name}.extxyz"
     if whole.is_file():
-        return whole
+        return list(read(whole, ":"))
     frames: list[Atoms] = []
-    for index, temperature in enumerate(PRE_TEMPERATURES):
-        part = out / f"cheap-{index}.extxyz"
+    for index, temperature in enumerate(cheap.temperatures_K):
+        part = out / f"{name}-{index}.extxyz"
         if not part.is_file():
-            share = PRE_FRAMES // len(PRE_TEMPERATURES)
+            share = cheap.frames // len(cheap.temperatures_K)
+            charge = cheap.start.info["charge"]
             job = ReferenceMD(
-                "xtb", 1, 1, "zundel", read(START), temperature, share, 20, 0.5, 0, index, 2, out / "scratch"
+                cheap.reference,
+                charge,
+                1,
+                "start",
+                cheap.start,
+                temperature,
+                share,
+                20,
+                0.5,
+                0,
+                index,
+                2,
+                out / "scratch",
             )
-            write_frames(part, [labelled(atoms, out) for atoms in reference_md(job)])
+            write_frames(part, [labelled(atoms, cheap, out) for atoms in reference_md(job)])
         frames += read(part, ":")
     write_frames(whole, frames)
-    return whole
+    return frames
 
 
-def labelled(atoms: Atoms, out: Path) -> Atoms:
-    reference = references.load("xtb", atoms.get_chemical_symbols())
-    setup = reference.setup(atoms, 1, 1, out / "scratch")
+def labelled(atoms: Atoms, cheap: Cheap, out: Path) -> Atoms:
+    """The frame with what a cheap reference says of it."""
+    reference = references.load(cheap.reference, atoms.get_chemical_symbols())
+    setup = reference.setup(atoms, cheap.start.info.get("charge"), 1, out / "scratch")
     copy = setup.atoms.copy()
     copy.calc = reference.make(setup.keywords, out / "scratch")
     found = atoms.copy()
     found.info["REF_energy"] = copy.get_potential_energy()
     found.arrays["REF_forces"] = copy.get_forces()
+    if atoms.pbc.all():
+        found.info["REF_stress"] = copy.get_stress()
     return found
 
 
@@ -127,9 +183,11 @@ def less_cheap(data: Data, out: Path) -> Data:
     if not file.is_file():
         frames = []
         for atoms in data.frames:
-            cheap, frame = labelled(atoms, out), atoms.copy()
-            frame.info["REF_energy"] -= cheap.info["REF_energy"]
-            frame.arrays["REF_forces"] = frame.arrays["REF_forces"] - cheap.arrays["REF_forces"]
+            cheap, frame = labelled(atoms, data.cheap, out), atoms.copy()
+            for found, ours in ((cheap.info, frame.info), (cheap.arrays, frame.arrays)):
+                for key in ("REF_energy", "REF_forces", "REF_stress"):
+                    if key in ours:
+                        ours[key] = ours[key] - found[key]
             frames.append(frame)
         write_frames(file, frames)
     return replace(data, frames=read(file, ":"))
@@ -228,7 +286,8 @@ class Chain:
     def model_of_others(self) -> Path:
         """The members that have learned the cheap reference; the first is the toy foundation model too."""
         folder = self.out / f"pretraining-{self.seed}"
-        train = cheap_frames(self.out)
+        train = self.out / "cheap.extxyz"
+        own_md(self.data.cheap, self.out, "cheap")
         settings = replace(self.settings, updates=PRE_UPDATES)
         seeds = [500_000 + 1000 * self.seed + m for m in range(self.members)]
         seconds = trained(folder, train, seeds, settings, None, None)
@@ -277,7 +336,9 @@ class Chain:
         with Costs() as costs:
             seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None, self.replayed())
         parts = ([self.data.frames[k] for k in part] for part in (self.data.test, self.data.valid, self.data.test[:2]))
-        found = measure(Committee.load(home / "models"), *parts).summary
+        committee = Committee.load(home / "models")
+        found = measure(committee, *parts).summary
+        stress = stress_error(committee, [self.data.frames[k] for k in self.data.test])
         write_json(
             folder / "done.json",
             {
@@ -290,6 +351,7 @@ class Chain:
                 "cpu_s_per_member": costs.cpu_s / self.members,
                 "peak_MB": costs.peak_MB,
                 "chosen": chosen,
+                **stress,
                 **_short(found),
             },
         )
@@ -299,7 +361,7 @@ class Chain:
         """What the toy foundation model says of the cheap reference's frames, for the start that replays it."""
         file = self.out / f"foundation-{self.seed}" / "replay.extxyz"
         if self.start == "replay" and not file.is_file():
-            write_pseudo_labels(self.model_of_others() / "member-0", read(cheap_frames(self.out), ":"), file)
+            write_pseudo_labels(self.model_of_others() / "member-0", own_md(self.data.cheap, self.out, "cheap"), file)
         return file if self.start == "replay" else None
 
     def picks(self, chosen: list[int], k: int, before: Path | None, number: int) -> list[int]:
@@ -324,6 +386,17 @@ class Chain:
         candidates = Candidates.of_rows([str(i) for i in pool], sigma, [rows[i] for i in pool], ["pool"] * len(pool))
         known = Labelled.of_rows([rows[i] for i in chosen], ["pool"] * len(chosen), covariance, 50)
         return [pool[pick.index] for pick in rule.select(candidates, known, k, rng)]
+
+
+def stress_error(committee: Committee, frames: Sequence[Atoms]) -> dict[str, float]:
+    """RMSE over the components of the mean's stress, where frames have labels of it."""
+    known = [atoms for atoms in frames if "REF_stress" in atoms.info]
+    if not known:
+        return {}
+    found = committee.evaluate(known, stress=True).stresses
+    assert found is not None
+    errors = found.mean(axis=0) - np.array([atoms.info["REF_stress"] for atoms in known])
+    return {"stress_GPa": float(np.sqrt(np.mean(errors**2))) / GPa}
 
 
 def _short(found: dict[str, Any]) -> dict[str, Any]:
@@ -418,6 +491,7 @@ def _interval(logs: Sequence[float]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--system", default="zundel", choices=SYSTEMS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=["random", "two_key"])
     parser.add_argument("--starts", nargs="+", default=["pretrained", "scratch"], choices=STARTS)
@@ -426,11 +500,14 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--table", action="store_true", help="compute nothing")
     given = parser.parse_args()
+    if given.system == "silicon" and set(given.starts) - {"scratch", "difference"}:
+        parser.error("--system silicon is for --starts scratch difference")
     until = time.monotonic() + 60 * given.minutes
     given.out.mkdir(parents=True, exist_ok=True)
     chains = [(seed, arm, start) for seed in given.seeds for arm in given.arms for start in given.starts]
+    data = SYSTEMS[given.system](given.out)
     for seed, arm, start in chains if not given.table else []:
-        if not Chain(given.out, zundel(), start, arm, seed, given.labels, given.members).run(until):
+        if not Chain(given.out, data, start, arm, seed, given.labels, given.members).run(until):
             break
     print(json.dumps(table(given.out)))
 
