@@ -133,6 +133,9 @@ def test_status_says_who_is_at_work_and_at_what(tmp_path: Path) -> None:
     record = CampaignRecord.read(made.root)
     assert not record.running
     assert "Not running" in standing_now(record)
+    (made.root / "walkers").mkdir(exist_ok=True)
+    (made.root / "walkers" / "longer-w00.progress").write_text("40")
+    assert CampaignRecord.read(made.root).to_json()["under_way"]["phase"] == "MD for the final look"
     out = io.StringIO()
     print_status(Console(file=out, width=80), record)
     assert "round 1: " in out.getvalue()

@@ -163,6 +163,10 @@ class CampaignPaths:
         """What a walker visited in a final look beyond the steps of its round, piece by piece from 1 on."""
         return self.snapshots / f"longer{'' if piece == 1 else piece}-{_stem(number)}-{walker}.h5"
 
+    def goes_farther(self, number: int) -> bool:
+        """Whether walkers of a round have begun on what only a final look asks of them."""
+        return any(self.snapshots.glob(f"longer*-{_stem(number)}-*.h5")) or any(self.walkers.glob("longer*.progress"))
+
     def shards(self, number: int | None = None) -> list[Path]:
         """The shards that are there, of one round or of all, in the order of their names."""
         try:

@@ -23,7 +23,7 @@ class UnderWay:
     round : int
         Of the step.
     phase : str
-        "MD", "labels", "training" or "judging".
+        "MD", "MD for the final look", "labels", "training" or "judging".
     done, total : float
         Units of it that are done, and all: steps of MD, labels, members. total 0 where there is nothing to count.
     """
@@ -62,6 +62,8 @@ def under_way(state: RoundState, config: CampaignConfig) -> UnderWay:
         return UnderWay(number, "initial structures", 0, 0)
     if open_ones:
         walkers = [walker.id for walker in walkers_in(state, config, number)]
+        if state.paths.goes_farther(number):
+            return UnderWay(number, "MD for the final look", 0, 0)
         done = sum(_steps_done(state.paths, number, walker, config.explore.steps) for walker in walkers)
         return UnderWay(number, "MD", done, config.explore.steps * len(walkers))
     if not state.is_trained(number):
