@@ -53,7 +53,8 @@ from tentpole.training.network_voter import members_in
 TARGET = 0.05
 BATCH, AUDITS = 20, 6
 TRAJECTORIES = 10
-"""Over which the hidden frames of a condition are spread: errors along one stay alike for 80 fs."""
+"""At most so many for the hidden frames of a condition, with 15 of them at least on each: errors along one stay alike
+for 80 fs, and its first frame comes after 100 fs."""
 
 
 def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 600) -> dict[str, object]:
@@ -131,7 +132,7 @@ def real(folder: Path, seed: int, target: float, temperatures: list[float], fram
     for number, models in enumerate(committees):
         spoken_of = limited(record, number)
         for one in dict.fromkeys((models, spoken_of)):
-            count = frames if one == committees[-1] else max(40, frames // 4)
+            count = frames if one == committees[-1] else max(40, frames // 8)
             if one in judged and one != spoken_of:
                 continue
             judged[one], sigma, error, names = hidden_errors(one, temperatures, count, seed)
@@ -201,7 +202,7 @@ def hidden_errors(
     squares, sigma, error, names = list[float](), list[float](), list[float](), list[str]()
     each = frames // len(temperatures)
     for k, temperature in enumerate(temperatures):
-        counts = [len(part) for part in np.array_split(range(each), TRAJECTORIES)]
+        counts = [len(part) for part in np.array_split(range(each), min(TRAJECTORIES, -(-each // 15)))]
         seen = lockstep.run(
             [partial(trajectory, committee, temperature, n, [10**6, seed, k, w]) for w, n in enumerate(counts) if n]
         )
