@@ -1,7 +1,7 @@
 """What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
 
     python scripts/bench_start.py OUT [--system zundel] [--seeds 0 1 2] [--arms random two_key]
-        [--starts pretrained scratch difference foundation frozen mace lora replay] [--labels 10 20 30 60 120]
+        [--starts pretrained scratch difference both foundation frozen mace lora replay] [--labels 10 20 30 60 120]
         [--members 4] [--minutes 14] [--table]
 
 The labels of "zundel" are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are
@@ -14,7 +14,8 @@ A chain is one seed of one arm: members are trained on the first 10 labels, from
 pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
 on from the last one's weights, as in a campaign. Scratch and pretrained chains have the same first labels and the same
 number of updates on the labels; the pretraining's own (4000) come on top. The start "difference" learns what DFT says
-beyond GFN2-xTB, from random weights, as [baseline] has it: each later evaluation pays for GFN2-xTB too.
+beyond GFN2-xTB, from random weights, as [baseline] has it: each later evaluation pays for GFN2-xTB too. "both" learns
+that with the bodies of the pretrained members and fresh readouts, as [baseline] and [pretraining] together have it.
 The start "foundation" is a toy foundation model: the first pretrained member's body in all members, random readouts in
 each; "frozen" trains these alone; "mace", "lora" and "replay" have the same start and are trained by mace's own
 command, all weights, by changes of low rank, and while the model's own labels of the cheap frames are replayed. An arm
@@ -75,7 +76,7 @@ OF_ONE_MODEL = {
     "replay": {"loop": "mace", "finetuning": "replay"},
 }
 """Settings of the starts that have the toy foundation model's body."""
-STARTS = ("scratch", "pretrained", "difference", *OF_ONE_MODEL)
+STARTS = ("scratch", "pretrained", "difference", "both", *OF_ONE_MODEL)
 TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 
@@ -263,7 +264,8 @@ class Chain:
 
     def __init__(self, out: Path, data: Data, start: str, arm: str, seed: int, labels: Sequence[int], members: int):
         self.out, self.start, self.arm, self.seed = out, start, arm, seed
-        self.data = less_cheap(data, out) if start == "difference" else data
+        self.data = less_cheap(data, out) if start in ("difference", "both") else data
+        self.whole = data
         self.labels, self.members = list(labels), members
         self.settings = MACESettings(together=4)
 
@@ -275,11 +277,12 @@ class Chain:
         """The committee that the first training goes on from."""
         if self.start in ("scratch", "difference"):
             return None
-        if self.start in OF_ONE_MODEL:
-            folder = self.out / f"foundation-{self.seed}" / "models"
+        if self.start in OF_ONE_MODEL or self.start == "both":
+            folder = self.out / f"{'both' if self.start == 'both' else 'foundation'}-{self.seed}" / "models"
             if not (folder / "committee.json").is_file():
+                bodies = [self.model_of_others() / f"member-{m}" for m in range(self.members)]
                 seeds = [700_000 + 1000 * self.seed + m for m in range(self.members)]
-                write_fresh_members(self.model_of_others() / "member-0", folder, seeds)
+                write_fresh_members(bodies if self.start == "both" else bodies[:1], folder, seeds)
             return folder
         return self.model_of_others()
 
@@ -292,8 +295,8 @@ class Chain:
         seeds = [500_000 + 1000 * self.seed + m for m in range(self.members)]
         seconds = trained(folder, train, seeds, settings, None, None)
         if not (folder / "done.json").is_file():
-            test = [self.data.frames[k] for k in self.data.test]
-            valid = [self.data.frames[k] for k in self.data.valid]
+            test = [self.whole.frames[k] for k in self.whole.test]
+            valid = [self.whole.frames[k] for k in self.whole.valid]
             found = measure(Committee.load(folder / "models"), test, valid, test[:2]).summary
             write_json(folder / "done.json", {"seconds_per_member": seconds, **_short(found)})
         return folder / "models"
@@ -463,10 +466,11 @@ _COSTS = ("seconds_per_member", "cpu_s_per_member", "peak_MB")
 
 
 def _ratios(curves: dict[str, dict[int, dict[int, float]]]) -> dict[str, Any]:
-    """Labels that the pretrained start needs for the error of scratch at its last points, over scratch's own."""
+    """Labels that a start needs for the error of scratch with random labels, over scratch's own."""
     answer: dict[str, Any] = {}
-    for arm in sorted({name.split(" ", 1)[1] for name in curves}):
-        scratch, start = curves.get(f"scratch {arm}", {}), curves.get(f"pretrained {arm}", {})
+    scratch = curves.get("scratch random", {})
+    for arm in sorted(set(curves) - {"scratch random"}):
+        start = curves[arm]
         for n in sorted({n for curve in scratch.values() for n in curve}):
             logs = [
                 math.log(labels_to(scratch[seed][n], start[seed]) / n)

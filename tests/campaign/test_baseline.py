@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,20 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
+from safetensors.numpy import load_file
 
+from support.same_end import differing, manifest
 from support.small_campaign import small_campaign
 from tentpole import Campaign
 from tentpole.campaign.export import export
 from tentpole.campaign.finishing import finish_campaign
 from tentpole.campaign.folder import open_config
 from tentpole.campaign.preflight import check_campaign
+from tentpole.campaign.pretraining import pretrain
 from tentpole.campaign.record import CampaignRecord
 from tentpole.cli.files import score_file
 from tentpole.committee import Committee, CommitteeCalculator
+from tentpole.config.baseline import whole_first
 from tentpole.errors import InputError
 from tentpole.labeling import load
 
@@ -143,6 +148,44 @@ def test_members_that_learned_whole_energies_take_no_baseline(tmp_path: Path, ru
     same = {"reference": str(run / "reference" / "baseline" / "near.toml")}
     with Campaign(small_campaign(tmp_path, pretraining=earlier, baseline=same), tmp_path / "run") as campaign:
         assert len(campaign.ask()) == 6
+
+
+def test_what_is_both_pretrained_on_and_the_baseline_is_learned_whole_and_then_left_out(tmp_path: Path) -> None:
+    """The difference to be pretrained on would be zero."""
+    near = near_emt(tmp_path / "own")
+    cheap = {"reference": near, "frames": 12, "every": 2, "updates": 12}
+    changes: dict[str, Any] = {"stop": {"rounds": 1}, "initial": {"kind": "rattle", "count": 20}}
+    path = small_campaign(tmp_path, pretraining=cheap, baseline={"reference": near}, **changes)
+    with Campaign(path, tmp_path / "run") as campaign:
+        campaign.run()
+    paths = CampaignRecord.read(tmp_path / "run").paths
+    learned = read(paths.pretrained_whole / "train.extxyz", ":")
+    assert "REF_energy" in learned[0].info
+    assert not any("baseline_energy" in atoms.info for atoms in learned)
+    whole, fresh = (load_file(folder / "member-1.safetensors") for folder in (paths.pretrained_whole, paths.pretrained))
+    changed = {name for name in whole if not np.array_equal(whole[name], fresh[name])}
+    assert changed
+    assert all(name.startswith("readouts.") for name in changed)
+    told = [json.loads((folder / "member-1.json").read_text()) for folder in (paths.pretrained_whole, paths.pretrained)]
+    assert told[0].get("baseline") is None
+    assert told[1]["baseline"]["hash"] == load(near).hash
+    assert max(errors(tmp_path / "run")) < 1.0
+    before = manifest(tmp_path / "run")
+    shutil.rmtree(paths.pretrained)
+    with Campaign(tmp_path / "run") as campaign:
+        pretrain(campaign._context)
+    assert differing(manifest(tmp_path / "run"), before) == []
+
+
+def test_a_model_of_others_may_have_a_baseline_beside_it_but_nothing_is_replayed(tmp_path: Path, run: Path) -> None:
+    model = {"kind": "foundation", "model": str(run / "models" / "r001" / "member-0.json")}
+    near, training = {"reference": near_emt(tmp_path)}, {"channels": 4, "max_L": 0, "r_max": 4.0, "updates": 12}
+    replayed = training | {"finetuning": "replay", "loop": "mace"}
+    given = {**model, "file": str(run / "models" / "r001" / "train.extxyz")}
+    with pytest.raises(InputError, match="repeats whole energies"):
+        open_config(small_campaign(tmp_path, pretraining=given, baseline=near, training=replayed))
+    assert whole_first(open_config(small_campaign(tmp_path, pretraining=model, baseline=near, training=training)))
+    assert not whole_first(open_config(small_campaign(tmp_path, pretraining=model, training=training)))
 
 
 def test_no_bit_depends_on_what_was_asked_before() -> None:

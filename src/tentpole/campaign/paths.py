@@ -134,6 +134,11 @@ class CampaignPaths:
         return self.root / "models" / PRETRAINING
 
     @property
+    def pretrained_whole(self) -> Path:
+        """The committee that has learned whole energies, whose bodies `pretrained` has where it learns a difference."""
+        return self.root / "models" / f"{PRETRAINING}-whole"
+
+    @property
     def replay(self) -> Path:
         """What the pretrained members know, for trainings that replay it."""
         return self.pretrained / "replay.extxyz"

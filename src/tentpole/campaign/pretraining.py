@@ -4,6 +4,9 @@ The cheap reference's labels lie in the campaign's store of labels under its own
 campaign's. Each member is trained on them with a seed of its own and another tenth held out: members differ from the
 first round on. What their spread is worth is known only once they have met the campaign's own reference: the first
 labels are asked for without it, and it is calibrated on audit frames alone.
+
+Where the same cheap reference is the campaign's [baseline], it is learned whole at first: what members know of it stays
+in their bodies, and readouts of their own learn the difference from the first label on.
 """
 
 from __future__ import annotations
@@ -28,8 +31,10 @@ from tentpole.campaign.evaluation import energy_error, force_spread
 from tentpole.campaign.facts import VERSION, BatchFacts, PretrainingFacts, RoundOutcome
 from tentpole.campaign.paths import PRETRAINING
 from tentpole.campaign.reference_dynamics import trajectories
+from tentpole.committee.baseline import Baseline
 from tentpole.committee.committee_files import is_whole
 from tentpole.committee.isolated_energies import refitted_energies
+from tentpole.config.baseline import whole_first
 from tentpole.config.loading import given_frames
 from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
 from tentpole.config.walkers import temperatures_K
@@ -86,11 +91,13 @@ def first_training(
     The energies are estimated anew, around what the members predict for the labels; the training is as long as one from
     random weights, at the rates of one that goes on.
     """
-    section = context.config.pretraining  # fresh readouts predict nothing yet: the model that they were put on does
-    judged = Path(section.model).parent if isinstance(section, FoundationSection) else start
+    section, fresh = context.config.pretraining, whole_first(context.config)
+    judged = start  # fresh readouts predict nothing yet: of whole energies the model that they were put on does
+    if isinstance(section, FoundationSection) and not fresh:
+        judged = Path(section.model).parent
     energies = context.workers.run(refitted_energies, judged, train, root=context.root)
     error = context.workers.run(energy_error, judged, train, energies, root=context.root)
-    if not error < WRONG_ENERGIES_eV:
+    if not error < WRONG_ENERGIES_eV and not fresh:
         context.progress.note(
             f"round {number}: what members start from errs by {error:.2f} eV/atom on the first labels, with the "
             "energies of isolated atoms that fit best: these are wrong, or the labels are of something else"
@@ -152,14 +159,24 @@ def _take_over(context: Context, section: EarlierCommitteeSection | FoundationSe
         folder = Path(section.folder)
         note_baseline(context.config, folder)
     else:
-        folder, seeds = context.paths.pretrained, [_seed(context.config.seed, m) for m in _members(context)]
-        context.workers.run(write_fresh_members, Path(section.model), folder, seeds, root=context.root)
+        folder = context.paths.pretrained
+        _with_fresh_readouts(context, [Path(section.model)])
         if context.config.training.finetuning == "replay":
             frames = given_frames(context.config, context.paths.campaign_file)["pretraining"]
             out = context.paths.replay
             context.workers.run(write_pseudo_labels, Path(section.model), frames, out, root=context.root)
     name = "an earlier campaign" if isinstance(section, EarlierCommitteeSection) else "a foundation model"
     _note(context, PretrainingFacts(name, 0, 0, 0, 0.0, (), _spread_of(context, folder)))
+
+
+def _with_fresh_readouts(context: Context, starts: Sequence[Path]) -> None:
+    """The committee that the first training goes on from, with these models' bodies."""
+    config, folder = context.config, context.paths.pretrained
+    seeds, facts = [_seed(config.seed, m) for m in _members(context)], None
+    if config.baseline is not None:
+        facts = asdict(Baseline(config.baseline.reference, config.charge, config.multiplicity).facts())
+        note_baseline(config, folder)
+    context.workers.run(write_fresh_members, starts, folder, seeds, facts, root=context.root)
 
 
 def _note(context: Context, facts: PretrainingFacts) -> None:
@@ -262,8 +279,11 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
     """Train the members, each with its own seed and its own tenth held out."""
     from tentpole.training import TrainingJob, train_committee
 
-    config, folder = context.config, context.paths.pretrained
-    frames, baseline = with_baseline(config, frames, folder, partial(context.workers.run, root=context.root))
+    config, folder, baseline = context.config, context.paths.pretrained, None
+    if whole := whole_first(config):
+        folder = context.paths.pretrained_whole
+    else:
+        frames, baseline = with_baseline(config, frames, folder, partial(context.workers.run, root=context.root))
     train = folder / "train.extxyz"
     write_frames(train, frames)
     jobs = [
@@ -282,6 +302,8 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
         reports = train_committee(jobs, settings, workers.processes, on_progress, workers.training)
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)
     context.note_phase("training", time.monotonic() - began, 0)
+    if whole:
+        _with_fresh_readouts(context, [job.out for job in jobs])
     return reports
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from tentpole.committee.committee_files import member_stems
 from tentpole.committee.member_files import read_description
-from tentpole.config.schema import CampaignConfig, EarlierCommitteeSection, FoundationSection
+from tentpole.config.schema import CampaignConfig, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
 from tentpole.errors import InputError, TentpoleError
 from tentpole.labeling import references
 from tentpole.labeling.references import Reference
@@ -33,7 +33,7 @@ def _unusable_reference(config: CampaignConfig, base: Reference, starts: Mapping
     own, name = references.load(config.reference), base.name
     if config.explore.ensemble.kind == "npt" and "stress" not in base.properties:
         yield f'"{name}" gives no stress, and explore.ensemble = "npt" moves cells by it: take one that does'
-    if (base.import_path, base.physics(base.parameters)) == (own.import_path, own.physics(own.parameters)):
+    if _same(base, own):
         yield f'"{name}" is the campaign\'s own reference: nothing would be left to learn. Name a cheaper one'
     for structure, atoms in starts.items():
         try:
@@ -42,14 +42,29 @@ def _unusable_reference(config: CampaignConfig, base: Reference, starts: Mapping
             yield f'structure "{structure}": {error}'
 
 
+def whole_first(config: CampaignConfig) -> bool:
+    """Whether members learn whole energies before the first label, and the difference to [baseline] from there on.
+
+    So it is where the difference that they would be pretrained on is zero, and where others have trained them.
+    """
+    section = config.pretraining
+    if config.baseline is None or not isinstance(section, CheapReferenceSection | FoundationSection):
+        return False
+    return isinstance(section, FoundationSection) or _same(
+        references.load(section.reference), references.load(config.baseline.reference)
+    )
+
+
+def _same(one: Reference, other: Reference) -> bool:
+    """Whether both compute the same."""
+    return (one.import_path, one.physics(one.parameters)) == (other.import_path, other.physics(other.parameters))
+
+
 def _unusable_start(config: CampaignConfig, base: Reference | None) -> Iterator[str]:
     """Members that others trained learned whole energies, or the difference to their own baseline."""
     section = config.pretraining
-    if base is not None and isinstance(section, FoundationSection):
-        yield (
-            "a foundation model predicts whole energies, and members with a baseline learn a difference, for which its "
-            "readouts say nothing: leave [baseline] or [pretraining] out, or pretrain by a cheap reference"
-        )
+    if base is not None and config.training.finetuning == "replay":
+        yield 'finetuning = "replay" repeats whole energies, members with a baseline learn a difference: take "naive"'
     if not isinstance(section, EarlierCommitteeSection):
         return
     try:
