@@ -253,7 +253,9 @@ class CheapReferenceSection(Section):
 
     kind : "reference".
     reference : the cheap method: a name from `tentpole references`, or the path of a TOML file of yours. It gives
-        forces, and is another than the campaign's; charge and multiplicity are the campaign's.
+        forces, and is another than the campaign's; charge and multiplicity are the campaign's. Where it is the
+        [baseline] too, members learn it whole, and with fresh readouts the difference from the first label on: both
+        together need the fewest labels (scripts/bench_start.py).
     frames : how many, over all structures and temperatures, of MD driven by the cheap reference.
     temperatures_K : of that MD, in K; those of [explore] where none is stated.
     every : MD steps between two frames.
@@ -321,9 +323,9 @@ class BaselineSection(Section):
     """What members learn the difference to: it is computed for every structure, and added back wherever they predict.
 
     reference : a name from `tentpole references`, or the path of a TOML file of yours: "zbl" keeps atoms apart where no
-        label is, "d3" and "d4" (dispersion) reach beyond a member's cutoff, "xtb" leaves little to be learned. It gives
-        forces, is not the campaign's reference, and is paid for at every MD step; charge and multiplicity are the
-        frames'.
+        label is, "d3" and "d4" (dispersion) reach beyond a member's cutoff, "xtb" leaves little to be learned: best
+        with [pretraining] by it too. It gives forces, is not the campaign's reference, and is paid for at every MD
+        step; charge and multiplicity are the frames'.
     """
 
     reference: str
