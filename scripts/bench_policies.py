@@ -14,6 +14,7 @@ and updates. What differs:
     moving_mean      aims-PAX: at random among those whose largest σ exceeds the mean of those before
     …_pretrained     the same, all members pretrained on a cheap reference (GFN1-xTB for GFN2, Stillinger and Weber's
                      potential for CHGNet), first labels out of its MD
+    …_baseline       that, and the cheap reference is the baseline too: members learn the difference
     one_shot         the pretrained committee as it is makes all the MD; N labels at random, and one training of as
                      many updates as a campaign has spent by then
 
@@ -53,6 +54,7 @@ from scipy.stats import t as student
 from tentpole import Campaign, CampaignRecord, Committee, selection
 from tentpole.benchmarks.sampling.driving import Trajectory, candidates_in, md_seconds, walk
 from tentpole.benchmarks.sampling.rules import PEERS
+from tentpole.committee.baseline import baseline_beside
 from tentpole.exploration import ExploreSettings, Langevin, WalkerSeed
 from tentpole.exploration.initial import ReferenceMD, reference_md, strained
 from tentpole.exploration.random_numbers import NEWEST
@@ -63,8 +65,8 @@ from tentpole.storage.structures import write_frames
 
 ZUNDEL = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 STRETCH = 0.06
-OURS = ("tentpole", "tentpole_pretrained")
-POLICIES = (*OURS, "random", "band", "moving_mean", "random_pretrained", "one_shot")
+OURS = ("tentpole", "tentpole_pretrained", "tentpole_baseline")
+POLICIES = (*OURS, "random", "band", "moving_mean", "random_pretrained", "random_baseline", "one_shot")
 
 
 @dataclass(frozen=True)
@@ -255,18 +257,10 @@ class Bench:
     def pretraining(self) -> Path:
         """The campaign that pretrains: members in models/pretraining, and the frames of its first labels."""
         folder = self.root / f"pretraining-{self.seed}"
-        size = self.size
         content = self.content(
             stop={"rounds": 0},
-            initial={"kind": "pretraining", "count": size.first},
-            pretraining={
-                "kind": "reference",
-                "reference": self.cheap,
-                "frames": size.cheap_frames,
-                "every": 10,
-                "timestep_fs": self.system.timestep_fs,
-                "updates": size.cold,
-            },
+            initial={"kind": "pretraining", "count": self.size.first},
+            pretraining=self._cheap_md(),
             training={"updates": 1},
         )
         if (folder / "first.xyz").is_file():
@@ -275,6 +269,17 @@ class Bench:
         frames = [request.atoms for request in record.rounds[0].batch.requests]
         write(folder / "first.xyz", frames, format="extxyz")
         return folder
+
+    def _cheap_md(self) -> dict[str, Any]:
+        """What a campaign pretrains on."""
+        return {
+            "kind": "reference",
+            "reference": self.cheap,
+            "frames": self.size.cheap_frames,
+            "every": 10,
+            "timestep_fs": self.system.timestep_fs,
+            "updates": self.size.cold,
+        }
 
     def _campaign(self, folder: Path, content: dict[str, Any]) -> CampaignRecord:
         folder.mkdir(exist_ok=True)
@@ -294,13 +299,16 @@ class Bench:
         return read_json(file)["points"]
 
     def _rounds(self, name: str, folder: Path) -> dict[str, Any]:
-        rule, pretrained, _ = name.partition("_pretrained")
+        rule = name.removesuffix("_pretrained").removesuffix("_baseline")
         size, before = self.size, 0.0
         tables: dict[str, Any] = {"initial": {"kind": "rattle", "count": size.first}}
-        if pretrained:
+        if rule != name:
             start = self.pretraining()
             tables = {"initial": _frames(start / "first.xyz"), "pretraining": _members(start)}
             before = _spent(start)
+        if name.endswith("_baseline"):  # its campaign pretrains itself, on the same frames
+            tables |= {"pretraining": self._cheap_md(), "baseline": {"reference": self.cheap}}
+            before = 0.0
         if rule == "tentpole":  # two walkers at each temperature, one of them biased
             tables |= {"selection": {"batch": size.batch}, "explore": {"steps": size.steps // 2}}
         else:
@@ -350,7 +358,7 @@ class Bench:
     def _point(self, labels: int, hours: float, models: Path) -> dict[str, Any]:
         """Labels, the time for all so far, and the errors of the committee's mean in meV/Å and meV/atom."""
         hidden = self.hidden()
-        found = Committee.load(models, dtype="float32").evaluate(hidden)
+        found = Committee.load(models, dtype="float32", baseline=baseline_beside(models)).evaluate(hidden)
         squares: dict[str, list[float]] = {}
         energies: dict[str, list[float]] = {}
         for k, atoms in enumerate(hidden):
