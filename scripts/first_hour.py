@@ -31,7 +31,7 @@ SMALLER = {
     "steps = 500": "steps = 100",
     "batch = 30": "batch = 6",
     "members = 4": "members = 2",
-    "updates = 400": "updates = 100",
+    'updates = "auto"': "updates = 100",
 }
 """What `init` proposes is for an evening; these make it a few minutes."""
 TRIALS = {

@@ -7,6 +7,7 @@ from ase.build import bulk, molecule
 from ase.io import write
 
 from tentpole.cli.app import exit_status
+from tentpole.config.baseline import whole_first
 from tentpole.config.checks import unreachable
 from tentpole.config.loading import load
 from tentpole.config.proposal import sizes, usual_reference
@@ -53,6 +54,13 @@ def test_an_expensive_reference_gets_its_validation_set_as_a_comment_with_its_pr
     assert init(monkeypatch, tmp_path / "si.xyz", "--reference", "vasp", "--charge", "0", "--out", out) == 0
     assert load(out).validation.kind == "none"
     assert "# [validation]" in out.read_text()
+    began = out.read_text().replace("# [pretraining]", "[pretraining]").replace("# [baseline]", "[baseline]")
+    out.write_text(began.replace("# reference", "reference"))
+    config = load(out)  # what is offered in comments is legal
+    assert config.baseline is not None
+    assert whole_first(config)
+    assert init(monkeypatch, tmp_path / "si.xyz", "--reference", "chgnet", "--out", tmp_path / "own.toml") == 0
+    assert "[baseline]" not in (tmp_path / "own.toml").read_text()  # it would be the reference itself
 
 
 def test_sizes_come_from_the_structures() -> None:

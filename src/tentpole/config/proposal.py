@@ -125,6 +125,22 @@ def _gap(atoms: Atoms) -> float:
     return float(minimum_spanning_tree(get_distances(atoms.positions)[1]).toarray().max())
 
 
+def _start_from_what_is_known(structures: Sequence[Atoms], reference: str) -> list[str]:
+    """A cheap method to learn before the first label, in comments; nothing where it is the reference itself."""
+    known = "chgnet" if any(atoms.pbc.any() for atoms in structures) else "xtb"
+    if known == reference:
+        return []
+    return [
+        "# The largest saving of labels lies in the start: members learn a cheap method first, and from labels what",
+        "# these say beyond it. As the baseline that method is paid for at every MD step too; either may stand alone.",
+        "# [pretraining]",
+        f'# reference = "{known}"     # pip install "tentpole[{known}]"',
+        "# [baseline]",
+        f'# reference = "{known}"',
+        "",
+    ]
+
+
 def _text(
     starts: dict[Path, list[Atoms]],
     out: Path,
@@ -189,6 +205,7 @@ def _text(
         "",
         *validation,
         "",
+        *([] if cheap else _start_from_what_is_known([frames[-1] for frames in starts.values()], reference.name)),
         "[explore]             # MD between two labellings: a walker per structure, temperature and bias ratio",
         "temperatures_K = [300, 600]   # up to what the potential will be used at, and somewhat above",
         "steps = 500",
@@ -214,7 +231,7 @@ def _text(
         "[training]",
         'kind = "mace"',
         f"r_max = {size.r_max_A}           # Å",
-        "updates = 400         # gradient steps per member and round",
+        'updates = "auto"      # gradient steps per member: 2000 and more at first, then 800 a round; fewer err more',
         *([f"embed = {json.dumps(embed)}    # members read what structures differ in"] if embed else []),
         "",
         "[selection]",
