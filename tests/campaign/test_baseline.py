@@ -156,6 +156,8 @@ def test_what_is_both_pretrained_on_and_the_baseline_is_learned_whole_and_then_l
     cheap = {"reference": near, "frames": 12, "every": 2, "updates": 12}
     changes: dict[str, Any] = {"stop": {"rounds": 1}, "initial": {"kind": "rattle", "count": 20}}
     path = small_campaign(tmp_path, pretraining=cheap, baseline={"reference": near}, **changes)
+    said = next(line.found for line in check_campaign(path) if line.what == "start")
+    assert said.startswith("whole energies first; from the first label on fresh readouts learn the difference")
     with Campaign(path, tmp_path / "run") as campaign:
         campaign.run()
     paths = CampaignRecord.read(tmp_path / "run").paths

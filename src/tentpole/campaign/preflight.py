@@ -20,6 +20,7 @@ from tentpole.campaign.paths import CAMPAIGN_FILE
 from tentpole.campaign.plan import Line, plan_lines, planned
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
+from tentpole.config.baseline import whole_first
 from tentpole.config.loading import given_frames, starting_structures
 from tentpole.config.schema import (
     CampaignConfig,
@@ -243,6 +244,8 @@ def _pretraining(
 ) -> Iterator[Line]:
     """What members start from: a label of the cheap reference, tried, and what all of them cost."""
     section = config.pretraining
+    if section is not None:
+        yield Line("start", True, _start(config))
     if isinstance(section, EarlierCommitteeSection):
         yield Line("pretraining", True, f"members go on from those in {section.folder}; {ANEW}")
     elif isinstance(section, FoundationSection):
@@ -252,6 +255,18 @@ def _pretraining(
         yield Line("pretraining", True, f"{len(frames['pretraining'])} frames of {section.file}; {ANEW}")
     elif section is not None:
         yield _cheap_reference(config, section, starts, frames.get("pretraining"))
+
+
+def _start(config: CampaignConfig) -> str:
+    """What becomes of what members know, once there are labels."""
+    kept = {
+        "naive": "trainings on labels change all weights",
+        "frozen": "trainings on labels change the readouts alone",
+        "lora": f"trainings on labels change all linear layers by matrices of rank {config.training.lora_rank}",
+        "replay": f"trainings on labels change all weights, {config.training.replay_frames} known frames among them",
+    }[config.training.finetuning]
+    fresh = "whole energies first; from the first label on fresh readouts learn the difference to the baseline; "
+    return (fresh if whole_first(config) else "") + kept
 
 
 def _cheap_reference(
