@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tentpole.campaign.audit_tests import converged, final_look_size, passes, projected
+from tentpole.campaign.audit_tests import converged, final_look_size, passes, projected, stalled
 from tentpole.campaign.confidence import Look
 from tentpole.campaign.verdict import Audits, Criteria, Round, judge, stalls_for_lack_of_updates
 
@@ -146,6 +146,16 @@ def test_a_stall_needs_no_validation_set() -> None:
     assert verdict.kind == "STARVED"
     falling = [explored(0.4 * 0.9**k, seed=k) for k in range(10)]
     assert judge([FIRST, *falling], 0.0, CRITERIA) is None
+
+
+def test_a_few_rounds_whose_errors_scatter_do_not_end_a_campaign_that_still_learns() -> None:
+    """RMSE on audit frames as a campaign had them, whose committees' true errors fell from 12.9 to 5.0."""
+    seen = [6.8, 12.5, 7.5, 7.0, 4.3, 5.8, 3.9, 3.5, 5.4, 3.3, 8.0, 8.2, 4.6, 2.8]
+    history = [FIRST, *(explored(error, seed=k) for k, error in enumerate(seen))]
+    criteria = replace(CRITERIA, force_error_eV_per_A=4.0)
+    assert not stalled(history, criteria)
+    at_last = [*history, *(explored(4.8 + 0.3 * (-1) ** k, seed=k) for k in range(14))]
+    assert stalled(at_last, criteria)
 
 
 def test_a_look_that_the_budget_has_no_room_for_is_not_begun() -> None:

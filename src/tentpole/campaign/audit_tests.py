@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from tentpole.campaign.confidence import ALPHA, Bound, Look, expected_factor, joined, rmse_bound, spend, window
 from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round, at_least, at_most
@@ -36,6 +37,9 @@ STEEPEST = 1.5
 
 MOST = 0.6
 """Share of the labels so far that a final look may cost at most, where that is more than the fewest frames of one."""
+
+CHANCE = 0.05
+"""How often errors that go on falling as usual may be taken for errors that no longer do, at each look at them."""
 
 USUAL_SPREAD = 0.7
 """Spread of ln x that is reckoned with before there are audit frames to tell it; it counts as much as 6 of them."""
@@ -172,19 +176,50 @@ def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None
 def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
     """Whether the audit frames of the last rounds show no lower error than those of as many before, above the target.
 
-    Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %.
+    Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %, and errors scatter too little from round
+    to round for the usual fall to be hidden among them (`_no_fall_hidden`). The rounds compared are the last
+    `stalled_rounds` and as many before, or more: a few rounds alone can rarely tell.
     """
     span = -(-criteria.stalled_rounds // criteria.turns) * criteria.turns  # the same conditions before and since
+    known = np.cumsum([r.labels for r in history])[:-1]
     explored = _relative(history[1:], criteria)
-    if len(explored) < 2 * span:
-        return False
-    before = joined([r.audits.look for r in explored[-2 * span : -span]]).squares
-    since = joined([r.audits.look for r in explored[-span:]]).squares
+    half = len(explored) // 2 // criteria.turns * criteria.turns
+    return any(
+        _no_lower(explored[-2 * rounds : -rounds], explored[-rounds:], criteria)
+        and _no_fall_hidden(explored[-2 * rounds :], known[-2 * rounds :], criteria.turns)
+        for rounds in range(span, half + 1, criteria.turns)
+    )
+
+
+def _no_lower(earlier: Sequence[Round], later: Sequence[Round], criteria: Criteria) -> bool:
+    before, since = (joined([r.audits.look for r in rounds]).squares for rounds in (earlier, later))
     if min(len(before), len(since)) < criteria.labels_needed or not (before > 0).all() or not (since > 0).all():
         return False
     rms = math.sqrt(float(since.mean() / before.mean()))
     typical = math.exp(0.5 * float(np.log(since).mean() - np.log(before).mean()))
     return min(rms, typical) > 0.99 and math.sqrt(float(since.mean())) > criteria.force_error_eV_per_A
+
+
+def _no_fall_hidden(rounds: Sequence[Round], known: FloatArray, turns: int) -> bool:
+    """Whether the later half of these rounds errs more than the usual fall would have it, beyond chance.
+
+    known : labels before each. A round's frames are judged by one committee, and lie along few trajectories: each round
+    counts as one value, ln of its RMSE less that of its turn, and the two halves are compared by Student's t at the
+    level `CHANCE`.
+    """
+    told = [k for k, r in enumerate(rounds) if len(r.audits)]
+    logs = np.array([0.5 * math.log(float(rounds[k].audits.look.squares.mean())) for k in told])
+    turn, late = np.array(told) % turns, np.array(told) >= len(rounds) // 2
+    for one in range(turns):
+        logs[turn == one] -= logs[turn == one].mean()
+    halves, free = (logs[~late], logs[late]), len(logs) - 2 - (len(set(turn.tolist())) - 1)
+    if free < 1 or not min(map(len, halves)):
+        return False
+    scatter = sum(float(((part - part.mean()) ** 2).sum()) for part in halves) / free
+    error = math.sqrt(scatter * sum(1 / len(part) for part in halves))
+    labels = np.log(known[told])
+    usual = USUAL_FALL * float(labels[late].mean() - labels[~late].mean())
+    return float(halves[1].mean() - halves[0].mean()) + usual > float(stdtrit(free, 1 - CHANCE)) * error
 
 
 def _relative(rounds: Sequence[Round], criteria: Criteria) -> Sequence[Round]:
