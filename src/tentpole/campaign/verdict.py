@@ -211,9 +211,7 @@ def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:
             return "STALLED", f"no better validation error in {span} rounds, and above the target"
         return None
     if criteria.evidence == "audits" and audit_tests.stalled(history, criteria):
-        reason = (
-            f"audit frames of the last {span} rounds or more err no less than those of as many before, above the target"
-        )
+        reason = f"audit frames of the last {span} rounds or more err no less than as many before, above the target"
         if any(r.picked for r in history[-span:]):
             return "STALLED", reason
         return "STARVED", f"{reason}, and the rule asked for no label in the last {span} rounds"
