@@ -139,6 +139,9 @@ def test_check_tries_it_on_every_structure(tmp_path: Path) -> None:
     line = next(line for line in check_campaign(path) if line.what.startswith("baseline"))
     assert line.good
     assert "paid at every MD step" in line.found
+    assert not any(line.what == "start" for line in check_campaign(path))
+    dear = small_campaign(tmp_path, reference="vasp", charge=0)
+    assert any(line.what == "start" and "saves labels" in line.found for line in check_campaign(dear))
 
 
 def test_members_that_learned_whole_energies_take_no_baseline(tmp_path: Path, run: Path) -> None:

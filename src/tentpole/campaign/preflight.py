@@ -22,6 +22,7 @@ from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.baseline import whole_first
 from tentpole.config.loading import given_frames, starting_structures
+from tentpole.config.proposal import CHEAP
 from tentpole.config.schema import (
     CampaignConfig,
     CheapLabelsSection,
@@ -244,8 +245,8 @@ def _pretraining(
 ) -> Iterator[Line]:
     """What members start from: a label of the cheap reference, tried, and what all of them cost."""
     section = config.pretraining
-    if section is not None:
-        yield Line("start", True, _start(config))
+    if words := _start(config):
+        yield Line("start", True, words)
     if isinstance(section, EarlierCommitteeSection):
         yield Line("pretraining", True, f"members go on from those in {section.folder}; {ANEW}")
     elif isinstance(section, FoundationSection):
@@ -258,7 +259,14 @@ def _pretraining(
 
 
 def _start(config: CampaignConfig) -> str:
-    """What becomes of what members know, once there are labels."""
+    """What becomes of what members know, once there are labels; what would save labels where they know nothing."""
+    from tentpole.labeling import references
+
+    if config.pretraining is None:
+        dear = config.baseline is None and not references.load(config.reference).import_path.startswith(CHEAP)
+        return (
+            "random weights; a cheap method learned first saves most labels: [pretraining], [baseline]" if dear else ""
+        )
     kept = {
         "naive": "trainings on labels change all weights",
         "frozen": "trainings on labels change the readouts alone",
