@@ -141,7 +141,7 @@ def test_check_tries_it_on_every_structure(tmp_path: Path) -> None:
     assert "paid at every MD step" in line.found
     assert not any(line.what == "start" for line in check_campaign(path))
     dear = small_campaign(tmp_path, reference="vasp", charge=0)
-    assert any(line.what == "start" and "saves labels" in line.found for line in check_campaign(dear))
+    assert any(line.what == "start" and "learned first saves" in line.found for line in check_campaign(dear))
 
 
 def test_members_that_learned_whole_energies_take_no_baseline(tmp_path: Path, run: Path) -> None:
