@@ -99,30 +99,29 @@ def longer_jobs(context: Context, jobs: Sequence[WalkerJob], frames: int, piece:
 
     piece : 1 for the first. [] : they have gone far enough.
     """
-    config, explore = context.config, context.config.explore
+    config, paths, every = context.config, context.paths, context.config.explore.snapshot_every
     judged, count = {walker.id for walker in judged_walkers(config)}, len(walkers_of(config))
     judging = [job for job in jobs if job.id in judged and job.settings.ramp is None]
     if not judging:
         return []
     been = {
-        job.id: [job.shard, *(context.paths.longer_shard(job.round, job.id, k) for k in range(1, piece))]
-        for job in judging
+        job.id: [job.shard, *(paths.longer_shard(job.round, job.id, k) for k in range(1, piece))] for job in judging
     }
-    rounds, each = frames / config.selection.audits, math.ceil(frames / len(judging))
-    wanted = rounds * explore.steps
+    wanted = frames / config.selection.audits * config.explore.steps
     if piece > 1:
-        by_sigma = each * _frames_to_forget(judging, been) * explore.snapshot_every
-        wanted = max(wanted, min(by_sigma, each * explore.steps))
+        each = math.ceil(frames / len(judging))
+        forgotten = _frames_to_forget(judging, been) * every
+        wanted = max(wanted, each * min(forgotten, config.explore.steps))
     gone = max(sum(read_exploration(shard).done for shard in shards) for shards in been.values())
-    steps = math.ceil((wanted - gone) / explore.snapshot_every) * explore.snapshot_every
+    steps = math.ceil((wanted - gone) / every) * every
     name = f"longer{'' if piece == 1 else piece}-"
     return [
         replace(
             job,
-            shard=context.paths.longer_shard(job.round, job.id, piece),
+            shard=paths.longer_shard(job.round, job.id, piece),
             earlier=(been[job.id][-1],),
-            checkpoint=context.paths.checkpoint(f"{name}{job.id}"),
-            progress=context.paths.steps_done(f"{name}{job.id}"),
+            checkpoint=paths.checkpoint(f"{name}{job.id}"),
+            progress=paths.steps_done(f"{name}{job.id}"),
             seed=replace(job.seed, index=piece * count + job.seed.index),
             settings=replace(job.settings, steps=steps),
             sent_back=None,
