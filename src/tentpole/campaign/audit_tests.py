@@ -38,7 +38,7 @@ STEEPEST = 1.5
 MOST = 0.6
 """Share of the labels so far that a final look may cost at most, where that is more than the fewest frames of one."""
 
-CHANCE = 0.05
+CHANCE = 0.01
 """How often errors that go on falling as usual may be taken for errors that no longer do, at each look at them."""
 
 USUAL_SPREAD = 0.7
