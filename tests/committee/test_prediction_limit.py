@@ -146,12 +146,12 @@ def test_pooled_coverage_has_the_interval_of_clopper_and_pearson():
 
 
 @pytest.mark.parametrize(("members", "spread"), [(2, 0.66), (4, 0.35)])
-@pytest.mark.parametrize("rounds", [1, 3, 8])
+@pytest.mark.parametrize("rounds", [1, 8])
 def test_the_limit_of_a_committee_that_has_judged_nothing_reckons_with_how_committees_differ(members, spread, rounds):
     """Spreads between committees as campaigns had them; the limit of the committees that judged covers too little."""
     rng = np.random.default_rng(rounds)
     shares = {True: [], False: []}
-    for _ in range(1000):
+    for _ in range(400):
         judged = [frames(rng, 6, spread * rng.standard_normal(), 0.3) for _ in range(rounds)]
         sigma, error = (np.concatenate([one[k] for one in judged]) for k in (0, 1))
         ages, judges = np.repeat(np.arange(rounds)[::-1], 6), np.repeat(np.arange(rounds), 6)
