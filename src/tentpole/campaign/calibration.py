@@ -42,20 +42,17 @@ def limit_facts(state: RoundState, number: int, config: CampaignConfig) -> Limit
 
     Each was judged by the committee that was not trained on it; a frame counts half as much with every round since.
     Committees that were trained until their errors no longer fell agree several times better than those of a short
-    training, and err nearly as much: each kind is spoken of by the frames that it has judged. Where the committee in
-    force has judged frames itself, by those alone, with the miss rate asked for. Else the limit is that of another
-    committee than those that judged, and its miss rate follows what was missed of the promises made before.
+    training, and err nearly as much: each kind is spoken of by the frames that it has judged, and theirs has the miss
+    rate asked for; that of others follows what was missed of the promises made before. Where the committee in force has
+    judged frames itself those alone count, else the limit is that of another committee than those that judged.
     """
     target, paths, speaks_of = config.target, state.paths, state.newest_models(number)
     finished = paths.is_finished(speaks_of)
-    frames, judges = list[_Judged](), list[int]()
-    for past in range(1, number + 1):
-        judge = state.newest_models(past - 1)
-        if paths.is_finished(judge) == finished:
-            held = _judged(state, past, float(number - past))
-            frames, judges = frames + held, judges + [past] * len(held)
-            if judge == speaks_of:
-                frames, judges = held, []
+    judges = {past: state.newest_models(past - 1) for past in range(1, number + 1)}
+    own = [past for past, judge in judges.items() if judge == speaks_of]
+    rounds = own or [past for past, judge in judges.items() if paths.is_finished(judge) == finished]
+    held = {past: _judged(state, past, float(number - past)) for past in rounds}
+    frames = [frame for one in held.values() for frame in one]
     if not frames:
         return None
     alpha = target.miss_rate if finished else _alpha(state, number, target.miss_rate)
@@ -65,7 +62,7 @@ def limit_facts(state: RoundState, number: int, config: CampaignConfig) -> Limit
         error,
         ages=ages,
         conditions=conditions,
-        committees=judges or None,
+        committees=None if own else [past for past, one in held.items() for _ in one],
         members=config.committee.members,
         alpha=alpha,
     )

@@ -104,22 +104,22 @@ def longer_jobs(context: Context, jobs: Sequence[WalkerJob], frames: int, piece:
     judging = [job for job in jobs if job.id in judged and job.settings.ramp is None]
     if not judging:
         return []
-    been = {
+    before = {
         job.id: [job.shard, *(paths.longer_shard(job.round, job.id, k) for k in range(1, piece))] for job in judging
     }
+    been = {walker: [read_exploration(shard) for shard in shards] for walker, shards in before.items()}
     wanted = frames / config.selection.audits * config.explore.steps
     if piece > 1:
         each = math.ceil(frames / len(judging))
-        forgotten = _frames_to_forget(judging, been) * every
-        wanted = max(wanted, each * min(forgotten, config.explore.steps))
-    gone = max(sum(read_exploration(shard).done for shard in shards) for shards in been.values())
+        wanted = max(wanted, each * min(every * _frames_to_forget(judging, been), config.explore.steps))
+    gone = max(sum(shard.done for shard in shards) for shards in been.values())
     steps = math.ceil((wanted - gone) / every) * every
     name = f"longer{'' if piece == 1 else piece}-"
     return [
         replace(
             job,
             shard=paths.longer_shard(job.round, job.id, piece),
-            earlier=(been[job.id][-1],),
+            earlier=(before[job.id][-1],),
             checkpoint=paths.checkpoint(f"{name}{job.id}"),
             progress=paths.steps_done(f"{name}{job.id}"),
             seed=replace(job.seed, index=piece * count + job.seed.index),
@@ -131,12 +131,11 @@ def longer_jobs(context: Context, jobs: Sequence[WalkerJob], frames: int, piece:
     ]
 
 
-def _frames_to_forget(jobs: Sequence[WalkerJob], been: Mapping[str, Sequence[Path]]) -> float:
+def _frames_to_forget(jobs: Sequence[WalkerJob], been: Mapping[str, Sequence[Exploration]]) -> float:
     """Frames that are worth one independent frame, by σ along the trajectories, under the slowest condition."""
     logs: dict[Condition, list[list[float]]] = {}
     for job in jobs:
-        shards = [read_exploration(path) for path in been[job.id]]
-        scores = [s for shard in shards for s in shard.scores if s.finite and s.force_std > 0]
+        scores = [s for shard in been[job.id] for s in shard.scores if s.finite and s.force_std > 0]
         logs.setdefault(job.condition, []).append([math.log(s.force_std) for s in scores])
     return max(statistical_inefficiency(series) for series in logs.values())
 

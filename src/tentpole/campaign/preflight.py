@@ -45,7 +45,7 @@ from tentpole.exploration.modes import NormalModes
 from tentpole.exploration.variants import EXTRA
 from tentpole.labeling.trial import Trial
 from tentpole.progress import NoProgress, ProgressListener
-from tentpole.records import bare, state_of
+from tentpole.records import FloatArray, bare, state_of
 from tentpole.selection import KeyedRule, make_rule
 from tentpole.units import duration
 
@@ -305,7 +305,7 @@ def _cheap_reference(
     seconds = tried.seconds
     if seconds < QUICK_s:  # most of that is its start, which the MD between labels pays once
         one = Baseline(section.reference, config.charge, config.multiplicity)
-        seconds = min(seconds, _seconds_of_a_call(one, some[0]))
+        seconds = min(seconds, _timed(one, some[0])[1])
     words = f"{labels} labels" + ("" if given is not None else ", and MD between them")
     words += f", take about {duration(calls * seconds)} on one core; {section.updates} updates a member follow; {ANEW}"
     return Line(what, True, words)
@@ -319,8 +319,8 @@ def _baseline(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[L
     try:
         baseline, slowest = Baseline(config.baseline.reference, config.charge, config.multiplicity), 0.0
         for name, atoms in starts.items():
-            slowest = max(slowest, _seconds_of_a_call(baseline, atoms))
-            energy, forces, _ = baseline.of(atoms)
+            (energy, forces, _), seconds = _timed(baseline, atoms)
+            slowest = max(slowest, seconds)
             if not (math.isfinite(energy) and np.isfinite(forces).all()):
                 said = baseline.said or "its numbers are not finite"
                 yield Line(what, False, f'nothing for structure "{name}": {said}. Take one that knows its elements')
@@ -331,12 +331,11 @@ def _baseline(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[L
     yield Line(what, True, f"hash {baseline.hash}; {1000 * slowest:.3g} ms a structure, paid at every MD step")
 
 
-def _seconds_of_a_call(baseline: Baseline, atoms: Atoms) -> float:
-    """Of one that is not the first in its process, which may compile."""
+def _timed(baseline: Baseline, atoms: Atoms) -> tuple[tuple[float, FloatArray, FloatArray], float]:
+    """What it says of a structure, and the seconds of a call that is not its first, which may compile."""
     baseline.of(atoms)
     began = time.perf_counter()
-    baseline.of(atoms)
-    return time.perf_counter() - began
+    return baseline.of(atoms), time.perf_counter() - began
 
 
 def _places(config: CampaignConfig) -> int:
