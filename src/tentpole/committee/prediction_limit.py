@@ -21,8 +21,8 @@ Many frames, weighted conformal quantile. From Σ w ≥ (1 − α)/α on, 19 at 
 
 A committee that has judged none of them. Members trained again agree more or less than their predecessors did, by
 chance: ln r of one committee lies about m_k, and the m_k spread by τ, 0.66 between committees of two members and about
-0.3 between those of four (65 and 10 committees of EMT and GFN2-xTB campaigns, bench_verdict and the demo). With W_k
-the weight of a committee, K = (Σ W)² / Σ W², v the variance about the m_k and m their mean,
+0.3 between those of four (65 and 10 degrees of freedom; campaigns of bench_verdict, and the demo and bench_policies).
+With W_k the weight of a committee, K = (Σ W)² / Σ W², v the variance about the m_k and m their mean,
 
     s = exp(m + t_{1−α, ν} sqrt(τ² (1 + 1/K) + v)),   ν = ν_0 + K − 1,   τ² = (ν_0 τ_0² + K Σ W (m_k − m)² / Σ W) / ν
 
