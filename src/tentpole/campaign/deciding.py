@@ -5,6 +5,7 @@ Random numbers come from generators of (campaign seed, purpose, round): no step 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from tentpole.campaign.ahead import Ahead, known_to
 from tentpole.campaign.batches import Request, write_batch
+from tentpole.campaign.brinks import among, brinks_of
 from tentpole.campaign.calibration import chooser
 from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
@@ -19,7 +21,7 @@ from tentpole.campaign.exploring import rescored, with_exploration
 from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.gradients import in_gradients
-from tentpole.campaign.judging import final_look
+from tentpole.campaign.judging import final_look, near_target
 from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.seeding import initial_requests, joined_requests, validation_requests
@@ -37,6 +39,7 @@ from tentpole.campaign.selecting import (
     describe,
     draw_audit,
     filled,
+    on_the_brink,
     requests_of,
     with_frames,
 )
@@ -89,15 +92,20 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     shards = [read_exploration(path) for path in paths]
     candidates = candidates_of(shards, fingerprint)
     candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
+    unbiased = {walker.id for walker in walkers if walker.unbiased}
+    near = near_target(state, config)
+    brinks = among(candidates, brinks_of(shards, unbiased)[1]) if near else []
     if look is not None:
-        chosen, facts, first_key = _final_look(context, number, candidates, *look)
+        chosen, facts, first_key = _final_look(context, number, candidates, brinks, *look)
     else:
         choose_batch = _choose if known == number - 1 else _choose_from_queue
-        chosen, facts, first_key = choose_batch(context, number, candidates, before)
+        chosen, facts, first_key = choose_batch(context, number, candidates, brinks, before)
+    there, last = {candidate.snapshot.id for candidate, _, _ in chosen}, [candidates[i].snapshot.id for i in brinks]
     requests = [*joined_requests(context, number), *requests_of(chosen, state.method)]
     finished = state.trained_further(number - 1)
     facts = replace(
-        with_exploration(facts, shards, {walker.id for walker in walkers if walker.unbiased}),
+        with_exploration(facts, shards, unbiased),
+        brinks=tuple(name for name in last if name in there),
         first_key=first_key,
         finished=finished,
     )
@@ -109,17 +117,23 @@ Choice = tuple[list[Chosen], BatchFacts, str]
 """The batch, how it came about, and the rule's threshold in words."""
 
 
-def _final_look(context: Context, number: int, candidates: Sequence[Candidate], look: int, frames: int) -> Choice:
-    """Fresh audit frames alone, on which the committee in force is judged before it is trained again."""
+def _final_look(
+    context: Context, number: int, candidates: Sequence[Candidate], brinks: Sequence[int], look: int, frames: int
+) -> Choice:
+    """Fresh audit frames, on which the committee in force is judged before it is trained again, and `brinks`."""
     order = audit_order(candidates, _audited_walkers(context), frames, _generator(context, number))
-    facts = describe(candidates, {candidates[i].snapshot.id for i in order})
+    asked = [i for i in brinks if i not in order][: max(0, _room(context, number) - len(order))]
+    facts = describe(candidates, {candidates[i].snapshot.id for i in (*order, *asked)})
     context.journal.append("final look", round=number, look=look, frames=len(order))
     words = f"final look {look}: audit frames alone, to judge the committee before it is trained again"
-    return [audited(candidates[i]) for i in order], replace(facts, final_look=look), words
+    chosen = [audited(candidates[i]) for i in order] + [on_the_brink(candidates[i]) for i in asked]
+    return chosen, replace(facts, final_look=look), words
 
 
-def _choose(context: Context, number: int, candidates: Sequence[Candidate], before: Labelled) -> Choice:
-    """Audit frames, and what the rule chooses."""
+def _choose(
+    context: Context, number: int, candidates: Sequence[Candidate], brinks: Sequence[int], before: Labelled
+) -> Choice:
+    """Audit frames, `brinks`, and what the rule chooses."""
     section, wanted = context.config.selection, _wanted(context, number)
     rng, view = _generator(context, number), View.of(context.config)
     rule, first_key = _rule(context, number - 1)
@@ -128,11 +142,15 @@ def _choose(context: Context, number: int, candidates: Sequence[Candidate], befo
         chosen, facts = choose(candidates, rule, before, wanted, section.audit, rng, view=view, audits_known=aware)
     else:
         order = _order(context, candidates, wanted, rng)
-        chosen, facts = choose_with_audits(candidates, rule, before, wanted, section.audits, order, rng, view=view)
+        chosen, facts = choose_with_audits(
+            candidates, rule, before, wanted, section.audits, order, rng, view=view, brinks=brinks
+        )
     return chosen, facts, first_key
 
 
-def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candidate], before: Labelled) -> Choice:
+def _choose_from_queue(
+    context: Context, number: int, candidates: Sequence[Candidate], brinks: Sequence[int], before: Labelled
+) -> Choice:
     """Queue frames by what was known before the last labels, then choose from the queue by what is known now.
 
     Queued frames are scored again with what the last labels have taught; what those made superfluous is dropped.
@@ -142,22 +160,26 @@ def _choose_from_queue(context: Context, number: int, candidates: Sequence[Candi
     rng, view = _generator(context, number), View.of(context.config)
     rule, _ = _rule(context, known_to(context, number))
     order: list[Candidate] = []
+    last: list[Candidate] = []
     if section.evidence == "labels":
         first, rest = draw_audit(candidates, wanted, section.audit, rng)
     else:
         order = [candidates[i] for i in _order(context, candidates, wanted, rng)]
         first = order[: min(section.audits, wanted)]
         drawn = {c.snapshot.id for c in first}
+        last = [candidates[i] for i in brinks if candidates[i].snapshot.id not in drawn][: wanted - len(first)]
+        drawn |= {c.snapshot.id for c in last}
         rest = [c for c in candidates if c.snapshot.id not in drawn]
-        before, now = with_frames(before, first), with_frames(now, first)
-    room = QUEUE * section.batch - len(first)
+        before, now = with_frames(before, [*first, *last]), with_frames(now, [*first, *last])
+    room = QUEUE * section.batch - len(first) - len(last)
     queued = [c for c, _, _ in by_rule(rest, rule, before, room, rng, view=view)]
     assert now.covariance is not None
     old = [*first, *queued]
     pairs = list(zip(old, rescored(context, state.newest_models(number - 1), now.covariance, old), strict=True))
     newest, first_key = _rule(context, number - 1)
     here = len(first)
-    chosen, dropped = choose_again(pairs[:here], pairs[here:], newest, now, wanted, rng, view=view)
+    chosen, dropped = choose_again(pairs[:here], pairs[here:], newest, now, wanted - len(last), rng, view=view)
+    chosen[here:here] = [on_the_brink(c) for c in last]
     if order:
         scored = {c.snapshot.id: c for c, _, _ in chosen[:here]}
         order = [scored.get(c.snapshot.id, c) for c in order]
@@ -182,8 +204,13 @@ def _rule(context: Context, last: int) -> tuple[SelectionRule, str]:
 
 def _wanted(context: Context, number: int) -> int:
     """Labels that round `number` may ask for."""
-    most, batch = context.config.stop.labels, context.config.selection.batch
-    return batch if most is None else min(batch, most - context.state.count(number - 1))
+    return min(context.config.selection.batch, _room(context, number))
+
+
+def _room(context: Context, number: int) -> int:
+    """Labels that the campaign may still ask for when round `number` begins."""
+    most = context.config.stop.labels
+    return sys.maxsize if most is None else most - context.state.count(number - 1)
 
 
 def _order(context: Context, candidates: Sequence[Candidate], wanted: int, rng: np.random.Generator) -> list[int]:

@@ -53,7 +53,9 @@ class Round:
     groups : force RMSE in eV/Å per element and per condition. validation : force RMSE of the committee
     made after this round on the fixed set, NaN where there is none.
     intervals, unhealthy : snapshot intervals in all, and those that ended in a mishap; plain_unhealthy :
-    mishaps of unbiased walkers. asked, failed : structures that a label was asked for, and those without one.
+    mishaps of unbiased walkers, parted : those of them in which the structure fell apart, brinks : condition and
+    squared force error (eV/Å)² of the frames right before, inf where there is no label. asked, failed : structures
+    that a label was asked for, and those without one.
     candidates : frames that the rule could choose from. audits : the audit frames. final_look : 1, 2, ... where the
     round is audit frames alone; passed : whether all tests held there, so that no training followed.
     finished : whether the committee that is judged was trained until its errors no longer fall. under_trained : how
@@ -77,6 +79,8 @@ class Round:
     passed: bool = False
     finished: bool = False
     under_trained: int = 0
+    parted: int = 0
+    brinks: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

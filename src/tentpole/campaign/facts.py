@@ -76,6 +76,8 @@ class BatchFacts:
     force_std_*, gain_* : σ_F (eV/Å) and gain of the picked frames and of those that remain.
     mishaps : resets of walkers by reason; unhealthy : all of them, plain_unhealthy : those of unbiased walkers;
     intervals : stretches of MD between two snapshots. bias_strength_eV : of each walker.
+    parted : unbiased walkers' mishaps in which the structure fell apart; brinks : ids of the frames asked for because
+    they are the last before one of these.
     first_key : the threshold of the rule in words. queued, dropped : where the choice was looked at again.
     final_look : 1, 2, ... where the batch is audit frames alone, that number of final look; else 0.
     finished : whether the committee that explored had been trained until its errors no longer fall.
@@ -93,6 +95,8 @@ class BatchFacts:
     mishaps: Mapping[str, int] = field(default_factory=dict)
     unhealthy: int = 0
     plain_unhealthy: int = 0
+    parted: int = 0
+    brinks: tuple[str, ...] = ()
     intervals: int = 0
     bias_strength_eV: Mapping[str, float | None] = field(default_factory=dict)
     first_key: str = ""
@@ -130,6 +134,8 @@ class BatchFacts:
             content["final_look"] = self.final_look
         if self.finished:
             content["finished"] = True
+        if self.parted:
+            content |= {"parted": self.parted, "brinks": list(self.brinks)}
         if self.funnel is not None:
             content |= {"funnel": asdict(self.funnel), "audits": self.audits, "wanted": self.wanted}
         return content
@@ -148,6 +154,8 @@ class BatchFacts:
             mishaps=content.get("mishaps", {}),
             unhealthy=content.get("unhealthy", 0),
             plain_unhealthy=content.get("plain_unhealthy", 0),
+            parted=content.get("parted", 0),
+            brinks=tuple(content.get("brinks", ())),
             intervals=content.get("intervals", 0),
             bias_strength_eV=content.get("bias_strength_eV", {}),
             first_key=content.get("first_key", ""),

@@ -112,6 +112,12 @@ def _final_look_size(rounds: list[Round], limits: Criteria) -> int | None:
     return audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
 
 
+def near_target(state: RoundState, config: CampaignConfig) -> bool:
+    """Whether the errors are so near the target that what hinders a final look is worth labels."""
+    limits = criteria(config)
+    return limits.evidence == "audits" and audit_tests.near_target(history(state), limits)
+
+
 def finishing_comes(rounds: list[Round], state: RoundState, config: CampaignConfig) -> bool:
     """Whether the committee in force is to be trained until its errors no longer fall, before the next round.
 
@@ -143,9 +149,10 @@ def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = mat
     """A closed round as the tests take it. `validation` : force RMSE in eV/Å on the fixed set."""
     asked, accepted = {frame.name: frame for frame in record.frames}, set(outcome.accepted)
     errors = {} if outcome.errors is None else outcome.errors.frames
+    brinks = {frame.name: frame for frame in asked.values() if frame.id in record.facts.brinks}
     return Round(
         labels=len(outcome.accepted),
-        picked=sum(not frame.audit for frame in asked.values()),
+        picked=sum(not frame.audit for frame in asked.values()) - sum(not frame.audit for frame in brinks.values()),
         frame_errors=np.array([error.force_mse for error in errors.values()]),
         audit=[asked[name].audit for name in errors],
         groups=_group_errors(asked, outcome),
@@ -153,6 +160,11 @@ def round_of(record: BatchRecord, outcome: RoundOutcome, validation: float = mat
         intervals=record.facts.intervals,
         unhealthy=record.facts.unhealthy,
         plain_unhealthy=record.facts.plain_unhealthy,
+        parted=record.facts.parted,
+        brinks=tuple(
+            (str(frame.condition), errors[name].force_mse if name in errors else math.inf)
+            for name, frame in brinks.items()
+        ),
         asked=len(asked),
         failed=len(asked.keys() - accepted),
         candidates=record.facts.candidates,

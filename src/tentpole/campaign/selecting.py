@@ -138,20 +138,23 @@ def choose_with_audits(
     rng: np.random.Generator,
     *,
     view: View = MEAN,
+    brinks: Sequence[int] = (),
 ) -> tuple[list[Chosen], BatchFacts]:
-    """At most k candidates, audit frames first: the first `audits` of `order`, then what the rule picks beside them.
+    """At most k candidates, audit frames first: the first `audits` of `order`, `brinks`, then what the rule picks.
 
     Places that the rule leaves empty become audit frames, the next of `order`; where one of those was picked by the
     rule too, it counts as an audit frame: which frames these are depends on no score.
     """
     first = list(order[: min(audits, k)])
-    rest = [c for i, c in enumerate(candidates) if i not in set(first)]
-    known = with_frames(labelled, [candidates[i] for i in first])
-    picked = by_rule(rest, rule, known, k - len(first), rng, view=view)
-    chosen = filled([candidates[i] for i in order], len(first), picked, k)
+    taken = [*first, *(i for i in brinks if i not in first)][:k]
+    rest = [c for i, c in enumerate(candidates) if i not in set(taken)]
+    known = with_frames(labelled, [candidates[i] for i in taken])
+    picked = by_rule(rest, rule, known, k - len(taken), rng, view=view)
+    asked = [on_the_brink(candidates[i]) for i in taken[len(first) :]]
+    chosen = filled([candidates[i] for i in order], len(first), [*asked, *picked], k)
     facts = describe(candidates, {c.snapshot.id for c, _, _ in chosen})
     if rest:
-        funnel = funnel_of(rule, view.table(rest), known, k - len(first), len(picked))
+        funnel = funnel_of(rule, view.table(rest), known, k - len(taken), len(picked))
         facts = replace(facts, funnel=funnel, audits=sum(audit for _, _, audit in chosen), wanted=k)
     return chosen, facts
 
@@ -231,6 +234,12 @@ def audited(candidate: Candidate) -> Chosen:
     """The candidate as an audit frame."""
     reason = "audit: drawn at random in time, whatever its scores"
     return candidate, Pick(-1, candidate.snapshot.id, _scores(candidate), reason), True
+
+
+def on_the_brink(candidate: Candidate) -> Chosen:
+    """The candidate as a frame after which an unbiased walker fell apart."""
+    reason = "the last before the structure fell apart: is the committee right here?"
+    return candidate, Pick(-1, candidate.snapshot.id, _scores(candidate), reason), False
 
 
 def _why_dropped(old: Candidate, now: Candidate, chosen: Sequence[Candidate], full: bool) -> str:

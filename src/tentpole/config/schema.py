@@ -420,7 +420,8 @@ class HealthSection(HealthLimits):
     min_height_ratio : the cell's shortest height over that of the starting structure.
     max_angle_change_deg : largest change of an angle of the cell against the starting structure.
     max_energy_rise_eV_per_atom : potential energy above the starting structure's.
-    max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default.
+    max_gap_A : widest gap that separates two parts of a molecule or cluster; not checked by default. That unbiased MD
+    falls apart holds up a verdict, unless the committee is within the target on the labelled frames right before.
     """
 
     BOUNDS: ClassVar[Bounds] = {

@@ -13,6 +13,9 @@ from tentpole.exploration.held import moving
 from tentpole.records import FloatArray
 from tentpole.units import KB
 
+FELL_APART = "fell apart"
+"""Reason code: parts of a structure are farther from each other than `max_gap_A`."""
+
 _USUAL_CUTOFF_A = 5.0
 """Potentials see about as far: a cell that is too crowded for them is refused."""
 
@@ -167,7 +170,7 @@ def geometry(atoms: Atoms, limits: HealthLimits) -> Unhealthy | None:
 
         gap = float(minimum_spanning_tree(get_distances(atoms.positions)[1]).toarray().max())
         if gap > limits.max_gap_A:
-            return Unhealthy("fell apart", f"a gap of {gap:.2f} Å > {limits.max_gap_A:g}")
+            return Unhealthy(FELL_APART, f"a gap of {gap:.2f} Å > {limits.max_gap_A:g}")
     return None
 
 
