@@ -27,7 +27,7 @@ class State:
         return 12
 
     def record(self, _number: int) -> Any:
-        return SimpleNamespace(frames=[None] * 4)
+        return SimpleNamespace(frames=[None] * 4, facts=SimpleNamespace(final_look=0))
 
 
 def finishing(config: CampaignConfig) -> CampaignConfig:
@@ -101,3 +101,26 @@ def test_what_the_first_round_pays_for_once_is_not_forecast_again(campaign_file:
     made = forecast(state, config, usage)
     assert made is not None
     assert made.round_s == pytest.approx(15.0)
+
+
+def test_a_final_look_takes_longer_md_and_more_labels_and_is_no_measure_of_other_rounds(
+    campaign_file: Callable[..., Path],
+) -> None:
+    config = load(campaign_file(stop={"rounds": 6}, selection={"batch": 4}))
+    usage = Usage()
+    usage.waits_per_round = [
+        {"md": 5.0, "labelling": 8.0},
+        {"md": 5.0, "labelling": 8.0},
+        {"md": 50.0, "labelling": 40.0},
+    ]
+    before, after = State(), State()
+    before.current = 2
+    made = forecast(before, config, usage, look=20)
+    assert made is not None
+    assert config.selection.audits == 2
+    assert made.round_s == pytest.approx(10 * 5.0 + 5 * 8.0)  # 20 audit frames for 2, 20 labels for 4
+    assert made.rest_s == pytest.approx(made.round_s + 4 * 13.0)
+    after.record = lambda number: SimpleNamespace(frames=[None] * 4, facts=SimpleNamespace(final_look=number == 2))
+    made = forecast(after, config, usage)
+    assert made is not None
+    assert made.round_s == pytest.approx(13.0)

@@ -51,19 +51,23 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(state: RoundState, config: CampaignConfig, usage: Usage, *, finishing: bool = False) -> Forecast | None:
-    """For the round that is under way, by the last one that was explored; None before one is done.
+def forecast(
+    state: RoundState, config: CampaignConfig, usage: Usage, *, finishing: bool = False, look: int = 0
+) -> Forecast | None:
+    """For the round that is under way, by the last one that was explored and no final look; None before one is done.
 
-    finishing : it begins with a training to the plateau.
+    finishing : it begins with a training to the plateau. look : it is a final look at so many audit frames, for which
+    walkers go as much farther as it has more of them than other rounds, or more.
     """
     number = state.current
-    last = number - 1
-    if last < 1 or len(usage.waits_per_round) <= last:
+    told = range(min(number, len(usage.waits_per_round)) - 1, 0, -1)
+    last = next((k for k in told if not state.record(k).facts.final_look), 0)
+    if last < 1:
         return None
     took = {**usage.waits_per_round[last]}
     took["training"] = max(0.0, took.get("training", 0.0) - usage.finishing.get(last, 0.0))
     asked, overhead = max(1, len(state.record(last).frames)), _overhead(usage, last)
-    labels, batch = state.count(last), config.selection.batch
+    labels, batch = state.count(number - 1), config.selection.batch
     settings, warm = config.training.build(), config.training.warm_start
     before = settings.updates_of(max(1, labels), warm=warm)
     left = _rounds_left(config, last, labels)
@@ -74,6 +78,10 @@ def forecast(state: RoundState, config: CampaignConfig, usage: Usage, *, finishi
         most = most_updates(settings.updates_of(known, warm=False), settings.max_updates)
         return took["training"] * most / before
 
+    if look:
+        farther = max(1.0, look / config.selection.audits)
+        moved = {phase: (farther if phase in ("md", "scoring") else 1.0) * took[phase] for phase in took}
+        cost[0] = _seconds(moved, overhead, look / asked, more[0])
     cost[0] += plateau(labels) if finishing else 0.0
     if left is None:
         return Forecast(number, cost[0])

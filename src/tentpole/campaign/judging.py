@@ -103,12 +103,14 @@ def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Ve
 
 def final_look(state: RoundState, config: CampaignConfig) -> tuple[int, int] | None:
     """Number and audit frames of the final look that the next round is to be; None for a round as any other."""
-    limits, rounds = criteria(config), history(state)
-    size = _final_look_size(rounds, limits)
+    rounds = history(state)
+    size = final_look_size(rounds, config)
     return None if size is None else (1 + sum(r.final_look > 0 for r in rounds), size)
 
 
-def _final_look_size(rounds: list[Round], limits: Criteria) -> int | None:
+def final_look_size(rounds: Sequence[Round], config: CampaignConfig) -> int | None:
+    """Audit frames of the final look that comes after these rounds; None for a round as any other."""
+    limits = criteria(config)
     return audit_tests.final_look_size(rounds, limits) if limits.evidence == "audits" else None
 
 
@@ -125,8 +127,7 @@ def finishing_comes(rounds: list[Round], state: RoundState, config: CampaignConf
     """
     if len(rounds) < 1 or not can_finish(config) or is_whole(state.paths.finished(len(rounds) - 1)):
         return False
-    limits = criteria(config)
-    return _final_look_size(rounds, limits) is not None or stalls_for_lack_of_updates(rounds, limits)
+    return final_look_size(rounds, config) is not None or stalls_for_lack_of_updates(rounds, criteria(config))
 
 
 def final_look_passes(state: RoundState, config: CampaignConfig, record: BatchRecord, outcome: RoundOutcome) -> bool:

@@ -45,7 +45,7 @@ from tentpole.campaign.folder import setting_changes, stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
-from tentpole.campaign.judging import finishing_comes, history, projection, tests
+from tentpole.campaign.judging import final_look_size, finishing_comes, history, projection, tests
 from tentpole.campaign.ledger import unwritten
 from tentpole.campaign.paths import VALIDATION, BatchName, CampaignPaths
 from tentpole.campaign.projection import Projection
@@ -445,8 +445,10 @@ class CampaignRecord:
         """How long the round under way and the rest will take; None where that is not known or there is a verdict."""
         if self.verdict is not None:
             return None
-        finishing = finishing_comes(self._history, self.state, self.settings.at(self.state.current))
-        return forecast(self.state, self.config, self.usage, finishing=finishing)
+        config = self.settings.at(self.state.current)
+        finishing = finishing_comes(self._history, self.state, config)
+        look = final_look_size(self._history, config) or 0
+        return forecast(self.state, self.config, self.usage, finishing=finishing, look=look)
 
     @property
     def starving(self) -> str:

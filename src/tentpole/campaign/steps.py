@@ -17,7 +17,7 @@ from tentpole.campaign.context import Context
 from tentpole.campaign.dataset import known_dataset
 from tentpole.campaign.deciding import decide
 from tentpole.campaign.forecast import forecast
-from tentpole.campaign.judging import finishing_comes, history, judge_rounds, out_of_time
+from tentpole.campaign.judging import final_look_size, finishing_comes, history, judge_rounds, out_of_time
 from tentpole.campaign.pretraining import is_pretrained, pretrain
 from tentpole.campaign.verdict import Verdict
 from tentpole.campaign.walkers import walkers_in
@@ -68,7 +68,9 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
 
 def _tell_forecast(context: Context) -> None:
     state, config = context.state, context.config
-    rest = forecast(state, config, context.ledger.usage, finishing=finishing_comes(history(state), state, config))
+    rounds = history(state)
+    finishing, look = finishing_comes(rounds, state, config), final_look_size(rounds, config) or 0
+    rest = forecast(state, config, context.ledger.usage, finishing=finishing, look=look)
     if rest is not None:
         context.progress.note(rest.words)
 
