@@ -57,7 +57,7 @@ def test_what_a_verdict_needs_is_told(campaign_file: Make) -> None:
     found = lines(campaign_file(explore={"steps": 100, "snapshot_every": 5}, stop={"rounds": 5}))["verdict"]
     assert not found.doubtful
     assert "2 audit frames in each of 2 rounds" in found.found
-    assert "95 % bound below 50 meV/Å on 20 fresh ones" in found.found
+    assert "95 % bound below 50 meV/Å on 20 fresh ones, for which unbiased walkers go at least" in found.found
 
 
 def test_energies_that_are_ignored_and_atoms_that_are_fixed_are_told(campaign_file: Make, tmp_path: Path) -> None:

@@ -101,9 +101,11 @@ def _verdict_words(config: CampaignConfig) -> str:
     below = f"below {1000 * target.force_error_eV_per_A:g} meV/Å"
     if config.selection.evidence == "labels":
         return f"CONVERGED needs {target.labels_needed} new labels within {target.rounds} rounds and errors {below}"
+    audits, fresh = config.selection.audits, final_audits(config)
+    farther = f", for which unbiased walkers go at least {fresh / audits:.2g} times as far" if fresh > audits else ""
     return (
-        f"CONVERGED needs errors {below} on {config.selection.audits} audit frames in each of {target.rounds} rounds, "
-        f"then a 95 % bound {below} on {final_audits(config)} fresh ones"
+        f"CONVERGED needs errors {below} on {audits} audit frames in each of {target.rounds} rounds, "
+        f"then a 95 % bound {below} on {fresh} fresh ones{farther}"
     )
 
 
