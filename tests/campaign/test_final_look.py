@@ -190,3 +190,18 @@ def test_a_look_that_fails_is_trained_on_and_the_campaign_goes_on(done: Path, tm
     assert list((strict / "models" / "r002").glob("*.safetensors"))
     content = json.loads((strict / "rounds" / "r002" / "batch.json").read_text())
     assert content["facts"]["final_look"] == 1
+
+
+def test_a_look_has_all_its_frames_where_a_round_has_fewer(tmp_path: Path) -> None:
+    from support.small_campaign import small_campaign
+
+    (tmp_path / "lenient.toml").write_text('parent = "emt"\n[accept]\nmax_force_eV_per_A = 1e6\n')
+    short = {"temperatures_K": [600.0], "steps": 6, "snapshot_every": 2, "bias": {"ratios": [0.0, 0.3]}}
+    with Campaign(small_campaign(tmp_path, **EASY | {"explore": short}), tmp_path / "run") as campaign:
+        answer(campaign)
+    record = CampaignRecord.read(tmp_path / "run")
+    assert record.verdict is not None
+    assert record.verdict.kind == "CONVERGED"
+    assert [frame.audit for frame in record.state.record(2).frames] == [True] * 8
+    assert len(record.explorations(1)["w00"].snapshots) == 3
+    assert len(record.explorations(2)["w00"].snapshots) >= 8

@@ -33,7 +33,7 @@ def test_walkers_candidates_labels_and_their_time(campaign_file: Make) -> None:
     assert "2 walkers × 6 snapshots = 12 candidates a round" in said["plan"].found
     assert "6 initial + 9 × 4 = 42 labels, of 30 that are allowed; 10 more" in said["plan"].found
     assert "16 s before the first committee, 4 s a round, 40 s in all" in said["labels take"].found
-    assert [what for what, line in said.items() if line.doubtful] == ["verdict"]  # 6 frames of unbiased MD a round
+    assert not any(line.doubtful for line in said.values())
     assert "validation set" not in said
     assert "labels take" not in lines(path, None)
 
@@ -45,12 +45,11 @@ def test_without_a_validation_set_its_block_and_price_are_told(campaign_file: Ma
     assert "30 min 40 s" in line.found
 
 
-def test_little_to_choose_from_and_a_verdict_out_of_reach_are_warnings(campaign_file: Make) -> None:
+def test_little_to_choose_from_is_a_warning(campaign_file: Make) -> None:
     said = lines(campaign_file(explore={"steps": 10, "snapshot_every": 10}))
     assert said["plan"].doubtful
     assert "1 snapshot = 2 candidates" in said["plan"].found
-    assert said["verdict"].doubtful
-    assert "final look takes 20 frames of unbiased MD, and a round has 1" in said["verdict"].found
+    assert "frames of unbiased MD" not in said["verdict"].found  # walkers go farther for a final look
 
 
 def test_what_a_verdict_needs_is_told(campaign_file: Make) -> None:

@@ -292,9 +292,13 @@ def test_a_folder_from_before_seeds_had_a_scheme_goes_on_as_it_began(campaign_fi
 def test_a_verdict_out_of_reach_is_known_before(campaign_file: Make) -> None:
     selection = {"rule": "uncertainty", "batch": 4, "audit": 0.0}
     text = " ".join(unreachable(load(campaign_file(stop={"rounds": 2, "labels": 20}, selection=selection))))
-    assert all(word in text for word in ("stop.rounds = 2", "selection.audit = 0", "14 labels after", "20 frames of"))
-    explore = {"temperatures_K": [600.0]}
+    assert all(word in text for word in ("stop.rounds = 2", "selection.audit = 0", "14 labels after"))
+    explore = {"temperatures_K": [600.0], "steps": 10, "snapshot_every": 10}  # walkers go farther for a final look
     assert unreachable(load(campaign_file(stop={"rounds": 4, "labels": 40}, explore=explore))) == []
+    ramp = [{"structure": "copper", "points": [{"at": 0, "temperature_K": 300}, {"at": 1, "temperature_K": 600}]}]
+    explore = {"conditions": ramp, "steps": 100, "snapshot_every": 10}  # those on a ramp do not
+    (text,) = unreachable(load(campaign_file(stop={"rounds": 4, "labels": 40}, explore=explore)))
+    assert "20 frames of unbiased MD, and a round has 10: raise explore.steps" in text
     labels = {"rule": "uncertainty", "batch": 4, "evidence": "labels"}
     text = " ".join(unreachable(load(campaign_file(stop={"rounds": 4, "labels": 20}, selection=labels))))
     assert all(word in text for word in ("labels_needed = 20", "batch = 4", "14 labels after"))

@@ -83,9 +83,14 @@ def final_audits(config: CampaignConfig) -> int:
 
 
 def audited_frames(config: CampaignConfig) -> int:
-    """Frames that the audit frames of a final look are drawn from: of unbiased walkers, where there are any."""
-    explore = config.explore
-    return len(judged_walkers(config)) * (explore.steps // explore.snapshot_every)
+    """Frames that the audit frames of a final look are drawn from: of unbiased walkers, where there are any.
+
+    Those of a round, or as many as a final look takes at least where a walker is on no ramp: for one it goes farther.
+    """
+    explore, walkers = config.explore, judged_walkers(config)
+    frames = len(walkers) * (explore.steps // explore.snapshot_every)
+    farther = frames > 0 and any(walker.section is None for walker in walkers)
+    return max(frames, final_audits(config)) if farther else frames
 
 
 def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
