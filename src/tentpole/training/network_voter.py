@@ -198,6 +198,15 @@ def faster(committee: Committee) -> Committee:
     -------
     Committee
         The same one where a member is of another kind, or mace's own model gives other numbers.
+
+    Examples
+    --------
+    >>> from ase.calculators.emt import EMT
+    >>> from tentpole import Committee, faster
+    >>> from tentpole.committee import AseVoter
+    >>> committee = Committee([AseVoter(EMT()), AseVoter(EMT())])
+    >>> faster(committee) is committee
+    True
     """
     if isinstance(committee.voters[0], BaselineVoter):
         return _beside_baseline(committee, faster)
