@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tentpole.campaign.ahead import lag
-from tentpole.campaign.batches import outcome_names
+from tentpole.campaign.batches import Request, outcome_names
 from tentpole.campaign.calibration import calibration_facts, coverage, covered, limit_facts
 from tentpole.campaign.canary import FEWEST, compare_committees
 from tentpole.campaign.context import Context
@@ -123,7 +123,8 @@ def finish(context: Context, number: int) -> None:
     if context.state.is_decided(VALIDATION):
         names = context.state.outcome(VALIDATION).accepted
         context.progress.progress(f"round {number}: judging", 0, 0)
-        errors = _errors(context, context.state.newest_models(number), names, stress=by_audits)
+        held = _held_in(context, context.state.batch(VALIDATION).requests)
+        errors = _errors(context, context.state.newest_models(number), names, stress=by_audits, held=held)
         target, sigma = context.config.target, context.config.selection.sigma
         calibration = calibration_facts(errors, target.force_error_eV_per_A, target.miss_rate, sigma)
         end = replace(end, validation=errors.facts(sigma if by_audits else ""), calibration=calibration)
@@ -135,9 +136,26 @@ def finish(context: Context, number: int) -> None:
 
 def _held(context: Context, number: int) -> dict[str, tuple[int, ...]]:
     """The atoms that constraints of the starting structures hold in place in an explored round's frames, by label."""
-    frozen = {name: tuple(np.flatnonzero(~moving(atoms)).tolist()) for name, atoms in context.starts.items()}
+    frozen = _frozen(context)
     frames = context.state.record(number).frames
     return {frame.name: frozen.get(frame.condition.structure, ()) for frame in frames if frame.condition is not None}
+
+
+def _held_in(context: Context, requests: Sequence[Request]) -> dict[str, tuple[int, ...]]:
+    """The same for frames of no walker, by label: of the starting structures with the same atoms in the same order.
+
+    Nothing is taken for held where such structures differ in what they hold, or there is none.
+    """
+    frozen, held = _frozen(context), dict[str, tuple[int, ...]]()
+    for request in requests:
+        numbers = request.atoms.numbers
+        of = {frozen[name] for name, atoms in context.starts.items() if np.array_equal(atoms.numbers, numbers)}
+        held[request.name] = of.pop() if len(of) == 1 else ()
+    return held
+
+
+def _frozen(context: Context) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(np.flatnonzero(~moving(atoms)).tolist()) for name, atoms in context.starts.items()}
 
 
 def _errors(
