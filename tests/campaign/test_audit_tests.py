@@ -193,3 +193,15 @@ def test_a_stall_of_members_that_lack_updates_is_no_verdict_until_they_were_trai
     assert verdict.kind == "STALLED"
     assert [(t.test, t.value) for t in verdict.evidence][-1] == ("under-trained members of the committee in force", 2.0)
     assert not stalls_for_lack_of_updates(finished, CRITERIA)
+
+
+def test_rounds_under_other_settings_are_not_held_against_the_newest() -> None:
+    history = [FIRST, *(explored(0.2, n=20, seed=k) for k in range(12))]
+    assert judge(history, 0.0, CRITERIA).kind == "STALLED"
+    assert judge(history, 0.0, CRITERIA, since=9) is None  # four rounds since
+    assert judge(history, 0.0, CRITERIA, since=13) is None  # no round yet
+    assert judge(history, 0.0, CRITERIA, since=3).kind == "STALLED"
+    broken = [replace(r, unhealthy=r.intervals) for r in history]
+    assert judge(broken, 0.0, CRITERIA).kind == "UNSTABLE"
+    assert judge(broken, 0.0, CRITERIA, since=12) is None
+    assert judge(broken, 0.0, CRITERIA, since=11).kind == "UNSTABLE"

@@ -193,3 +193,23 @@ def test_the_settings_of_a_round_are_those_that_held_then(tmp_path: Path) -> Non
     assert [len(history.at(number).structures) for number in (2, 3)] == [1, 2]
     assert {history.at(number).stop.rounds for number in range(5)} == {9}
     assert [history.joined(number) for number in (0, 2, 3, 4)] == [(), (), ("strained",), ()]
+
+
+def test_a_campaign_whose_rule_found_nothing_goes_on_under_another(tmp_path: Path) -> None:
+    blind = {"rule": "two_key", "batch": 4, "audit": 0.0, "settings": {"sigma": 1e9, "gain": 0.0}, "evidence": "labels"}
+    limits = {"stop": {"rounds": 6}, "target": {"force_error_eV_per_A": 1e-4, "rounds": 2}}
+    run(small_campaign(tmp_path, **limits, selection=blind), tmp_path / "run")
+    record = CampaignRecord.read(tmp_path / "run")
+    assert record.verdict is not None
+    assert (record.verdict.kind, len(record.rounds)) == ("COVERAGE_EXHAUSTED", 3)
+    run(tmp_path / "campaign.toml", tmp_path / "run")  # nothing has changed: it stays as it is
+    assert CampaignRecord.read(tmp_path / "run").verdict == record.verdict
+    run(small_campaign(tmp_path, **limits, selection=blind | {"settings": {"sigma": 0.0}}), tmp_path / "run")
+    record = CampaignRecord.read(tmp_path / "run")
+    assert record.verdict is not None
+    assert (record.verdict.kind, len(record.rounds)) == ("BUDGET", 7)
+    assert all(one.labels for one in record.rounds[3:])
+    before = manifest(tmp_path / "run")
+    with Campaign(tmp_path / "run") as campaign:
+        assert campaign.run().kind == "BUDGET"
+    assert differing(manifest(tmp_path / "run"), before) == []

@@ -199,16 +199,17 @@ def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None
     return project_labels(labels, errors, criteria.force_error_eV_per_A / factor)
 
 
-def stalled(history: Sequence[Round], criteria: Criteria) -> bool:
+def stalled(history: Sequence[Round], criteria: Criteria, since: int = 0) -> bool:
     """Whether the audit frames of the last rounds show no lower error than those of as many before, above the target.
 
     Neither the RMSE nor that of a typical frame (geometric mean) fell by 1 %, and errors scatter too little from round
     to round for the usual fall to be hidden among them (`_no_fall_hidden`). The rounds compared are the last
-    `stalled_rounds` and as many before, or more: a few rounds alone can rarely tell.
+    `stalled_rounds` and as many before, or more: a few rounds alone can rarely tell. None is from before `since`.
     """
     span = -(-criteria.stalled_rounds // criteria.turns) * criteria.turns  # the same conditions before and since
-    known = np.cumsum([r.labels for r in history])[:-1]
-    explored = _relative(history[1:], criteria)
+    first = max(1, since)
+    known = np.cumsum([r.labels for r in history])[first - 1 : -1]
+    explored = _relative(history[first:], criteria)
     half = len(explored) // 2 // criteria.turns * criteria.turns
     return any(
         _no_lower(explored[-2 * rounds : -rounds], explored[-rounds:], criteria)

@@ -22,7 +22,7 @@ from tentpole.campaign.journal_summary import keep_summary
 from tentpole.campaign.judging import criteria, judge_rounds
 from tentpole.campaign.opening import open_campaign
 from tentpole.campaign.steps import finish_committee, label, make_missing, next_step, time_is_up
-from tentpole.campaign.verdict import Verdict
+from tentpole.campaign.verdict import OF_SETTINGS, Verdict
 from tentpole.config.schema import CampaignConfig
 from tentpole.errors import InputError
 from tentpole.progress import ProgressListener
@@ -314,18 +314,21 @@ class Campaign:
     def _reconsider(self) -> None:
         """Judge again what the last driver may have left in the wrong.
 
-        That is where what it rests on changed since the verdict (a larger budget goes on), and where it was stopped
-        between the end of a round and its verdict.
+        That is where what it rests on changed since the verdict (a larger budget goes on, and so do other settings of
+        rounds where they are what was to change), and where it was stopped between the end of a round and its verdict.
         """
         context = self._context
         path = context.paths.verdict
         if self.verdict is not None:  # settings that a verdict from before them does not know are as it took them
             now = self._criteria()
-            if all(now.get(key) == value for key, value in read_json(path).get("criteria", {"": None}).items()):
+            as_judged = self.verdict.kind not in OF_SETTINGS or context.settings.since < self.round
+            if as_judged and all(
+                now.get(key) == value for key, value in read_json(path).get("criteria", {"": None}).items()
+            ):
                 return
         if not path.exists() and (self.round == 0 or context.state.is_decided(self.round)):
             return
-        verdict = judge_rounds(context.state, context.config, context.ledger)
+        verdict = judge_rounds(context.state, context.settings, context.ledger)
         if verdict is not None:
             self._conclude(verdict)
         elif path.exists():

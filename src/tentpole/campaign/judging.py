@@ -13,6 +13,7 @@ from tentpole.campaign.confidence import Look
 from tentpole.campaign.facts import RoundOutcome
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.projection import Projection
+from tentpole.campaign.settings_history import SettingsHistory
 from tentpole.campaign.state import RoundState
 from tentpole.campaign.verdict import (
     Audits,
@@ -84,9 +85,9 @@ def tests(rounds: Sequence[Round], config: CampaignConfig) -> tuple[Evidence, ..
     return evidence(rounds, criteria(config))
 
 
-def judge_rounds(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Verdict | None:
+def judge_rounds(state: RoundState, settings: SettingsHistory, ledger: Ledger) -> Verdict | None:
     """The verdict on the rounds that are done, or None: go on."""
-    return judge(history(state), ledger.hours, criteria(config), ledger.core_hours)
+    return judge(history(state), ledger.hours, criteria(settings.newest), ledger.core_hours, settings.since)
 
 
 def out_of_time(state: RoundState, config: CampaignConfig, ledger: Ledger) -> Verdict | None:

@@ -78,6 +78,11 @@ class SettingsHistory:
     newest: CampaignConfig
     changes: tuple[tuple[int, CampaignConfig], ...] = ()
 
+    @property
+    def since(self) -> int:
+        """The first round that has the newest settings of rounds."""
+        return self.changes[-1][0] if self.changes else 0
+
     def at(self, number: int) -> CampaignConfig:
         """The settings of a round: its own tables of rounds, and the newest of all others."""
         held = [config for first, config in self.changes if first <= number]

@@ -60,7 +60,7 @@ def next_step(context: Context, ahead: Ahead) -> Verdict | None:
         train_round(context, number)
         return None
     finish(context, number)
-    verdict = judge_rounds(state, newest.config, context.ledger)
+    verdict = judge_rounds(state, newest.settings, context.ledger)
     if verdict is None:
         _tell_forecast(newest)
     return verdict

@@ -42,19 +42,21 @@ MEANING = {
     ),
     "UNSTABLE": (
         "MD with this committee goes wrong too often to explore with it; errors on what it reached say little. Next: "
-        "more initial labels, lower temperatures or longer training."
+        "lower temperatures, smaller steps or longer training, and the same command; or a new campaign with more "
+        "initial labels."
     ),
     "COVERAGE_EXHAUSTED": (
         "Exploration finds nothing that the rule thinks worth a label; a test that does not hold yet says what is "
-        "missing. Next: longer MD, higher temperatures or a stronger bias."
+        "missing. Next: longer MD, higher temperatures or a stronger bias in [explore], and the same command."
     ),
     "STARVED": (
         "The rule asks for no more labels although the error is above the target: its keys stand in the way, not the "
-        "data. Next: another rule, or other settings of it in [selection]."
+        "data. Next: another rule, or other settings of it in [selection], and the same command."
     ),
     "STALLED": (
         "More labels no longer lower the error, and it is above the target: the model, its training or the labels' own "
-        "noise limit it. Next: a larger model or longer training."
+        "noise limit it. Next: longer training, and the same command; or a larger model in a new campaign, which takes "
+        "the labels along: tentpole run NEW --labels-from this one."
     ),
     "BUDGET": (
         "A limit of the campaign file was reached before convergence could be shown; that it is not converged is not "
@@ -62,6 +64,9 @@ MEANING = {
     ),
 }
 """What each verdict means, and what to do next."""
+
+OF_SETTINGS = ("UNSTABLE", "COVERAGE_EXHAUSTED", "STARVED", "STALLED")
+"""Verdicts after which other settings of exploration, selection or training are to help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +117,24 @@ class Verdict:
         return Verdict(content["kind"], content["reason"], evidence)
 
 
-def judge(history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0) -> Verdict | None:
-    """The verdict after the last of `history` (round 0, the initial labels, included), or None: go on."""
+def judge(
+    history: Sequence[Round], hours: float, criteria: Criteria, core_hours: float = 0.0, since: int = 0
+) -> Verdict | None:
+    """The verdict after the last of `history` (round 0, the initial labels, included), or None: go on.
+
+    since : the first round that had the newest settings. Rounds before say nothing of what is in the way now: those of
+    `OF_SETTINGS` rest on the others alone.
+    """
     tests = evidence(history, criteria)
     recent = history[1:][-criteria.span :]
     full = len(recent) == criteria.span
+    newest = full and len(history) - max(1, since) >= criteria.span
     by_audits = criteria.evidence == "audits"
     verdict = (
-        (full and _unstable(recent))
+        (newest and _unstable(recent))
         or (_converged_by_audits(history, criteria) if by_audits else full and _converged_by_labels(tests, criteria))
-        or (full and (_silent(recent, criteria) if by_audits else _exhausted_by_labels(recent)))
-        or (None if _lacks_updates(history, criteria) else _stalled(history, criteria))
+        or (newest and (_silent(recent, criteria) if by_audits else _exhausted_by_labels(recent)))
+        or (None if _lacks_updates(history, criteria) else _stalled(history, criteria, since))
     )
     if verdict:
         return Verdict(*verdict, tests)
@@ -200,8 +212,8 @@ def _lacks_updates(history: Sequence[Round], criteria: Criteria) -> bool:
     return bool(recent) and recent[-1].under_trained > 0 and not any(r.finished for r in recent)
 
 
-def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:
-    errors = [r.validation for r in history]
+def _stalled(history: Sequence[Round], criteria: Criteria, since: int = 0) -> Found:
+    errors = [r.validation for r in history[max(0, since - 1) :]]
     span = criteria.stalled_rounds
     if errors and all(math.isfinite(e) for e in errors):
         if len(errors) <= span:
@@ -210,7 +222,7 @@ def _stalled(history: Sequence[Round], criteria: Criteria) -> Found:
         if best_since > 0.98 * best_before and best_since > criteria.force_error_eV_per_A:
             return "STALLED", f"no better validation error in {span} rounds, and above the target"
         return None
-    if criteria.evidence == "audits" and audit_tests.stalled(history, criteria):
+    if criteria.evidence == "audits" and audit_tests.stalled(history, criteria, since):
         reason = f"audit frames of the last {span} rounds or more err no less than as many before, above the target"
         if any(r.picked for r in history[-span:]):
             return "STALLED", reason
