@@ -53,7 +53,7 @@ class MACESettings:
     quarter of it). lr_end : the rate it falls to, update by update (None: a fortieth of lr). ema_decay : of the running
     mean of the weights that is kept.
     energy_weight, forces_weight, stress_weight : of MACE's loss, for eV/atom, eV/Å and eV/Å³; stress counts where
-    REF_stress is given.
+    REF_stress is given. 1 GPa is 0.006 eV/Å³: its weight has to be large for volumes to be learned with the forces.
     patience : evaluations (16 in a training of the usual length) in a row without a better one after which it stops,
     where there are 20 held-out frames to say so.
     E0s : energies of the isolated atoms in eV by symbol or number, or "average": those of single atoms among the
@@ -99,7 +99,7 @@ class MACESettings:
     ema_decay: float = 0.99
     energy_weight: float = 10.0
     forces_weight: float = 100.0
-    stress_weight: float = 100.0
+    stress_weight: float = 1000.0
     patience: int = 8
     E0s: Mapping[str, float] | str = "average"
     folds: int = 10
