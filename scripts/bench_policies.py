@@ -7,7 +7,8 @@ Teachers: GFN2-xTB of the Zundel cation and of a water cluster of eight molecule
 one. Every policy is a campaign of the engine: the same first labels, labels per round, MD steps, candidates, members
 and updates. What differs:
 
-    tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
+    tentpole         the default: two_key, audit frames in every batch; of crystals half of the MD is biased
+    tentpole_biased  the same with that bias for a molecule too
     random           MD of the committee, frames at random
     band             DP-GEN: at random among those whose largest σ of a force lies in a band, 0.1 to 0.4 eV/Å for
                      molecules (the middle half of what a first committee says of its MD), 0.05 to 0.2 for silicon
@@ -65,7 +66,7 @@ from tentpole.storage.structures import write_frames
 
 ZUNDEL = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 STRETCH = 0.06
-OURS = ("tentpole", "tentpole_pretrained", "tentpole_baseline")
+OURS = ("tentpole", "tentpole_biased", "tentpole_pretrained", "tentpole_baseline")
 POLICIES = (*OURS, "random", "band", "moving_mean", "random_pretrained", "random_baseline", "one_shot")
 
 
@@ -299,6 +300,8 @@ class Bench:
         return read_json(file)["points"]
 
     def _rounds(self, name: str, folder: Path) -> dict[str, Any]:
+        biased = name.endswith("_biased") or bool(self.start.pbc.any())
+        name = name.removesuffix("_biased")
         rule = name.removesuffix("_pretrained").removesuffix("_baseline")
         size, before = self.size, 0.0
         tables: dict[str, Any] = {"initial": {"kind": "rattle", "count": size.first}}
@@ -309,8 +312,11 @@ class Bench:
         if name.endswith("_baseline"):  # its campaign pretrains itself, on the same frames
             tables |= {"pretraining": self._cheap_md(), "baseline": {"reference": self.cheap}}
             before = 0.0
-        if rule == "tentpole":  # two walkers at each temperature, one of them biased
+        if rule == "tentpole" and biased:  # two walkers at each temperature, one of them biased
             tables |= {"selection": {"batch": size.batch}, "explore": {"steps": size.steps // 2}}
+        elif rule == "tentpole":
+            explore = {"steps": size.steps, "bias": {"ratios": [0.0]}}
+            tables |= {"selection": {"batch": size.batch}, "explore": explore}
         else:
             settings = dict(zip(("low", "high"), self.system.band, strict=True)) if rule == "band" else {}
             chosen = {"rule": rule, "batch": size.batch, "audit": 0.0, "sigma": "max", "settings": settings}
