@@ -7,8 +7,8 @@ Teachers: GFN2-xTB of the Zundel cation and of a water cluster of eight molecule
 one. Every policy is a campaign of the engine: the same first labels, labels per round, MD steps, candidates, members
 and updates. What differs:
 
-    tentpole         the default: two_key, audit frames in every batch; of crystals half of the MD is biased
-    tentpole_biased  the same with that bias for a molecule too
+    tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
+    …_unbiased       the same, all of its MD plain
     random           MD of the committee, frames at random
     band             DP-GEN: at random among those whose largest σ of a force lies in a band, 0.1 to 0.4 eV/Å for
                      molecules (the middle half of what a first committee says of its MD), 0.05 to 0.2 for silicon
@@ -66,7 +66,7 @@ from tentpole.storage.structures import write_frames
 
 ZUNDEL = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 STRETCH = 0.06
-OURS = ("tentpole", "tentpole_biased", "tentpole_pretrained", "tentpole_baseline")
+OURS = ("tentpole", "tentpole_unbiased", "tentpole_pretrained", "tentpole_baseline")
 POLICIES = (*OURS, "random", "band", "moving_mean", "random_pretrained", "random_baseline", "one_shot")
 
 
@@ -300,8 +300,7 @@ class Bench:
         return read_json(file)["points"]
 
     def _rounds(self, name: str, folder: Path) -> dict[str, Any]:
-        biased = name.endswith("_biased") or bool(self.start.pbc.any())
-        name = name.removesuffix("_biased")
+        biased, name = not name.endswith("_unbiased"), name.removesuffix("_unbiased")
         rule = name.removesuffix("_pretrained").removesuffix("_baseline")
         size, before = self.size, 0.0
         tables: dict[str, Any] = {"initial": {"kind": "rattle", "count": size.first}}

@@ -26,7 +26,6 @@ def test_a_metal_needs_no_more_than_its_file(tmp_path: Path, monkeypatch: pytest
     assert (config.name, config.reference, config.validation.kind) == ("copper-4", "emt", "reference-md")
     assert config.training.r_max == 5.0
     assert config.explore.health.max_gap_A is None
-    assert (config.explore.bias.ratios, config.explore.steps) == ((0.0, 0.3), 500)
     assert unreachable(config) == []
     assert init(monkeypatch, "copper 4.xyz") == 2  # nothing is overwritten
 
@@ -44,7 +43,6 @@ def test_a_molecules_charge_is_asked_for(
     config = load(out)
     assert (config.charge, config.multiplicity, config.explore.ensemble.timestep_fs) == (0, 1, 0.5)
     assert config.explore.health.max_gap_A == pytest.approx(2.0, abs=0.1)
-    assert (config.explore.bias.ratios, config.explore.steps) == ((0.0,), 1000)  # as much MD, none of it biased
     assert "the last of 2" in out.read_text()
 
 

@@ -35,7 +35,6 @@ class Sizes:
     timestep_fs: float
     initial: int
     max_gap_A: float | None
-    biased: bool
 
 
 def propose(
@@ -107,7 +106,6 @@ def sizes(structures: Sequence[Atoms]) -> Sizes:
         timestep_fs=0.5 if light else 1.0,
         initial=max(12, 4 * len(structures)),
         max_gap_A=round(max(clusters) + 1.0, 1) if clusters and len(clusters) == len(structures) else None,
-        biased=any(atoms.pbc.any() for atoms in structures),
     )
 
 
@@ -210,7 +208,7 @@ def _text(
         *([] if cheap else _start_from_what_is_known([frames[-1] for frames in starts.values()], reference.name)),
         "[explore]             # MD between two labellings: a walker per structure, temperature and bias ratio",
         "temperatures_K = [300, 600]   # up to what the potential will be used at, and somewhat above",
-        f"steps = {500 if size.biased else 1000}",
+        "steps = 500",
         "snapshot_every = 10",
         "",
         "[explore.ensemble]",
@@ -225,9 +223,7 @@ def _text(
         ]
     lines += [
         "[explore.bias]        # 0: plain MD; 0.3: entropy bias with 0.3 of the physical forces' RMS",
-        "ratios = [0.0, 0.3]"
-        if size.biased
-        else "ratios = [0.0]        # a molecule was learned from fewer labels without",
+        "ratios = [0.0, 0.3]",
         "",
         "[committee]",
         "members = 4",
