@@ -27,9 +27,9 @@ def test_check_tries_what_a_campaign_needs(campaign_file: Make) -> None:
     assert ended.stdout.count("FAIL") == 0
     assert all(f"ok   its {what}" in ended.stdout for what in ("repeatability", "forces", "stress"))
     assert "2 walkers × 6 snapshots = 12 candidates a round, at most 4 labels" in ended.stdout
-    assert "warn verdict: CONVERGED is out of reach" in ended.stdout
+    assert "ok   verdict: CONVERGED needs errors below 50 meV/Å" in ended.stdout
     assert "warn validation set: none" in ended.stdout
-    assert "2 warnings. It can run" in ended.stdout
+    assert "1 warning. It can run" in ended.stdout
     assert "1000 labels would take about" in ended.stdout
 
 
