@@ -25,17 +25,18 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.io import write
 
 from tentpole import Campaign, CampaignRecord, CommitteeCalculator
 from tentpole.benchmarks.figures import new_figure
+from tentpole.benchmarks.sampling.driving import UNSCORED
 from tentpole.exploration import NPT, ExploreSettings, HealthLimits, Ramp, RampPoint, WalkerSeed, begin, explore
 from tentpole.exploration.files import read_exploration, write_exploration
 from tentpole.labeling import load
-from tentpole.records import Condition, FloatArray, Scores
+from tentpole.records import Condition, FloatArray
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.training.network_voter import members_in
 
@@ -43,9 +44,8 @@ TEACHER, LATTICE_A = "chgnet", 5.64
 COLD_K, HOT_K = 300.0, 1900.0
 TIMESTEP_FS, FRICTION_PER_FS, BAROSTAT_FS = 2.5, 0.02, 400.0
 WINDOW_K = 100.0
-GRAMS_PER_CM3 = 1.66053906892
-"""One unified atomic mass unit per Å³."""
-UNSCORED = Scores(0.0, 0.0, 0.0, 0.0, 0.0)
+GRAMS_PER_CM3 = (units.m / 100) ** 3 / (units.kg / 1000)
+"""Of one unified atomic mass unit per Å³."""
 UNBOUND = HealthLimits(max_volume_ratio=4.0, max_temperature_ratio=10.0, max_energy_rise_eV_per_atom=10.0)
 
 

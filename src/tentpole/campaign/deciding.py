@@ -93,19 +93,20 @@ def _explored(context: Context, ahead: Ahead, number: int) -> tuple[list[Request
     candidates = candidates_of(shards, fingerprint)
     candidates, before = in_gradients(context, number, _rule(context, number - 1)[0], candidates, before)
     unbiased = {walker.id for walker in walkers if walker.unbiased}
-    near = near_target(state, config)
-    brinks = among(candidates, brinks_of(shards, unbiased)[1]) if near else []
+    parted, last = brinks_of(shards, unbiased)
+    brinks = among(candidates, last) if near_target(state, config) else []
     if look is not None:
         chosen, facts, first_key = _final_look(context, number, candidates, brinks, *look)
     else:
         choose_batch = _choose if known == number - 1 else _choose_from_queue
         chosen, facts, first_key = choose_batch(context, number, candidates, brinks, before)
-    there, last = {candidate.snapshot.id for candidate, _, _ in chosen}, [candidates[i].snapshot.id for i in brinks]
+    there = {candidate.snapshot.id for candidate, _, _ in chosen}
     requests = [*joined_requests(context, number), *requests_of(chosen, state.method)]
     finished = state.trained_further(number - 1)
     facts = replace(
         with_exploration(facts, shards, unbiased),
-        brinks=tuple(name for name in last if name in there),
+        parted=parted,
+        brinks=tuple(name for i in brinks if (name := candidates[i].snapshot.id) in there),
         first_key=first_key,
         finished=finished,
     )

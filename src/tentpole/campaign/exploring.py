@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ase import Atoms
 
-from tentpole.campaign.brinks import brinks_of
 from tentpole.campaign.context import Context
 from tentpole.campaign.correlation import statistical_inefficiency
 from tentpole.campaign.dataset import species_of
@@ -284,7 +283,6 @@ def with_exploration(facts: BatchFacts, shards: Sequence[Exploration], unbiased:
         mishaps=dict(mishaps),
         unhealthy=sum(mishaps.values()),
         plain_unhealthy=sum(len(s.mishaps) for s in shards if s.walker.id in unbiased),
-        parted=brinks_of(shards, unbiased)[0],
         intervals=sum(len(s.mishaps) + sum(not q.before_mishap for q in s.snapshots) for s in shards),
         bias_strength_eV={s.walker.id: s.walker.bias_strength for s in shards},
     )
