@@ -13,7 +13,7 @@ from tentpole.committee.graph import Graph, collate, edges_within, graph_of, par
 from tentpole.committee.mace_voter import MaceVoter, by_cuequivariance
 from tentpole.exploration.lockstep import Lockstep
 from tentpole.training import network_voter
-from tentpole.training.network_voter import FILLED, NetworkVoter, faster
+from tentpole.training.network_voter import NetworkVoter, faster
 
 from .test_network import model, plain
 
@@ -53,11 +53,11 @@ def test_numbers_are_those_of_mace(voter, members):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_bits_do_not_depend_on_what_else_is_evaluated(members, dtype):
+@pytest.mark.parametrize(("channels", "dtype"), [(8, torch.float64), (8, torch.float32), (4, torch.float32)])
+def test_bits_do_not_depend_on_what_else_is_evaluated(members, channels, dtype):
     from e3nn import o3  # can be imported once mace is
 
-    irreps = {"hidden_irreps": o3.Irreps("8x0e+8x1o"), "MLP_irreps": o3.Irreps("8x0e")}
+    irreps = {"hidden_irreps": o3.Irreps(f"{channels}x0e+{channels}x1o"), "MLP_irreps": o3.Irreps("8x0e")}
     like = [MaceVoter(model(seed, 2, 1, 3, **irreps).to(dtype), [0], "cpu") for seed in range(2)]
     voter, some = NetworkVoter(like), graphs(17)
     assert faster(Committee(like)).voters[0]._at_once  # found to be so when it was made
@@ -125,8 +125,8 @@ def test_members_of_two_shapes_or_with_other_numbers_stay_with_mace(members, mon
 def test_all_members_at_once_as_on_a_gpu_give_the_same_numbers(voter):
     graph = collate(graphs(3))
     energies, forces, _ = voter.evaluate(graph, [0, 1], False)
-    places, caps = network_voter._places(network_voter.kinds_of(graph, voter.numbers), 2)
-    assert all(cap % FILLED == 0 for cap in caps)
+    places, caps = network_voter._places(network_voter.kinds_of(graph, voter.numbers), 2, voter.filled)
+    assert all(cap % voter.filled == 0 for cap in caps)
     both = voter._prediction(
         voter._stack.parted(voter._flats), voter._batch(graph, places, caps, [0, 1]), [0, 1], False
     )

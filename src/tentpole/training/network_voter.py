@@ -36,7 +36,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 FILLED = 24
-"""Places for atoms of a species, and rows for pairs, are filled up to a multiple of this."""
+"""Places for atoms of a species, and rows for pairs, are filled up to a multiple of this, or of as many times it as
+mixing the channels of so many atoms takes `FEW` products."""
+FEW = 400
+"""Matrices that take fewer products are multiplied by PyTorch in a loop of its own, whose last bits are others."""
 EDGES = 3000
 """About so many edges are worked on at once on a CPU, where more leave its cache and gain nothing."""
 TOLERANCE = 1e-3
@@ -62,6 +65,7 @@ class NetworkVoter(Voter):
         self.network = Network(first.model, str(first.device))
         if self.network.embeddings:
             raise UnsupportedModel("members that read charges or multiplicities")
+        self.filled = FILLED * -(-FEW // (FILLED * self.network.channels**2))
         self.numbers, self.cutoff = first.numbers, first.cutoff
         self.e0s: FloatArray = np.concatenate([voter.e0s for voter in voters])
         try:
@@ -103,7 +107,7 @@ class NetworkVoter(Voter):
 
     def _evaluate(self, graph: Graph, votes: Sequence[int], stress: bool) -> Any:
         kinds = kinds_of(graph, self.numbers)
-        places, caps = _places(kinds, len(self.numbers))
+        places, caps = _places(kinds, len(self.numbers), self.filled)
         energies, forces, stresses = self._predicted(graph, votes, stress, places, caps)
         own = self.e0s[list(votes)][:, kinds]
         energies = energies + np.add.reduceat(own, graph.starts[:-1], axis=1)
@@ -146,7 +150,7 @@ class NetworkVoter(Voter):
     def _batch(self, graph: Graph, places: IntArray, caps: tuple[int, ...], members: Sequence[int]) -> GraphBatch:
         network, copies, n, width = self.network, len(members), len(graph.sizes), sum(caps)
         i, j, vectors, frames = _pairs(graph)
-        rows = max(FILLED, -(-len(i) // FILLED) * FILLED)
+        rows = max(1, -(-len(i) // self.filled)) * self.filled
         send, receive = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
         send[: len(i)], receive[: len(i)] = places[i], places[j]
         frame_of_pair, frame_of_atom = np.full(rows, n, dtype=np.int64), np.full(width, n, dtype=np.int64)
@@ -281,10 +285,10 @@ def _cluster(numbers: Sequence[int], seed: int) -> Atoms:
     return Atoms(numbers=chosen, positions=2.0 * grid + rng.normal(scale=0.2, size=grid.shape))
 
 
-def _places(kinds: IntArray, species: int) -> tuple[IntArray, tuple[int, ...]]:
+def _places(kinds: IntArray, species: int, filled: int) -> tuple[IntArray, tuple[int, ...]]:
     """Where each atom goes among atoms sorted by species, and the places that each species has."""
     counts = np.bincount(kinds, minlength=species)
-    caps = -(-counts // FILLED) * FILLED
+    caps = -(-counts // filled) * filled
     order = np.argsort(kinds, kind="stable")
     places = np.empty(len(kinds), dtype=np.int64)
     places[order] = np.arange(len(kinds)) + np.repeat(np.cumsum(caps) - caps - np.cumsum(counts) + counts, counts)
