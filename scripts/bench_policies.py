@@ -10,6 +10,9 @@ and updates. What differs:
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
     …_unbiased       the same, all of its MD plain
     random           MD of the committee, frames at random
+    two_key          the default's rule on that MD, no audit frames
+    gradient         what one trained member can know least of (see tentpole.selection.Gradient)
+    mean_gradient    what lowers what it cannot know of all candidates the most
     band             DP-GEN: at random among those whose largest σ of a force lies in a band, 0.1 to 0.4 eV/Å for
                      molecules (the middle half of what a first committee says of its MD), 0.05 to 0.2 for silicon
     moving_mean      aims-PAX: at random among those whose largest σ exceeds the mean of those before
@@ -67,7 +70,9 @@ from tentpole.storage.structures import write_frames
 ZUNDEL = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 STRETCH = 0.06
 OURS = ("tentpole", "tentpole_unbiased", "tentpole_pretrained", "tentpole_baseline")
-POLICIES = (*OURS, "random", "band", "moving_mean", "random_pretrained", "random_baseline", "one_shot")
+RULES = {"mean_gradient": ("gradient", {"aim": "mean"})}
+"""Of policies whose name is not a rule's: the rule and its settings."""
+POLICIES = (*OURS, "random", "two_key", "gradient", "mean_gradient", "band", "moving_mean", "random_pretrained", "random_baseline", "one_shot")
 
 
 @dataclass(frozen=True)
@@ -317,8 +322,11 @@ class Bench:
             explore = {"steps": size.steps, "bias": {"ratios": [0.0]}}
             tables |= {"selection": {"batch": size.batch}, "explore": explore}
         else:
-            settings = dict(zip(("low", "high"), self.system.band, strict=True)) if rule == "band" else {}
-            chosen = {"rule": rule, "batch": size.batch, "audit": 0.0, "sigma": "max", "settings": settings}
+            band = {"low": self.system.band[0], "high": self.system.band[1]}
+            kind, settings = RULES.get(rule, (rule, band if rule == "band" else {}))
+            chosen = {"rule": kind, "batch": size.batch, "audit": 0.0, "settings": settings}
+            if kind in PEERS:
+                chosen["sigma"] = "max"
             tables |= {"selection": chosen, "explore": {"steps": size.steps, "bias": {"ratios": [0.0]}}}
         tables["training"] = {"max_updates": size.cold, "updates_warm": size.warm}
         record = self._campaign(folder, self.content(**tables))
