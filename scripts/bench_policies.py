@@ -72,7 +72,8 @@ STRETCH = 0.06
 OURS = ("tentpole", "tentpole_unbiased", "tentpole_pretrained", "tentpole_baseline")
 RULES = {"mean_gradient": ("gradient", {"aim": "mean"})}
 """Of policies whose name is not a rule's: the rule and its settings."""
-POLICIES = (*OURS, "random", "two_key", "gradient", "mean_gradient", "band", "moving_mean", "random_pretrained", "random_baseline", "one_shot")
+ON_PLAIN_MD = ("random", "two_key", "gradient", "mean_gradient", "band", "moving_mean")
+POLICIES = (*OURS, *ON_PLAIN_MD, "random_pretrained", "random_baseline", "one_shot")
 
 
 @dataclass(frozen=True)
