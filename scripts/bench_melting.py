@@ -108,8 +108,7 @@ def campaign(out: Path, labels: int, size: Size) -> CampaignRecord:
         "executor": {"workers": 1},
     }
     (out / "campaign.toml").write_text(tomli_w.dumps(content))
-    begun = (out / "run" / "campaign.toml").exists()
-    with Campaign(out / "run") if begun else Campaign(out / "campaign.toml", out / "run") as one:
+    with Campaign(out / "campaign.toml", out / "run") as one:
         one.run()
     return CampaignRecord.read(out / "run")
 

@@ -291,8 +291,7 @@ class Bench:
     def _campaign(self, folder: Path, content: dict[str, Any]) -> CampaignRecord:
         folder.mkdir(exist_ok=True)
         (folder / "campaign.toml").write_text(tomli_w.dumps(content))
-        begun = (folder / "run" / "campaign.toml").exists()
-        with Campaign(folder / "run") if begun else Campaign(folder / "campaign.toml", folder / "run") as campaign:
+        with Campaign(folder / "campaign.toml", folder / "run") as campaign:
             campaign.run()
         return CampaignRecord.read(folder / "run")
 

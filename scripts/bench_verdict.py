@@ -122,8 +122,7 @@ def real(folder: Path, seed: int, target: float, temperatures: list[float], fram
         "executor": {"workers": 1},
     }
     (folder / "campaign.toml").write_text(tomli_w.dumps(content))
-    begun = (folder / "run" / "campaign.toml").exists()
-    with Campaign(folder / "run") if begun else Campaign(folder / "campaign.toml", folder / "run") as campaign:
+    with Campaign(folder / "campaign.toml", folder / "run") as campaign:
         verdict = campaign.run()
     record = CampaignRecord.read(folder / "run")
     labels = np.cumsum([r.labels for r in record.rounds]).tolist()
