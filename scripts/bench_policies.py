@@ -8,6 +8,7 @@ one. Every policy is a campaign of the engine: the same first labels, labels per
 and updates. What differs:
 
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
+    …_by_gradient    the same, its places filled by what lowers what one trained member cannot know the most
     …_unbiased       the same, all of its MD plain
     random           MD of the committee, frames at random
     two_key          the default's rule on that MD, no audit frames
@@ -69,7 +70,14 @@ from tentpole.storage.structures import write_frames
 
 ZUNDEL = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 STRETCH = 0.06
-OURS = ("tentpole", "tentpole_unbiased", "tentpole_pretrained", "tentpole_baseline")
+OURS = (
+    "tentpole",
+    "tentpole_by_gradient",
+    "tentpole_unbiased",
+    "tentpole_by_gradient_unbiased",
+    "tentpole_pretrained",
+    "tentpole_baseline",
+)
 RULES = {"mean_gradient": ("gradient", {"aim": "mean"})}
 """Of policies whose name is not a rule's: the rule and its settings."""
 ON_PLAIN_MD = ("random", "two_key", "gradient", "mean_gradient", "band", "moving_mean")
@@ -306,6 +314,7 @@ class Bench:
 
     def _rounds(self, name: str, folder: Path) -> dict[str, Any]:
         biased, name = not name.endswith("_unbiased"), name.removesuffix("_unbiased")
+        by_gradient, name = "_by_gradient" in name, name.replace("_by_gradient", "")
         rule = name.removesuffix("_pretrained").removesuffix("_baseline")
         size, before = self.size, 0.0
         tables: dict[str, Any] = {"initial": {"kind": "rattle", "count": size.first}}
@@ -316,11 +325,10 @@ class Bench:
         if name.endswith("_baseline"):  # its campaign pretrains itself, on the same frames
             tables |= {"pretraining": self._cheap_md(), "baseline": {"reference": self.cheap}}
             before = 0.0
-        if rule == "tentpole" and biased:  # two walkers at each temperature, one of them biased
-            tables |= {"selection": {"batch": size.batch}, "explore": {"steps": size.steps // 2}}
-        elif rule == "tentpole":
-            explore = {"steps": size.steps, "bias": {"ratios": [0.0]}}
-            tables |= {"selection": {"batch": size.batch}, "explore": explore}
+        if rule == "tentpole":  # with bias two walkers at each temperature, one of them biased
+            kind, settings = RULES["mean_gradient"] if by_gradient else ("two_key", {})
+            explore = {"steps": size.steps // 2} if biased else {"steps": size.steps, "bias": {"ratios": [0.0]}}
+            tables |= {"selection": {"batch": size.batch, "rule": kind, "settings": settings}, "explore": explore}
         else:
             band = {"low": self.system.band[0], "high": self.system.band[1]}
             kind, settings = RULES.get(rule, (rule, band if rule == "band" else {}))
