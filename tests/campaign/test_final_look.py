@@ -174,6 +174,8 @@ def test_a_lower_target_goes_on_from_a_look_that_was_passed(done: Path, tmp_path
     record = CampaignRecord.read(lower)
     assert record.rounds[3].facts.final_look == 0
     assert list((lower / "models" / "r003").glob("*.safetensors"))
+    looked, after = (record.explorations(number)["w00"] for number in (2, 3))
+    assert after.snapshots[0].step == looked.snapshots[-1].step + 2  # where the look's MD ended, not where it began
 
 
 def test_a_look_that_fails_is_trained_on_and_the_campaign_goes_on(done: Path, tmp_path: Path) -> None:

@@ -61,7 +61,9 @@ def walker_jobs(
         WalkerJob(
             root=context.root,
             shard=paths.shard(number, walker.id),
-            earlier=tuple(paths.shard(before, walker.id) for before in earlier[walker.id]),
+            earlier=tuple(
+                path for before in earlier[walker.id] for path in reversed(_shards(context, before, walker.id))
+            ),
             checkpoint=paths.checkpoint(walker.id),
             progress=paths.steps_done(walker.id),
             round=number,
@@ -149,6 +151,16 @@ def _ramp(context: Context, walker: PlannedWalker) -> Ramp | None:
     start = context.starts[walker.condition.structure]
     cell = tuple(start.cell.array.ravel().tolist()) if section.strains else None
     return Ramp(points, explore.steps * section.rounds, cell)
+
+
+def _shards(context: Context, number: int, walker: str) -> list[Path]:
+    """What a walker wrote in a decided round, the oldest first: of a final look, what it visited beyond too.
+
+    Who went on from before that would visit the look's frames again, with its very random numbers.
+    """
+    paths, looked = context.paths, context.state.record(number).facts.final_look
+    pieces = (paths.longer_shard(number, walker, piece) for piece in range(1, PIECES + 1)) if looked else ()
+    return [paths.shard(number, walker), *(piece for piece in pieces if piece.exists())]
 
 
 def _earlier_rounds(
