@@ -5,13 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
 
+from tentpole.campaign.batches import Request
 from tentpole.campaign.calibration import calibration_facts, chooser, coverage, covered
-from tentpole.campaign.evaluation import FrameErrors
-from tentpole.campaign.facts import FrameError, LimitFacts
+from tentpole.campaign.evaluation import FrameErrors, frame_errors
+from tentpole.campaign.facts import ErrorFacts, FrameError, LimitFacts
+from tentpole.committee import AseVoter, Committee
 from tentpole.committee.prediction_limit import fit_prediction_limit
 from tentpole.config.schema import CampaignConfig, SelectionSection, TargetSection
 from tentpole.selection import TwoKey, Uncertainty
+from tentpole.storage.labels import write_label
+from tentpole.training import network_voter
 
 
 def errors(n: int) -> FrameErrors:
@@ -89,3 +95,34 @@ def test_promises_are_counted_on_audit_frames_alone():
     assert covered(limit, frames, {"a": "x", "b": "x", "d": "x"}) == (1, 3)
     assert covered(None, frames, {"a": "x"}) is None
     assert LimitFacts.from_json(json.loads(json.dumps(limit.to_json()))) == limit
+
+
+class Overflowing(EMT):
+    """Says nothing of a cell of more than 60 Å³."""
+
+    def calculate(self, atoms, *rest):
+        super().calculate(atoms, *rest)
+        if atoms.get_volume() > 60:
+            self.results["forces"] = np.full_like(self.results["forces"], np.nan)
+
+
+def test_a_label_on_which_a_prediction_is_not_finite_counts_as_failed_and_the_others_are_judged(tmp_path, monkeypatch):
+    monkeypatch.setattr(network_voter, "members_in", lambda *_: Committee([AseVoter(EMT()), AseVoter(Overflowing())]))
+    files = []
+    for scale in (1.0, 1.01, 1.1):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(scale * atoms.cell, scale_atoms=True)
+        atoms.calc = EMT()
+        label = Request("x", atoms, "0" * 16, None, None).label(atoms.get_potential_energy(), atoms.get_forces())
+        files.append(write_label(tmp_path, label))
+    found = frame_errors(tmp_path, "float64", files)
+    assert found.sound.tolist() == [True, True, False]
+    assert found.max_force_error[:2] == pytest.approx([0, 0], abs=1e-9)
+    facts = found.facts("mean")
+    assert facts.words == "no errors known"
+    kept = ErrorFacts.from_json(json.loads(json.dumps(facts.to_json(), allow_nan=False)))
+    assert [np.isfinite(frame.force_mse) for frame in kept.frames.values()] == [True, True, False]
+    assert coverage(calibration_facts(errors(99), 0.06, 0.1), found) == pytest.approx(2 / 3)
+    assert calibration_facts(found, 0.06, 0.1).largest.fit.cases == 2
+    limit = LimitFacts(fit_prediction_limit([0.01] * 30, [0.02] * 30), None)
+    assert [covered(limit, one.frames, dict.fromkeys(kept.frames, "300 K")) for one in (facts, kept)] == [(2, 3)] * 2

@@ -25,13 +25,17 @@ def calibration_facts(
     which the error stays within the target but for a share `miss_rate` of cases; None where there are too few frames
     to say.
     """
-    largest = calibrate(errors.max_force_std, errors.max_force_error, alpha=miss_rate)
-    frames = calibrate(errors.sigma(sigma), np.sqrt(errors.force_mse), alpha=miss_rate)
+    sound = errors.sound
+    largest = calibrate(errors.max_force_std[sound], errors.max_force_error[sound], alpha=miss_rate)
+    frames = calibrate(errors.sigma(sigma)[sound], np.sqrt(errors.force_mse[sound]), alpha=miss_rate)
     return CalibrationFacts(_scale(largest, target_eV_per_A), _scale(frames, target_eV_per_A))
 
 
 def coverage(calibration: CalibrationFacts | None, errors: FrameErrors) -> float | None:
-    """Share of new frames whose largest error is within what `calibration` promised for them; None: no promise."""
+    """Share of new frames whose largest error is within what `calibration` promised for them; None: no promise.
+
+    A frame on which a member's prediction is not finite is not within it.
+    """
     if calibration is None or calibration.largest.fit.scale is None or not len(errors.names):
         return None
     return calibration.largest.fit.coverage(errors.max_force_std, errors.max_force_error)
@@ -81,8 +85,12 @@ def _judged(state: RoundState, number: int, age: float) -> list[_Judged]:
     return [
         (frame.sigma, frame.force_rmse, age, str(asked[name].condition))
         for name, frame in ({} if known is None else known.frames).items()
-        if name in asked and frame.sigma is not None and math.isfinite(frame.sigma + frame.force_mse)
+        if name in asked and _finite(frame)
     ]
+
+
+def _finite(frame: FrameError) -> bool:
+    return frame.sigma is not None and math.isfinite(frame.sigma + frame.force_mse)
 
 
 def _alpha(state: RoundState, number: int, miss_rate: float) -> float:
@@ -98,18 +106,19 @@ def covered(
 ) -> tuple[int, int] | None:
     """How many audit frames had an error within what `limit` promised before they were labelled, of how many.
 
-    conditions : of the audit frames, by label name. None where nothing was promised.
+    Those on which a member's prediction is not finite had not. conditions : of the audit frames, by label name. None
+    where nothing was promised.
     """
-    judged = {name: frame for name, frame in frames.items() if name in conditions and frame.sigma is not None}
-    known = {name: frame for name, frame in judged.items() if math.isfinite((frame.sigma or 0.0) + frame.force_mse)}
-    if limit is None or limit.limit.scale is None or not judged:
+    known = {name: frame for name, frame in frames.items() if name in conditions and _finite(frame)}
+    failed = sum(name in conditions and not math.isfinite(frame.force_mse) for name, frame in frames.items())
+    if limit is None or limit.limit.scale is None or not len(known) + failed:
         return None
     within = limit.limit.covers(
         [frame.sigma or 0.0 for frame in known.values()],
         [frame.force_rmse for frame in known.values()],
         [conditions[name] for name in known],
     )
-    return sum(within), len(judged)
+    return sum(within), len(known) + failed
 
 
 def chooser(

@@ -178,11 +178,11 @@ def _errors(
 
 def _tell_validation(context: Context, number: int, errors: FrameErrors) -> None:
     before = context.state.validation_error(number - 1)
-    told = before if math.isfinite(before) else None
-    context.journal.append("validation", round=number, force_rmse_eV_per_A=errors.force_rmse, before=told)
+    told, facts = before if math.isfinite(before) else None, errors.facts("auto")
+    context.journal.append("validation", round=number, force_rmse_eV_per_A=facts.force_rmse, before=told)
     context.progress.note(
         f"round {number}: {context.state.count(number)} labels; on {len(errors.names)} held-out frames: "
-        f"{errors.facts('auto').words}" + ("" if told is None else f" (forces before: {1000 * told:.1f})")
+        f"{facts.words}" + ("" if told is None else f" (forces before: {1000 * told:.1f})")
     )
     if errors.collapsed:
         context.progress.note(f"round {number}: {errors.likeness}")

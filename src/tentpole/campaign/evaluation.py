@@ -29,7 +29,8 @@ class FrameErrors:
     p95_force_std : (n,) 95th percentile of the disagreement over the atoms, eV/Å. stress_error : (n,) RMSE of the
     stress components, GPa, NaN where a label has none. stress_parity : pairs of them, GPa.
     likeness : in words, how far the members still differ; collapsed : too little for σ to mean much. moving : (n,)
-    atoms that forces and disagreement are of, all where it is None.
+    atoms that forces and disagreement are of, all where it is None. A frame on which a member's prediction is not
+    finite has NaN, counts as failed, and leaves no error over all frames to be told; elements and parity are of the others.
     """
 
     names: tuple[str, ...]
@@ -47,6 +48,11 @@ class FrameErrors:
     stress_error: FloatArray | None = None
     stress_parity: FloatArray | None = None
     moving: FloatArray | None = None
+
+    @property
+    def sound(self) -> NDArray[np.bool_]:
+        """(n,) frames on which every member's prediction is finite."""
+        return np.isfinite(self.force_mse)
 
     @property
     def force_rmse(self) -> float:
@@ -122,33 +128,39 @@ def frame_errors(
     parts = [_looked_at(label, (held or {}).get(label.name, ())) for label in known]
     prediction = replace(prediction, forces=[f[:, part] for f, part in zip(prediction.forces, parts, strict=True)])
     labelled = [label.forces[part] for label, part in zip(known, parts, strict=True)]
-    force_mse, energy_error, spread, pairs = [], [], [], []
+    rows, pairs = list[list[float]](), [np.zeros((0, 2))]
     squares: dict[str, list[float]] = {}
     for i, label in enumerate(known):
+        if prediction.failed[i]:
+            rows.append([math.nan] * 6)
+            continue
         forces = prediction.forces[i].mean(axis=0)
-        squared = (forces - labelled[i]) ** 2
-        force_mse.append(squared.mean())
-        energy_error.append((prediction.energies[:, i].mean() - label.energy) / len(label.atoms))
-        spread.append(float(atom_force_std(prediction.forces[i]).mean()))
+        difference = forces - labelled[i]
+        for symbol, row in zip(
+            np.array(label.atoms.get_chemical_symbols())[parts[i]].tolist(), difference, strict=True
+        ):
+            squares.setdefault(symbol, []).extend((row**2).tolist())
+        energy, sigma = prediction.energies[:, i].mean(), atom_force_std(prediction.forces[i])
+        largest = [sigma.max(), np.linalg.norm(difference, axis=1).max()]
+        off = (energy - label.energy) / len(label.atoms)
+        rows.append([(difference**2).mean(), off, sigma.mean(), *largest, p95_force_std(prediction.forces[i])])
         pairs.append(np.column_stack([labelled[i].ravel(), forces.ravel()]))
-        for symbol, row in zip(np.array(label.atoms.get_chemical_symbols())[parts[i]].tolist(), squared, strict=True):
-            squares.setdefault(symbol, []).extend(row.tolist())
     parity = np.concatenate(pairs)
     diversity = calibration.member_diversity(prediction, labelled)
-    largest_std, largest_error = calibration.structure_cases(prediction, labelled)
+    force_mse, energy_error, force_std, max_force_std, max_force_error, p95 = np.array(rows).T
     return FrameErrors(
         names=tuple(label.name for label in known),
-        force_mse=np.array(force_mse),
-        energy_error=np.array(energy_error),
-        force_std=np.array(spread),
-        max_force_std=largest_std,
-        max_force_error=largest_error,
+        force_mse=force_mse,
+        energy_error=energy_error,
+        force_std=force_std,
+        max_force_std=max_force_std,
+        max_force_error=max_force_error,
         atoms=np.array([len(label.atoms) for label in known], dtype=float),
         elements={symbol: math.sqrt(sum(values) / len(values)) for symbol, values in squares.items()},
         parity=parity[:: max(1, -(-len(parity) // 2000))],
         likeness=diversity.words,
         collapsed=diversity.collapsed,
-        p95_force_std=np.array([float(p95_force_std(forces)) for forces in prediction.forces]),
+        p95_force_std=p95,
         stress_error=_stress_errors(prediction.stresses, known),
         stress_parity=_stress_pairs(prediction.stresses, known),
         moving=np.array([len(forces) for forces in labelled], dtype=float),
@@ -168,6 +180,7 @@ def _stress_pairs(stresses: FloatArray | None, labels: Sequence[Label]) -> Float
         return None
     known = np.array([labels[i].stress for i in rows]).ravel() / GPA
     pairs = np.column_stack([known, stresses.mean(axis=0)[rows].ravel() / GPA])
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
     some: FloatArray = pairs[:: max(1, -(-len(pairs) // 2000))]
     return some
 

@@ -175,20 +175,20 @@ class FrameError(NamedTuple):
     force_mse : mean squared error of the force components, (eV/Å)². energy_error : signed, eV/atom. force_std : mean
     disagreement, eV/Å. max_force_std, max_force_error : the largest over atoms, eV/Å.
     sigma : σ_F as the campaign's rule looks at it ([selection] sigma), eV/Å. stress_error : RMSE of the stress
-    components, GPa. Both None where they were not kept.
+    components, GPa. Both None where they were not kept. NaN: a member's prediction was not finite.
     """
 
-    force_mse: float
-    energy_error: float
-    force_std: float
-    max_force_std: float
-    max_force_error: float
+    force_mse: float = math.nan
+    energy_error: float = math.nan
+    force_std: float = math.nan
+    max_force_std: float = math.nan
+    max_force_error: float = math.nan
     sigma: float | None = None
     stress_error: float | None = None
 
     def to_json(self) -> dict[str, float]:
         """As labels.json and done.json keep it."""
-        return {key: value for key, value in self._asdict().items() if value is not None}
+        return {key: value for key, value in self._asdict().items() if value is not None and math.isfinite(value)}
 
     @property
     def force_rmse(self) -> float:
