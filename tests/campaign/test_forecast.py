@@ -124,3 +124,4 @@ def test_a_final_look_takes_longer_md_and_more_labels_and_is_no_measure_of_other
     made = forecast(after, config, usage)
     assert made is not None
     assert made.round_s == pytest.approx(13.0)
+    assert made.rounds == 6 - 2

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.build import fcc111, molecule
 from ase.constraints import FixAtoms
 from ase.io import write
@@ -57,6 +58,21 @@ def test_what_a_verdict_needs_is_told(campaign_file: Make) -> None:
     assert not found.doubtful
     assert "2 audit frames in each of 2 rounds" in found.found
     assert "95 % bound below 50 meV/Å on 20 fresh ones, for which unbiased walkers go at least" in found.found
+
+
+def test_what_no_verdict_can_speak_of_is_told(campaign_file: Make, tmp_path: Path) -> None:
+    cold, hot = ({"structure": "copper", "temperature_K": kelvin, "ratio": r} for kelvin, r in ((300, 0.0), (900, 0.3)))
+    explore = {"conditions": [cold, hot], "steps": 100, "snapshot_every": 5}
+    said = lines(campaign_file(explore=explore, stop={"rounds": 5}))
+    assert "no verdict speaks of copper, 900 K: each has" in said["conditions"].found
+    assert "conditions" not in lines(campaign_file())
+    target, chain = {"stress_error_GPa": 0.5}, [{"file": "chain.xyz"}]
+    write(tmp_path / "chain.xyz", Atoms("Cu4", [[2.5 * k, 0, 0] for k in range(4)]))
+    assert (
+        "no label will have a stress"
+        in lines(campaign_file(target=target, reference="mock", structures=chain))["verdict"].found
+    )
+    assert "stress" not in lines(campaign_file(target=target))["verdict"].found
 
 
 def test_energies_that_are_ignored_and_atoms_that_are_fixed_are_told(campaign_file: Make, tmp_path: Path) -> None:

@@ -299,9 +299,23 @@ def test_a_verdict_out_of_reach_is_known_before(campaign_file: Make) -> None:
     explore = {"conditions": ramp, "steps": 100, "snapshot_every": 10}  # those on a ramp do not
     (text,) = unreachable(load(campaign_file(stop={"rounds": 4, "labels": 40}, explore=explore)))
     assert "20 frames of unbiased MD, and a round has 10: raise explore.steps" in text
+    biased = {"temperatures_K": [600.0], "steps": 100, "snapshot_every": 10, "bias": {"ratios": [0.3]}}
+    (text,) = unreachable(load(campaign_file(stop={"rounds": 4, "labels": 40}, explore=biased)))
+    assert "no walker is unbiased: let explore.bias.ratios" in text
     labels = {"rule": "uncertainty", "batch": 4, "evidence": "labels"}
     text = " ".join(unreachable(load(campaign_file(stop={"rounds": 4, "labels": 20}, selection=labels))))
     assert all(word in text for word in ("labels_needed = 20", "batch = 4", "14 labels after"))
+
+
+def test_structures_that_no_round_could_use_are_refused_before(campaign_file: Make, tmp_path: Path) -> None:
+    write(tmp_path / "silver.xyz", [bulk("Cu", cubic=True), bulk("Ag", cubic=True)], format="extxyz")
+    text = refused(campaign_file(validation={"kind": "frames", "file": "silver.xyz"}))
+    assert "frame 1 of [validation] has Ag, which no structure and no frame of [initial] has" in text
+    write(tmp_path / "one.xyz", bulk("Cu"), format="extxyz")
+    text = refused(campaign_file(structures=[{"file": "one.xyz"}]))
+    assert "one atom alone does not move in MD" in text
+    assert 'kind = "supercell"' in text
+    load(campaign_file(structures=[{"file": "one.xyz"}], explore={"ensemble": {"kind": "npt"}}))
 
 
 def test_charge_and_spin_have_no_default_where_the_reference_requires_them(campaign_file: Make, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def _judged(state: RoundState, number: int, age: float) -> list[_Judged]:
     asked = {frame.name: frame for frame in state.record(number).frames if frame.audit}
     known = state.outcome(number).errors
     return [
-        (frame.sigma, frame.force_rmse, age, str(asked[name].condition))
+        (frame.sigma or 0.0, frame.force_rmse, age, str(asked[name].condition))
         for name, frame in ({} if known is None else known.frames).items()
         if name in asked and _finite(frame)
     ]

@@ -30,7 +30,7 @@ class FrameErrors:
     stress components, GPa, NaN where a label has none. stress_parity : pairs of them, GPa.
     likeness : in words, how far the members still differ; collapsed : too little for σ to mean much. moving : (n,)
     atoms that forces and disagreement are of, all where it is None. A frame on which a member's prediction is not
-    finite has NaN, counts as failed, and leaves no error over all frames to be told; elements and parity are of the others.
+    finite has NaN and counts as failed; no error over all frames is told then, elements and parity are of the others.
     """
 
     names: tuple[str, ...]
@@ -143,7 +143,7 @@ def frame_errors(
         energy, sigma = prediction.energies[:, i].mean(), atom_force_std(prediction.forces[i])
         largest = [sigma.max(), np.linalg.norm(difference, axis=1).max()]
         off = (energy - label.energy) / len(label.atoms)
-        rows.append([(difference**2).mean(), off, sigma.mean(), *largest, p95_force_std(prediction.forces[i])])
+        rows.append([(difference**2).mean(), off, sigma.mean(), *largest, float(p95_force_std(prediction.forces[i]))])
         pairs.append(np.column_stack([labelled[i].ravel(), forces.ravel()]))
     parity = np.concatenate(pairs)
     diversity = calibration.member_diversity(prediction, labelled)

@@ -70,7 +70,7 @@ def forecast(
     labels, batch = state.count(number - 1), config.selection.batch
     settings, warm = config.training.build(), config.training.warm_start
     before = settings.updates_of(max(1, labels), warm=warm)
-    left = _rounds_left(config, last, labels)
+    left = _rounds_left(config, number - 1, labels)
     more = [settings.updates_of(labels + (n + 1) * batch, warm=warm) / before for n in range(left or 1)]
     cost = [_seconds(took, overhead, batch / asked, training) for training in more]
 
@@ -109,9 +109,9 @@ def _overhead(usage: Usage, last: int) -> float:
     return max(0.0, whole - inside)
 
 
-def _rounds_left(config: CampaignConfig, last: int, labels: int) -> int | None:
+def _rounds_left(config: CampaignConfig, done: int, labels: int) -> int | None:
     limits: Sequence[float] = [
-        *([config.stop.rounds - last] if config.stop.rounds is not None else []),
+        *([config.stop.rounds - done] if config.stop.rounds is not None else []),
         *([(config.stop.labels - labels) / config.selection.batch] if config.stop.labels is not None else []),
     ]
     return max(1, math.ceil(min(limits))) if limits else None

@@ -10,7 +10,8 @@ from ase import Atoms
 
 from tentpole.config.checks import final_audits, initial_labels, unreachable, validation_labels
 from tentpole.config.schema import CampaignConfig, FramesSection, LabelledSection, NoValidationSection, RattleSection
-from tentpole.config.walkers import temperatures_K, turns_of
+from tentpole.config.walkers import conditions_of, judged_conditions, temperatures_K, turns_of
+from tentpole.labeling import references
 from tentpole.storage.structures import read_structures
 from tentpole.units import duration
 
@@ -88,10 +89,15 @@ def plan_lines(
     yield _rounds(plan)
     if label_s is not None:
         yield _price(config, plan, label_s, workers)
-    if why := unreachable(config):
+    stress = "stress" in references.load(config.reference).properties
+    if why := unreachable(config, stress=stress and any(atoms.pbc.all() for atoms in starts.values())):
         yield Line("verdict", True, "CONVERGED is out of reach: " + "; ".join(why), doubtful=True)
     else:
         yield Line("verdict", True, _verdict_words(config))
+        judged = judged_conditions(config)
+        if silent := [str(condition) for condition in conditions_of(config) if condition not in judged]:
+            reason = "each has no unbiased walker, or a ramp over several rounds"
+            yield Line("conditions", True, f"no verdict speaks of {', '.join(silent)}: {reason}", doubtful=True)
     if isinstance(config.validation, NoValidationSection):
         yield _no_validation(config, label_s)
 

@@ -62,19 +62,30 @@ def contradictions(
         *_unusable_structures(starts),
         *_impossible_charge(config, starts),
         *_fixed_cells(config, starts),
+        *_single_atoms(config, starts),
         *_too_few_walkers(config),
         *_unusable_variants(config, starts),
         *_energies_lacking(config, starts, frames),
+        *_foreign_validation(config, starts, frames),
         *_leaks(config, frames),
         *_other_reference(config),
         *_twice(config, frames),
     ]
 
 
-def unreachable(config: CampaignConfig) -> list[str]:
-    """Why the campaign could never be found CONVERGED, a sentence each; empty where nothing is in the way."""
+def unreachable(config: CampaignConfig, *, stress: bool = True) -> list[str]:
+    """Why the campaign could never be found CONVERGED, a sentence each; empty where nothing is in the way.
+
+    stress : whether any label will have one.
+    """
     by = _unreachable_by_labels if config.selection.evidence == "labels" else _unreachable_by_audits
-    return list(by(config))
+    why = list(by(config))
+    if config.target.stress_error_GPa is not None and not stress:
+        why.append(
+            "target.stress_error_GPa is set, and no label will have a stress, which takes a reference that gives one "
+            "and a structure that is periodic in all three directions: leave the key out"
+        )
+    return why
 
 
 def final_audits(config: CampaignConfig) -> int:
@@ -83,18 +94,18 @@ def final_audits(config: CampaignConfig) -> int:
 
 
 def audited_frames(config: CampaignConfig) -> int:
-    """Frames that the audit frames of a final look are drawn from: of unbiased walkers, where there are any.
+    """Frames that the audit frames of a final look are drawn from: of unbiased walkers, 0 where there are none.
 
     Those of a round, or as many as a final look takes at least where a walker is on no ramp: for one it goes farther.
     """
-    explore, walkers = config.explore, judged_walkers(config)
+    explore, walkers = config.explore, [walker for walker in judged_walkers(config) if walker.unbiased]
     frames = len(walkers) * (explore.steps // explore.snapshot_every)
     farther = frames > 0 and any(walker.section is None for walker in walkers)
     return max(frames, final_audits(config)) if farther else frames
 
 
 def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
-    target, explore, stop, frames = config.target, config.explore, config.stop, final_audits(config)
+    target, stop, frames = config.target, config.stop, final_audits(config)
     if config.selection.audit == 0:
         yield "selection.audit = 0 leaves no frames that judge the committee: leave it out, or set it to 0.1"
     turns = len(turns_of(config))
@@ -115,11 +126,15 @@ def _unreachable_by_audits(config: CampaignConfig) -> Iterator[str]:
             "every condition is a ramp over more than one round, which no verdict speaks of: add a condition at one "
             "temperature, or set rounds = 1"
         )
-    audited = audited_frames(config)
-    if audited < frames:
+    elif not (audited := audited_frames(config)):
         yield (
-            f"a final look takes {frames} frames of {'unbiased ' if 0.0 in explore.bias.ratios else ''}MD, and a round "
-            f"has {audited}: raise explore.steps, or lower explore.snapshot_every"
+            "a verdict speaks of unbiased MD, and no walker is unbiased: let explore.bias.ratios, or the ratio of a "
+            "condition, have a 0"
+        )
+    elif audited < frames:
+        yield (
+            f"a final look takes {frames} frames of unbiased MD, and a round has {audited}: raise explore.steps, or "
+            "lower explore.snapshot_every"
         )
 
 
@@ -198,6 +213,17 @@ def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterato
             )
 
 
+def _single_atoms(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
+    """One atom whose cell keeps its size and shape has nowhere to go: the centre of mass stays."""
+    strained = {one.structure for one in config.explore.conditions if one.strains}
+    for name, atoms in starts.items():
+        if len(atoms) == 1 and config.explore.ensemble.kind != "npt" and name not in strained:
+            remedy = (
+                'Repeat it: make = [{ kind = "supercell", repeat = [2, 2, 2] }]' if atoms.pbc.any() else "Leave it out"
+            )
+            yield f'structure "{name}": one atom alone does not move in MD, all snapshots would be the same. {remedy}'
+
+
 def _too_few_walkers(config: CampaignConfig) -> Iterator[str]:
     """The walkers of one condition run in one round."""
     budget, walkers = config.explore.walkers, Counter(walker.condition for walker in walkers_of(config))
@@ -242,6 +268,21 @@ def _energies_lacking(
     if absent := sorted(numbers - known):
         lacking = ", ".join(chemical_symbols[z] for z in absent)
         yield f'training.E0s: {lacking} lacking: add the energy of the isolated atom, or write E0s = "average"'
+
+
+def _foreign_validation(
+    config: CampaignConfig, starts: Mapping[str, Atoms], frames: Mapping[str, Sequence[Atoms]]
+) -> Iterator[str]:
+    """A committee says nothing of elements that it was not trained on."""
+    known = {int(z) for atoms in (*starts.values(), *frames.get("initial", ())) for z in atoms.numbers}
+    for number, atoms in enumerate(frames.get("validation", ())):
+        if foreign := sorted({int(z) for z in atoms.numbers} - known):
+            yield (
+                f"{getattr(config.validation, 'file', 'validation')}: frame {number} of [validation] has "
+                f"{', '.join(chemical_symbols[z] for z in foreign)}, which no structure and no frame of [initial] has: "
+                "no committee could be judged on it. Leave it out, or give a structure that has it"
+            )
+            return
 
 
 def _leaks(config: CampaignConfig, frames: Mapping[str, Sequence[Atoms]]) -> Iterator[str]:
