@@ -9,6 +9,7 @@ import pytest
 from ase.build import bulk
 
 from support.paths import DATA
+from tentpole.campaign.record import CampaignRecord
 from tentpole.campaign.retry import retry_failed
 from tentpole.errors import InputError, StateError
 from tentpole.storage import journal
@@ -42,6 +43,16 @@ def test_one_reason_alone_can_be_retried(folder: Path) -> None:
     assert retry_failed(folder, "crashed")[0] == ["open-1"]
     with pytest.raises(InputError, match=r'"crahsed".*unconverged'):
         retry_failed(folder, "crahsed")
+
+
+def test_a_label_that_was_lost_and_cannot_be_had_anew_can_be_retried_and_that_is_said(folder: Path) -> None:
+    state = CampaignRecord.read(folder).state
+    name = state.outcome(0).accepted[1]
+    state.paths.label(name).unlink()
+    quarantine(folder, name, "crashed", "node died", bulk("Cu"))
+    with pytest.raises(StateError, match=r"lost.*crashed: node died.*`tentpole retry .*halfway`"):
+        state.labels(0)
+    assert name in retry_failed(folder)[0]
 
 
 def test_nothing_is_taken_back_under_a_driver_at_work(folder: Path) -> None:

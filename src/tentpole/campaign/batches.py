@@ -281,7 +281,16 @@ def outcome_names(paths: CampaignPaths, batch: Batch) -> tuple[tuple[str, ...], 
 
 
 def labels_of(paths: CampaignPaths, outcome: RoundOutcome) -> list[Label]:
-    """The labels that a closed round brought, in batch order."""
+    """The labels that a closed round brought, in batch order.
+
+    Raises StateError for one that is damaged, or lost and not to be had anew.
+    """
+    for name in outcome.accepted:
+        if not paths.label(name).exists() and (failure := failure_of(paths, name)) is not None:
+            raise StateError(
+                f"{paths.label(name)}: this label was lost, and to have it labelled anew failed: {failure.reason}: "
+                f"{failure.message}. Mend the cause; `tentpole retry {paths.root}` has it tried again."
+            )
     return [read_label(paths.label(name)) for name in outcome.accepted]
 
 
