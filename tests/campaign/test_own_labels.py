@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tentpole import Campaign
+from tentpole.campaign.batches import Request
 from tentpole.campaign.opening import open_campaign
-from tentpole.campaign.plan import plan_lines
-from tentpole.campaign.preflight import own_line
+from tentpole.campaign.own_labels import own_labels_line, telling_frame
+from tentpole.campaign.plan import Line, plan_lines
 from tentpole.campaign.seeding import initial_requests
 from tentpole.campaign.usage import Usage
 from tentpole.config.loading import given_frames, load, starting_structures
@@ -89,15 +91,35 @@ def test_labels_that_cannot_be_the_campaigns_are_refused(
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_check_labels_the_first_frame_to_see_whose_labels_they_are() -> None:
-    own = labelled(1)[0]
-    energy = own.get_potential_energy()
-    own.info["REF_energy"] = energy
-    same, version, other = (own_line(own, energy + off) for off in (1e-5, 0.02, 3.0))
+def test_check_labels_a_frame_of_ones_own_to_see_whose_labels_they_are_and_in_which_units(tmp_path: Path) -> None:
+    frames = labelled(2)
+    frames[1].rattle(0.1, seed=3)
+    frames[1].calc = EMT()
+    for atoms in frames:
+        atoms.info.update({"REF_energy": atoms.get_potential_energy(), "REF_stress": atoms.get_stress()})
+        atoms.arrays["REF_forces"] = atoms.get_forces()
+    own = telling_frame(frames)
+    assert own is frames[1]
+    energy, forces, stress = own.info["REF_energy"], own.get_forces(), own.get_stress()
+    label = Request("x", own, "0" * 16, None, None).label(energy, forces, stress)
+
+    def line(energy: float = energy, forces: Any = forces, stress: Any = stress) -> Line:
+        own.info.update({"REF_energy": energy, "REF_stress": stress})
+        own.arrays["REF_forces"] = forces
+        return own_labels_line(own, label)
+
+    same, version, other = (line(energy + off) for off in (1e-5, 0.02, 3.0))
     assert (same.good, same.doubtful) == (True, False)
     assert (version.good, version.doubtful) == (True, True)
     assert not other.good
     assert "another method" in other.found
+    assert line(forces=1.1 * forces).doubtful
+    wrong = [line(forces=-forces), line(forces=forces / 51.42207), line(stress=1602.177 * stress), line(stress=-stress)]
+    assert not any(one.good for one in wrong)
+    names = ("gradients", "in Hartree/Bohr", "in kbar", "a pressure")
+    assert all(f"(yours look like {name}" in one.found for name, one in zip(names, wrong, strict=True))
+    assert not line(forces=forces[::-1]).good
+    assert not line(forces=np.nan * forces).good
 
 
 def test_labels_of_another_campaign_are_not_computed_again(campaign_file: Make, tmp_path: Path) -> None:

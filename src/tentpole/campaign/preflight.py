@@ -16,6 +16,7 @@ from ase.calculators.lj import LennardJones
 
 from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
 from tentpole.campaign.folder import open_config
+from tentpole.campaign.own_labels import own_labels_line, telling_frame
 from tentpole.campaign.paths import CAMPAIGN_FILE
 from tentpole.campaign.plan import Line, plan_lines, planned
 from tentpole.committee.baseline import Baseline
@@ -53,8 +54,6 @@ ENOUGH_GB = 1.0
 ANEW = "energies of isolated atoms are estimated anew, around what that predicts for the first labels"
 QUICK_s = 1.0
 """A label of a cheap reference that takes less is timed once more, as a step of MD."""
-OTHER_METHOD_eV, OTHER_VERSION_eV = 0.05, 0.001
-"""Energy differences per atom beyond which a label is of another method, or perhaps of another version."""
 
 
 def check_campaign(source: Path, progress: ProgressListener | None = None) -> Iterator[Line]:
@@ -72,12 +71,14 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     yield from _magnetism(config, starts.values())
     yield from _rule(config)
     yield from _variants(config, starts)
-    own = frames["initial"][0] if isinstance(config.initial, LabelledSection) else None
+    own = telling_frame(frames["initial"]) if isinstance(config.initial, LabelledSection) else None
     told.progress(f'labelling one structure by "{config.reference}", then others near it', 0, 0)
     tried = _try_reference(config, starts, own)
-    yield from _reference(config, tried, "first structure, rattled by 0.02 Å" if own is None else "your first frame")
-    if own is not None and isinstance(tried, Trial) and tried.ok:
-        yield own_line(own, tried.energy_eV)
+    yield from _reference(
+        config, tried, "first structure, rattled by 0.02 Å" if own is None else "your frame with the largest force"
+    )
+    if own is not None and isinstance(tried, Trial) and tried.label is not None:
+        yield own_labels_line(own, tried.label)
     yield from _pretraining(config, starts, frames)
     yield from _baseline(config, starts)
     yield from _stacked(config, starts)
@@ -187,17 +188,6 @@ def _magnetism(config: CampaignConfig, structures: Iterable[Atoms]) -> Iterator[
     doubt = "" if stated else unstated(references.load(config.reference), structures)
     if doubt:
         yield Line("magnetism", True, doubt, doubtful=True)
-
-
-def own_line(own: Atoms, energy_eV: float) -> Line:
-    """Whether the user's label of a structure is the reference's: another method's energy is another one."""
-    off = abs(float(own.info["REF_energy"]) - energy_eV) / len(own)
-    words = f"the reference gives your first frame {energy_eV:.4f} eV, {1000 * off:.2g} meV/atom off your label"
-    if off > OTHER_METHOD_eV:
-        words += ': they are of another method, or in another unit. Have the frames labelled anew: kind = "frames"'
-    elif off > OTHER_VERSION_eV:
-        words += ": another version, or other settings of convergence?"
-    return Line("your labels", off <= OTHER_METHOD_eV, words, OTHER_VERSION_eV < off <= OTHER_METHOD_eV)
 
 
 def _try_reference(config: CampaignConfig, starts: Mapping[str, Atoms], own: Atoms | None) -> Trial | TentpoleError:

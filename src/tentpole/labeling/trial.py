@@ -48,6 +48,8 @@ class Trial:
         Of the label.
     findings : tuple of Finding
         What was seen of forces and stress against the energy.
+    label : Label, optional
+        The label itself.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class Trial:
     energy_eV: float = 0.0
     max_force_eV_per_A: float = 0.0
     findings: tuple[Finding, ...] = ()
+    label: Label | None = None
 
     def projected_hours(self, labels: int, workers: int) -> float:
         """Wall time of labels like this one.
@@ -139,6 +142,7 @@ def trial(
         energy_eV=label.energy,
         max_force_eV_per_A=float((label.forces**2).sum(axis=1).max() ** 0.5),
         findings=findings_there,
+        label=label,
     )
 
 
