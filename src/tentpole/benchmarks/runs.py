@@ -1,4 +1,4 @@
-"""Runs of a study in worker processes side by side, each with a log of its own."""
+"""Runs of a study in worker processes side by side, each with a log of its own, in a folder that is the study's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tentpole.errors import TentpoleError
+from tentpole.errors import StateError, TentpoleError
+from tentpole.storage.atomic import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,24 @@ if TYPE_CHECKING:
 
 J = TypeVar("J")
 LOG = "run.log"
+QBC, SAMPLING, POOL = "a query-by-committee study", "a sampling study", "a benchmark of a pool"
 POLL_S = 0.5
+
+
+def refuse_all_but(kind: str, folder: Path) -> None:
+    """Raises StateError where a folder holds something of another kind, which a study would be mixed with."""
+    held = _held(folder)
+    if held not in ("", kind):
+        raise StateError(f"{folder} holds {held}, and this is {kind}: give another folder, with --dir or --out.")
+
+
+def _held(folder: Path) -> str:
+    """What kind of study a folder holds, or that it is a campaign's; "" where it is empty or nobody's."""
+    if (folder / "settings.json").is_file():
+        return SAMPLING if "study" in read_json(folder / "settings.json") else QBC
+    if (folder / "benchmark.json").is_file():
+        return POOL
+    return "a campaign" if (folder / "journal.jsonl").is_file() else ""
 
 
 def do_all(

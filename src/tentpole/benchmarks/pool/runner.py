@@ -19,6 +19,7 @@ from tentpole.benchmarks.pool.benchmark import BenchmarkProtocol, LearningTask, 
 from tentpole.benchmarks.pool.features import LEAKS, describe, suspicious
 from tentpole.benchmarks.pool.filters import ENERGY, formation_energies
 from tentpole.benchmarks.pool.table import Pool
+from tentpole.benchmarks.runs import POOL, refuse_all_but
 from tentpole.errors import InputError, StateError
 from tentpole.execution.pools import Workers
 from tentpole.records import FloatArray
@@ -145,6 +146,7 @@ def run(
     task, about = prepare(pool, settings, against)
     rules = {name: make_rule(name, **RULE_SETTINGS.get(name, {})) for name in settings.rules}
     job = _Job(task, rules, models.model(settings.model), settings.protocol, folder, _identity(task, settings, rules))
+    refuse_all_but(POOL, folder)
     with Lock(folder):
         _claim(job, settings, about)
         _do(job, seeds, workers, on_progress)

@@ -16,7 +16,7 @@ from ase.io import write
 
 from tentpole.benchmarks.qbc.data import Split, split
 from tentpole.benchmarks.qbc.measures import measure
-from tentpole.benchmarks.runs import LOG, do_all, logged
+from tentpole.benchmarks.runs import LOG, QBC, do_all, logged, refuse_all_but
 from tentpole.committee import Committee
 from tentpole.entropy import GOM, Covariance, GradientFeatures
 from tentpole.errors import InputError, StateError, TentpoleError, unknown
@@ -101,6 +101,7 @@ def run(
     limit = parallel or max(1, cores // 2)
     starts = [(INITIAL, seed) for seed in settings.seeds]
     runs = [(name, seed) for seed in settings.seeds for name in settings.rules]
+    refuse_all_but(QBC, folder)
     with Lock(folder):
         _claim(settings, folder)
         hired = Workers(limit)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tentpole.benchmarks.runs import do_all, do_here, logged
+from tentpole.benchmarks.runs import SAMPLING, do_all, do_here, logged, refuse_all_but
 from tentpole.benchmarks.sampling.config import (
     PRETRAINING,
     TABLES,
@@ -62,6 +62,7 @@ def run(study: Study, folder: Path, *, parallel: int | None = None, progress: Pr
         Where trajectories, labels of a whole set or runs failed, when the others of their stage have ended.
     """
     screen, paths = progress or NoProgress(), StudyPaths(folder)
+    refuse_all_but(SAMPLING, folder)
     with Lock(folder):
         _claim(study, paths)
         hired = Workers(parallel or os.cpu_count() or 1)
