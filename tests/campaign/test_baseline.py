@@ -29,6 +29,7 @@ from tentpole.committee import Committee, CommitteeCalculator
 from tentpole.config.baseline import whole_first
 from tentpole.errors import InputError
 from tentpole.labeling import load
+from tentpole.report.standing import advice
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +103,12 @@ def test_what_is_handed_out_says_that_it_is_a_difference(run: Path, tmp_path: Pa
     assert "member-0-difference.model" in names
     assert "member-0.model" not in names
     assert "learned the difference to near" in made.words[-1]
+    assert "MACECalculator" not in "".join(made.words[:-1])
+    (how,) = (line.strip() for line in made.words if "Committee.load" in line)
+    committee = eval(how.partition("faster(")[2].partition("))  #")[0], {"Committee": Committee})  # as it is told
+    assert len(committee.voters) == 2
+    record = CampaignRecord.read(run)
+    assert not any("--lammps" in command for _, command in advice(record, "CONVERGED", ""))
     with pytest.raises(InputError, match="LAMMPS's pair styles would leave out"):
         export(run, tmp_path / "lammps", lammps=True)
     card = finish_campaign(run, tmp_path / "model", size=None)

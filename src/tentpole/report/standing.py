@@ -59,6 +59,8 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
     """How to go on from here."""
     folder, file = shlex.quote(str(record.folder)), record.paths.campaign_file
     go_on = f"tentpole run {folder}"
+    alone = record.config.baseline is None and not record.config.training.embed  # what LAMMPS's pair styles can run
+    export = f"tentpole export {folder} --out exported"
     first = {
         "": [("Go on where it stopped. Nothing is lost, and no label is computed twice", go_on)],
         "BUDGET": [
@@ -66,8 +68,8 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
         ],
         "CONVERGED": [
             (
-                "Use it: the models and the dataset for ASE and LAMMPS",
-                f"tentpole export {folder} --out exported --lammps",
+                f"Use it: the models and the dataset for ASE{' and LAMMPS' if alone else ''}",
+                export + (" --lammps" if alone else ""),
             ),
             (f"Aim lower: reduce [target] force_error_eV_per_A in {file}, then", go_on),
         ],
@@ -75,19 +77,20 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
     steps = first.get(kind, [])
     if kind in ("STALLED", "STARVED", "UNSTABLE", "COVERAGE_EXHAUSTED"):
         change = {
-            "STARVED": "Try another rule, or other settings of it ([selection])",
-            "STALLED": "Try a larger model or longer training ([training])",
-            "UNSTABLE": "Begin with more initial labels ([initial]) or lower temperatures ([explore])",
-            "COVERAGE_EXHAUSTED": "Explore further: higher temperatures, longer MD or a stronger bias ([explore])",
+            "STARVED": "Try another rule, or other settings of it: [selection]",
+            "STALLED": "Train longer: [training]",
+            "UNSTABLE": "Take lower temperatures or smaller steps: [explore]",
+            "COVERAGE_EXHAUSTED": "Explore further, by higher temperatures, longer MD or a stronger bias: [explore]",
         }[kind]
-        another = f"{change}. That is another campaign, in a folder of its own"
+        new = "Or begin anew with another model or other initial labels; no label is computed again"
         steps = [
-            (f"{another}; no label is computed again", f"tentpole run CAMPAIGN.toml --dir NEW --labels-from {folder}")
+            (f"{change} in {file}, then", go_on),
+            (new, f"tentpole run CAMPAIGN.toml --dir NEW --labels-from {folder}"),
         ]
     if example:
         steps.append(("Why a frame was labelled, or was not", f"tentpole explain {folder} {example}"))
     steps += [
         ("Where it stands, in a terminal", f"tentpole status {folder}"),
-        ("The dataset as extended XYZ, and the models for ASE and LAMMPS", f"tentpole export {folder} --out exported"),
+        ("The dataset as extended XYZ, and the models for ASE", export),
     ]
     return tuple(steps)
