@@ -7,6 +7,7 @@ set -euo pipefail
 campaign=$1 folder=$2
 asked=$folder-asked answers=$folder-answers
 LABEL=${LABEL:-"tentpole label {} --reference emt --workers 1 --out @"}
+command -v sbatch > /dev/null || { echo "loop.sh: no sbatch here: it is Slurm's, see README.md beside this" >&2; exit 1; }
 mkdir -p "$answers"
 
 label() { # of the structure in asked/NAME.extxyz, as answers/NAME.extxyz, by a job that this waits for
@@ -14,7 +15,7 @@ label() { # of the structure in asked/NAME.extxyz, as answers/NAME.extxyz, by a 
     sbatch --wait --quiet --output "$answers/$1.log" --wrap "${command//@/$answers/$1.extxyz}" || true
 }
 
-while tentpole ask "$campaign" --dir "$folder" --out "$asked"; do
+while tentpole ask "$campaign" --dir "$folder" --out "$asked" || { ended=$?; false; }; do
     told=()
     for structure in "$asked"/*.extxyz; do
         name=$(basename "$structure" .extxyz)
@@ -27,4 +28,5 @@ while tentpole ask "$campaign" --dir "$folder" --out "$asked"; do
     done
     tentpole tell "$folder" "${told[@]}"
 done
+[ "$ended" = 4 ] || exit "$ended" # 4: there is a verdict
 tentpole status "$folder"

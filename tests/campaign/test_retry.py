@@ -9,6 +9,8 @@ import pytest
 from ase.build import bulk
 
 from support.paths import DATA
+from support.small_campaign import small_campaign
+from tentpole import Campaign
 from tentpole.campaign.record import CampaignRecord
 from tentpole.campaign.retry import retry_failed
 from tentpole.errors import InputError, StateError
@@ -59,3 +61,16 @@ def test_nothing_is_taken_back_under_a_driver_at_work(folder: Path) -> None:
     with Lock(folder), pytest.raises(StateError, match="another driver"):
         retry_failed(folder)
     assert len(dict(quarantined(folder))) == 3
+
+
+def test_first_labels_that_failed_are_asked_for_again_where_nothing_was_trained_yet(tmp_path: Path) -> None:
+    with Campaign(small_campaign(tmp_path), tmp_path / "run") as campaign:
+        asked = campaign.ask()
+        campaign.tell([request.failed("crashed", "no queue here") for request in asked])
+        with pytest.raises(StateError, match=r"0 of 6 initial labels.*tentpole retry"):
+            campaign.ask()
+    names = sorted(request.name for request in asked)
+    retried, too_late = retry_failed(tmp_path / "run")
+    assert (sorted(retried), too_late) == (names, [])
+    with Campaign(tmp_path / "run") as campaign:
+        assert sorted(request.name for request in campaign.ask()) == names

@@ -336,7 +336,7 @@ def _check_accepted(answer: Label, accept: Accept) -> None:
     except (AttributeError, TypeError):
         raise InputError(f"{answer.name}: magnetization = {moments!r:.80}: {_MOMENTS}") from None
     except LabelError as error:
-        remedy = "Answer with request.failed(reason) instead."
+        remedy = "Answer with request.failed(reason), in a shell --failed NAME=REASON, instead."
         if error.reason == "magnetization" and not moments:
             remedy = f"Tell it with the label: {_MOMENTS}"
         raise InputError(f"{answer.name}: {error} {remedy}") from None

@@ -77,8 +77,9 @@ def refuse_hopeless(state: RoundState) -> None:
     if accepted < FEWEST_LABELS:
         raise StateError(
             f"{state.paths.root}: {accepted} of {asked} initial labels were accepted, and a "
-            f"committee needs at least {FEWEST_LABELS}. Why they failed: {state.paths.quarantine}. Correct the "
-            "reference or the initial structures, then start again in another folder."
+            f"committee needs at least {FEWEST_LABELS}. Why they failed: {state.paths.quarantine}. Where the machine "
+            f"was at fault: tentpole retry {state.paths.root}, then tentpole run. Else correct the reference or the "
+            "initial structures, and start again in another folder."
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tentpole.campaign.batches import read_outcome
 from tentpole.campaign.folder import stored_config
 from tentpole.campaign.paths import PRETRAINING, VALIDATION, BatchName, CampaignPaths
+from tentpole.committee.committee_files import is_whole
 from tentpole.errors import unknown
 from tentpole.storage.journal import Journal
 from tentpole.storage.labels import quarantined, release
@@ -44,6 +45,7 @@ def retry_failed(root: Path, reason: str | None = None) -> tuple[list[str], list
         if reason is not None and reason not in failed.values():
             raise unknown("reason", reason, set(failed.values()), where=f"{paths.quarantine}")
         wanted = [name for name, why in failed.items() if reason in (None, why)]
+        _reopen(paths, set(wanted))
         closed = _closed(paths)
         too_late = [(name, closed[name]) for name in wanted if name in closed]
         retried = [name for name in wanted if name not in closed]
@@ -51,6 +53,15 @@ def retry_failed(root: Path, reason: str | None = None) -> tuple[list[str], list
             release(root, name)
         journal.append("retry", names=retried, reason=reason)
     return retried, too_late
+
+
+def _reopen(paths: CampaignPaths, failed: set[str]) -> None:
+    """Open the first labels and the validation set again where they lack one of these and nothing was trained yet."""
+    if is_whole(paths.models(0)):
+        return
+    for name in (0, VALIDATION):
+        if paths.outcome(name).exists() and failed & set(read_outcome(paths, name).failed):
+            paths.outcome(name).unlink()
 
 
 def _closed(paths: CampaignPaths) -> dict[str, str]:

@@ -96,7 +96,7 @@ def _story(
     asked = frames.get(snapshot.id)
     if asked is not None:
         reason = asked.request.reason.removeprefix("audit: ")
-        who = "for audit" if asked.request.audit else f"by the rule {record.config.selection.rule}"
+        who = "for audit" if asked.request.audit else f"by the rule {record.settings.at(snapshot.round).selection.rule}"
         return [*lines, f"Picked {who}: {reason}.", *_outcome(asked)]
     if not of_round:
         decided = snapshot.round < len(record.rounds)
@@ -110,7 +110,7 @@ def _keys(record: CampaignRecord, snapshot: Snapshot, scores: Scores) -> list[st
     funnel = record.rounds[snapshot.round].facts.funnel if snapshot.round < len(record.rounds) else None
     if funnel is None or funnel.threshold is None:
         return []
-    sigma = scores.sigma(record.config.selection.sigma, len(snapshot.atoms))
+    sigma = scores.sigma(record.settings.at(snapshot.round).selection.sigma, len(snapshot.atoms))
     passes = sigma >= funnel.threshold
     first = f"First key: σ {milli(sigma)} {'≥' if passes else '<'} {milli(funnel.threshold)} meV/Å: "
     first += "passes." if passes else "fails."
@@ -143,9 +143,10 @@ def _passed_over(
 ) -> list[str]:
     """Why a candidate was not among the picked, as far as its numbers tell."""
     rule = [frame for frame in of_round if not frame.request.audit]
+    selection = record.settings.at(snapshot.round).selection
     lines = [
-        f"Not picked: the rule {record.config.selection.rule} took {len(rule)} frames (at most "
-        f"{record.config.selection.batch} a round, audit included), and this was not one of them."
+        f"Not picked: the rule {selection.rule} took {len(rule)} frames (at most {selection.batch} a round, audit "
+        "included), and this was not one of them."
     ]
     below = [
         name

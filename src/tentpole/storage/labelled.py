@@ -34,6 +34,9 @@ class LabelledSet:
     report: str
 
 
+_BY_STUDIES = " (a study of query by committee may name other keys, or leave frames out)"
+
+
 def read_labelled(
     path: Path,
     *,
@@ -81,7 +84,7 @@ def read_labelled(
         first = next(k for k in range(len(frames)) if k not in set(indices))
         raise InputError(
             f"{lost} of {len(frames)} frames of {path} lack a finite {energy!r} or {forces!r}, the first is frame "
-            f'{first}. Name other keys, or leave such frames out with missing = "skip".'
+            f"{first}. Correct them or take them out of the file{_BY_STUDIES}."
         )
     return LabelledSet(kept, indices, report + (f"; {lost} without both left out" if lost else ""))
 
@@ -118,4 +121,6 @@ def _found(frames: Sequence[Atoms], keys: Sequence[str], get: object, what: str,
         if any(get(atoms, key) is not None for atoms in frames):  # type: ignore[operator]
             return key
     there = sorted({word for atoms in frames for word in (*atoms.info, *atoms.arrays)})
-    raise InputError(f"{path}: no {what} under any of {', '.join(keys)}. Name the key; there are: {there}")
+    raise InputError(
+        f"{path}: no {what} under any of {', '.join(keys)}. Give it one of these names{_BY_STUDIES}; there are: {there}"
+    )
