@@ -211,3 +211,9 @@ def test_an_edited_structure_is_refused_by_name(campaign_file: Make, tmp_path: P
     path.write_text(path.read_text().replace("Cu ", "Ag "))
     with pytest.raises(StateError, match=f"{path.name} was edited since"):
         Campaign(root)
+
+
+def test_a_folder_in_which_nothing_was_asked_for_may_be_deleted_and_that_is_said(campaign_file: Make, tmp_path: Path):
+    Campaign(campaign_file(), tmp_path / "run").close()
+    with pytest.raises(InputError, match=r"these differ: reference.*No label has been asked for there yet: delete the"):
+        Campaign(campaign_file(reference="mock"), tmp_path / "run")

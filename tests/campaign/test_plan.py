@@ -11,6 +11,7 @@ from ase.constraints import FixAtoms
 from ase.io import write
 
 from tentpole.campaign.plan import Line, plan_lines, planned
+from tentpole.campaign.preflight import _magnitudes
 from tentpole.config.loading import given_frames, load, starting_structures
 
 Make = Callable[..., Path]
@@ -73,6 +74,24 @@ def test_what_no_verdict_can_speak_of_is_told(campaign_file: Make, tmp_path: Pat
         in lines(campaign_file(target=target, reference="mock", structures=chain))["verdict"].found
     )
     assert "stress" not in lines(campaign_file(target=target))["verdict"].found
+
+
+def test_numbers_of_a_size_that_a_slip_of_the_unit_has_are_told(campaign_file: Make) -> None:
+    def told(**changes: Any) -> dict[str, Line]:
+        config = load(path := campaign_file(**changes))
+        return {line.what: line for line in _magnitudes(config, starting_structures(config, path))}
+
+    assert told() == {}
+    training = {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 0.9, "updates": 2}
+    assert not told(training=training)["training.r_max"].good
+    slips = told(
+        target={"force_error_eV_per_A": 50},
+        initial={"kind": "rattle", "count": 6, "stdev_A": [3.0]},
+        explore={"temperatures_K": [30000.0], "ensemble": {"timestep_fs": 15}},
+    )
+    assert all(line.good and line.doubtful for line in slips.values())
+    said = ("Is it meant in meV/Å? Then write 0.05", "30000 K", "seldom stable beyond 6 fs", "atoms would collide")
+    assert all(any(words in line.found for line in slips.values()) for words in said)
 
 
 def test_energies_that_are_ignored_and_atoms_that_are_fixed_are_told(campaign_file: Make, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ase import Atoms
 
-from tentpole.campaign.paths import CAMPAIGN_FILE, CampaignPaths
+from tentpole.campaign.paths import CAMPAIGN_FILE, PRETRAINING, CampaignPaths
 from tentpole.campaign.settings_history import (
     AT_ONCE,
     FROM_NEXT_ROUND,
@@ -112,9 +112,11 @@ def settle(source: CampaignConfig | None, paths: CampaignPaths) -> CampaignConfi
             source = as_first_meant(source)
         differing = _differing(old.model_dump(mode="json"), source.model_dump(mode="json"))
         if differing:
+            remedy = f"Choose another --dir or name, or undo the change. {WHAT_MAY_CHANGE}"
+            if not paths.batch(0).exists() and not paths.batch(PRETRAINING).exists():
+                remedy = "No label has been asked for there yet: delete the folder, or choose another --dir or name"
             raise InputError(
-                f"{paths.root}: was started with another campaign file; these differ: {', '.join(differing)}. "
-                f"Choose another --dir or name, or undo the change. {WHAT_MAY_CHANGE}."
+                f"{paths.root}: was started with another campaign file; these differ: {', '.join(differing)}. {remedy}."
             )
         update = {name: getattr(source, name) for name in (*AT_ONCE, *FROM_NEXT_ROUND, "reference")}
         config = old.model_copy(update={**update, "structures": _joined(old, source, paths)})

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.lj import LennardJones
+from ase.neighborlist import neighbor_list
 
 from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
 from tentpole.campaign.folder import open_config
@@ -40,6 +41,7 @@ from tentpole.config.schema import (
     TrainingPlaces,
     TrainingQueueSection,
 )
+from tentpole.config.walkers import temperatures_K
 from tentpole.errors import InputError, TentpoleError, require_module
 from tentpole.exploration.jobs import Stacked
 from tentpole.exploration.modes import NormalModes
@@ -52,6 +54,8 @@ from tentpole.units import duration
 
 ENOUGH_GB = 1.0
 ANEW = "energies of isolated atoms are estimated anew, around what that predicts for the first labels"
+HIGH_TARGET, HIGH_K, LONG_FS = 1.0, 10_000.0, {True: 2.0, False: 6.0}
+"""A force error in eV/Å, a temperature and, with hydrogen and without, a time step beyond which one asks again."""
 QUICK_s = 1.0
 """A label of a cheap reference that takes less is timed once more, as a step of MD."""
 
@@ -70,6 +74,7 @@ def check_campaign(source: Path, progress: ProgressListener | None = None) -> It
     yield _disk(source)
     yield from _magnetism(config, starts.values())
     yield from _rule(config)
+    yield from _magnitudes(config, starts)
     yield from _variants(config, starts)
     own = telling_frame(frames["initial"]) if isinstance(config.initial, LabelledSection) else None
     told.progress(f'labelling one structure by "{config.reference}", then others near it', 0, 0)
@@ -126,6 +131,28 @@ def _committee(
 def _disk(source: Path) -> Line:
     free = shutil.disk_usage(source.resolve().parent).free / 1e9
     return Line("disk", free > ENOUGH_GB, f"{free:.0f} GB free")
+
+
+def _magnitudes(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[Line]:
+    """Numbers that are legal, and of a size that a slip of the unit has."""
+    apart = min(float(neighbor_list("d", atoms, 6.0).min(initial=math.inf)) for atoms in starts.values())
+    if config.training.r_max < apart < math.inf:
+        words = f"{config.training.r_max:g} Å, and nearest neighbours are {apart:.3g} Å apart: members would see none"
+        yield Line("training.r_max", False, words)
+    target, hottest = config.target.force_error_eV_per_A, max(temperatures_K(config))
+    if target > HIGH_TARGET:
+        words = f"{target:g} eV/Å is as large as forces are. Is it meant in meV/Å? Then write {target / 1000:g}"
+        yield Line("target.force_error_eV_per_A", True, words, doubtful=True)
+    if hottest > HIGH_K:
+        yield Line("temperatures", True, f"{hottest:g} K: nothing that you begin with will last", doubtful=True)
+    light = any((atoms.numbers == 1).any() for atoms in starts.values())
+    step, most = config.explore.ensemble.timestep_fs, LONG_FS[light]
+    if step > most:
+        words = f"{step:g} fs: MD is seldom stable beyond {most:g} fs {'with' if light else 'without'} hydrogen"
+        yield Line("explore.ensemble.timestep_fs", True, words, doubtful=True)
+    if isinstance(config.initial, RattleSection) and max(config.initial.stdev_A) > apart / 4:
+        words = f"{max(config.initial.stdev_A):g} Å, nearest neighbours are {apart:.3g} Å apart: atoms would collide"
+        yield Line("initial.stdev_A", True, words, doubtful=True)
 
 
 def _variants(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[Line]:
