@@ -8,7 +8,9 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
+from typer.testing import CliRunner
 
+from tentpole.cli.app import app
 from tentpole.cli.files import label_file, score_file, select_file, settings_of, train_files
 from tentpole.errors import InputError
 
@@ -87,6 +89,13 @@ def test_moments_are_labelled_from_where_they_are_asked_for_and_where_the_refere
     assert len(list((tmp_path / "kept" / "labels").glob("*/*.json"))) == 2
     with pytest.raises(InputError, match="knows no magnetic moments"):
         label_file(tmp_path / "raw.extxyz", "emt", tmp_path / "x", folder=tmp_path / "y", moments="Ni=0.6")
+
+
+def test_a_shell_is_told_where_no_frame_could_be_scored(models: Path, tmp_path: Path) -> None:
+    write(tmp_path / "raw.xyz", molecule("H2O"))
+    words = ["score", str(tmp_path / "raw.xyz"), "--models", str(models), "--out", str(tmp_path / "scored.xyz")]
+    ended = CliRunner().invoke(app, words)
+    assert (ended.exit_code, "0 frames scored, 1 failed" in ended.output) == (3, True)
 
 
 def test_scored_frames_are_selected_in_order_with_reasons(labelled: Path, models: Path, tmp_path: Path) -> None:

@@ -85,3 +85,13 @@ def test_a_pool_of_threads_cannot_keep_limits_and_says_so(tmp_path: Path) -> Non
             list(label_all([task], executor))
         (outcome,) = label_all([Task(tmp_path, load("mock"), molecule("H2O"))], executor)
     assert outcome.ok
+
+
+def test_folders_of_a_container_with_pids_of_its_own_are_judged_by_their_beat(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(ownership, "processes", lambda: "4026532999")
+    folder = own_folder(tmp_path / "work", "label", 2**22)  # a pid that nobody has here
+    folder.mkdir(parents=True)
+    assert not is_in_use(folder)
+    monkeypatch.setattr(ownership, "processes", lambda: "")
+    clear_stale(tmp_path)
+    assert folder.exists()

@@ -135,6 +135,15 @@ def test_a_pid_that_another_process_has_today_and_a_host_that_was_started_anew_h
         Lock(tmp_path).release()
 
 
+def test_a_container_beside_this_one_whose_pids_mean_nothing_here_holds_by_its_sign_of_life(tmp_path: Path) -> None:
+    here = {"host": socket.gethostname(), "pid": 2**22, "birth": "1", "boot": module._boot()}
+    (tmp_path / "lock").write_text(json.dumps(here | {"processes": "4026532999"}))
+    with pytest.raises(StateError, match="another driver works here"):
+        Lock(tmp_path)
+    os.utime(tmp_path / "lock", (0, 0))
+    Lock(tmp_path).release()
+
+
 def test_the_lock_of_a_driver_of_the_version_before_holds_as_long_as_it_lives(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": "yesterday"}))

@@ -176,7 +176,8 @@ def _labels(record: CampaignRecord) -> tuple[list[Label], list[Label]]:
     if len(by_name) < FEWEST_LABELS:
         raise InputError(
             f"{record.folder}: has {len(by_name)} labels, and a production model wants {FEWEST_LABELS} at least: "
-            f"two are held out to say when to stop. Go on with: tentpole run {record.folder}"
+            f"two are held out to say when to stop. {'Raise [stop] and go' if record.verdict else 'Go'} on with: "
+            f"tentpole run {record.folder}"
         )
     wanted = max(2, len(by_name) // HELD_BACK)
     audits = [name for name, frame in by_name.items() if frame.request.audit][-wanted:]
@@ -375,9 +376,10 @@ def _states(record: CampaignRecord, labels: Sequence[Label]) -> tuple[str, ...]:
 def _of_cells(frames: Sequence[Atoms], stressed: bool) -> list[str]:
     periodic = [atoms for atoms in frames if atoms.pbc.all()]
     if not periodic:
-        return [
-            f"crystals, liquids or systems much larger than {max(map(len, frames))} atoms: the data are not periodic"
-        ]
+        large = f"systems much larger than {max(map(len, frames))} atoms"
+        if any(atoms.pbc.any() for atoms in frames):
+            return [f"bulk crystals and liquids, or {large}: no frame is periodic in all three directions"]
+        return [f"crystals, liquids or {large}: the data are not periodic"]
     volumes = [atoms.get_volume() / len(atoms) for atoms in periodic]
     words = [f"densities outside {min(volumes):.2f} to {max(volumes):.2f} Å³ an atom"]
     if not stressed:

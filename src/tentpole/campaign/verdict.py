@@ -88,6 +88,8 @@ class Verdict:
     >>> verdict = Verdict("BUDGET", "200 labels of 200 are used.", ())
     >>> verdict.meaning.split("; ")[0]
     'A limit of the campaign file was reached before convergence could be shown'
+    >>> print(verdict)
+    BUDGET: 200 labels of 200 are used.
     >>> Verdict.from_json(verdict.to_json()) == verdict
     True
     """
@@ -100,6 +102,9 @@ class Verdict:
     def meaning(self) -> str:
         """What it means, and what to do next."""
         return MEANING[self.kind]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}"
 
     def _repr_html_(self) -> str:
         from tentpole.campaign.notebook import verdict_html

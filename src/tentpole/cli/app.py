@@ -432,6 +432,8 @@ def score(
         like = settings_of(fingerprint or [], "--fingerprint")
         counts = score_file(structures, list(models), dataset, out_file, like, screen, baseline, dtype)
     _print_counts("scored", counts, out_file)
+    if counts.failed and not counts.done:
+        raise typer.Exit(3)
 
 
 @app.command(rich_help_panel=STEPS)
@@ -439,9 +441,9 @@ def select(
     structures: Annotated[Path, typer.Argument(help="Frames with scores, as `tentpole score` writes them.")],
     out_file: Annotated[Path, typer.Option("--out", help="Extended XYZ to write.")],
     dataset: Annotated[Path | None, typer.Option("--dataset", help="Frames that have labels already.")] = None,
-    rule: Annotated[str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key or adaptive.")] = (
-        "two_key"
-    ),
+    rule: Annotated[
+        str, typer.Option(help="random, uncertainty, diversity, hybrid, logdet, two_key, adaptive or gradient.")
+    ] = "two_key",
     count: Annotated[int, typer.Option(min=1, help="Largest number of frames to select.")] = 20,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the rule: --set shortlist=5")

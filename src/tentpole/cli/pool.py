@@ -165,7 +165,8 @@ def run(
             typer.echo(terminal(rows))
             for sentence in sentences(results, rows):
                 typer.echo(sentence)
-    typer.echo(f"results: {out}; figures and one page: tentpole pool report {out}")
+    page = f"figures and one page: tentpole pool report {out}" if len(results.seeds) > 1 else "a page takes two seeds"
+    typer.echo(f"results: {out}; {page}")
 
 
 @pool_app.command()

@@ -15,6 +15,8 @@ import psutil
 
 SILENT_S = 60.0
 """A worker elsewhere whose folder shows no beat for as long as this is taken for dead."""
+HOSTS_OWN = 0xEFFFFFFC
+"""The inode of the host's own process numbers, the same on every Linux."""
 LONG_AGO_S = 3600.0
 """Nor is one waited for whose last beat is older than this: no clock is so far behind."""
 
@@ -101,8 +103,18 @@ def _born_elsewhere(pid: int) -> str:
         return "0"
 
 
+def processes() -> str:
+    """Names the process numbers that this process sees: containers may have their own. "": those of the host."""
+    try:
+        inode = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return ""
+    return "" if inode == HOSTS_OWN else str(inode)
+
+
 def _host() -> str:
-    return socket.gethostname().replace("-", "_")
+    own = processes()
+    return socket.gethostname().replace("-", "_") + (f"+{own}" if own else "")
 
 
 def clear_stale(root: Path) -> None:

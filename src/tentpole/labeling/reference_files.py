@@ -139,7 +139,7 @@ def _locate(name: str | Path, beside: Path | None) -> Path:
 def _resolve(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     """One file with its parents under it. A child's [[retry]] list replaces its parent's."""
     if path in children:
-        raise InputError(f"{path}: is its own parent, by way of {', '.join(str(c) for c in children)}.")
+        raise InputError(f"{path}: is its own parent, by way of {', '.join(str(c) for c in children)}. Rename it.")
     content = _parse(path)
     if "parent" not in content:
         return content

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from tentpole.errors import StateError
-from tentpole.execution.ownership import birth, runs
+from tentpole.execution.ownership import birth, processes, runs
 
 LOCK_FILE = "lock"
 BEAT_S = 15.0
@@ -174,7 +174,8 @@ def at_work(folder: Path) -> bool:
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return {"host": socket.gethostname(), "pid": pid, "birth": birth(pid), "boot": _boot(), "since": now}
+    told = {"host": socket.gethostname(), "pid": pid, "birth": birth(pid), "boot": _boot(), "since": now}
+    return told | ({"processes": own} if (own := processes()) else {})
 
 
 def _works(path: Path, owner: dict[str, Any], age: float) -> bool:
@@ -182,6 +183,8 @@ def _works(path: Path, owner: dict[str, Any], age: float) -> bool:
     if owner.get("host") != socket.gethostname():
         return True
     if owner.get("boot", _boot()) != _boot():  # this host before it started anew, or another one of the same name
+        return age < 4 * BEAT_S
+    if owner.get("processes", "") != processes():  # a container beside this one, whose pids mean nothing here
         return age < 4 * BEAT_S
     if "birth" not in owner:  # of a Tentpole whose drivers held the kernel's lock on the file
         return _kernel_lock_is_held(path)
