@@ -1,10 +1,10 @@
 """Whole campaigns against each other: labels and time to equal force error on frames that none of them made.
 
-    python scripts/bench_policies.py OUT [--systems zundel water8 silicon] [--seeds 0 1 2] [--policies tentpole …]
+    python scripts/bench_policies.py OUT [--systems zundel water8 silicon alloy] [--seeds 0 1 2] [--policies tentpole …]
         [--minutes 14] [--smoke] [--table]
 
 Teachers: GFN2-xTB of the Zundel cation and of a water cluster of eight molecules, CHGNet of eight silicon atoms less
-one. Every policy is a campaign of the engine: the same first labels, labels per round, MD steps, candidates, members
+one, EMT of eight atoms of Cu₃Au less a copper atom. Every policy is a campaign of the engine: the same first labels, labels per round, MD steps, candidates, members
 and updates. What differs:
 
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
@@ -18,7 +18,7 @@ and updates. What differs:
                      molecules (the middle half of what a first committee says of its MD), 0.05 to 0.2 for silicon
     moving_mean      aims-PAX: at random among those whose largest σ exceeds the mean of those before
     …_pretrained     the same, all members pretrained on a cheap reference (GFN1-xTB for GFN2, Stillinger and Weber's
-                     potential for CHGNet), first labels out of its MD
+                     potential for CHGNet, Lennard-Jones for EMT), first labels out of its MD
     …_baseline       that, and the cheap reference is the baseline too: members learn the difference
     one_shot         the pretrained committee as it is makes all the MD; N labels at random, and one training of as
                      many updates as a campaign has spent by then
@@ -138,6 +138,9 @@ SYSTEMS = {
         "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "stillinger-weber", (0.05, 0.2),
         {"r_max": 4.5, "max_L": 0},
     ),
+    "alloy": System(
+        "emt", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "lj", (0.05, 0.2), {"r_max": 4.5, "max_L": 0},
+    ),
 }  # fmt: skip
 
 
@@ -198,6 +201,10 @@ class Bench:
             elif self.root.name == "silicon":
                 atoms = bulk("Si", cubic=True)
                 del atoms[0]
+            elif self.root.name == "alloy":
+                atoms = bulk("Cu", cubic=True, a=3.75) * (2, 1, 1)
+                atoms.symbols[[0, 4]] = "Au"
+                del atoms[1]
             else:
                 atoms = water_octamer()
                 atoms.calc = self._calculator(atoms)
