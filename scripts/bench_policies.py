@@ -4,8 +4,8 @@
         [--minutes 14] [--smoke] [--table]
 
 Teachers: GFN2-xTB of the Zundel cation and of a water cluster of eight molecules, CHGNet of eight silicon atoms less
-one, EMT of eight atoms of Cu₃Au less a copper atom. Every policy is a campaign of the engine: the same first labels, labels per round, MD steps, candidates, members
-and updates. What differs:
+one, EMT of eight atoms of Cu₃Au less a copper atom. Every policy is a campaign of the engine: the same first labels,
+labels per round, MD steps, candidates, members and updates. What differs:
 
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
     …_by_gradient    the same, its places filled by what lowers what one trained member cannot know the most
