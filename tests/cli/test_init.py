@@ -26,6 +26,7 @@ def test_a_metal_needs_no_more_than_its_file(tmp_path: Path, monkeypatch: pytest
     assert (config.name, config.reference, config.validation.kind) == ("copper-4", "emt", "reference-md")
     assert config.training.r_max == 5.0
     assert config.explore.health.max_gap_A is None
+    assert config.selection.rule == "two_key"
     assert unreachable(config) == []
     assert init(monkeypatch, "copper 4.xyz") == 2  # nothing is overwritten
 
@@ -42,6 +43,7 @@ def test_a_molecules_charge_is_asked_for(
     assert init(monkeypatch, tmp_path / "water.xyz", "--charge", "0", "--multiplicity", "1", "--out", out) == 0
     config = load(out)
     assert (config.charge, config.multiplicity, config.explore.ensemble.timestep_fs) == (0, 1, 0.5)
+    assert (config.selection.rule, config.selection.settings) == ("gradient", {"aim": "mean"})
     assert config.explore.health.max_gap_A == pytest.approx(2.0, abs=0.1)
     assert "the last of 2" in out.read_text()
 

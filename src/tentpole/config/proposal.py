@@ -141,6 +141,16 @@ def _start_from_what_is_known(structures: Sequence[Atoms], reference: str) -> li
     ]
 
 
+def _rule(structures: Sequence[Atoms]) -> list[str]:
+    """The rule that took fewer labels in whole campaigns of such structures (scripts/bench_policies.py)."""
+    if any(atoms.pbc.any() for atoms in structures):
+        return ['rule = "two_key"      # high disagreement and a log-det gain']
+    return [
+        'rule = "gradient"     # by what a trained member depends on: the frames that would',
+        'settings.aim = "mean" # lower what it cannot know of all candidates the most',
+    ]
+
+
 def _text(
     starts: dict[Path, list[Atoms]],
     out: Path,
@@ -235,7 +245,7 @@ def _text(
         *([f"embed = {json.dumps(embed)}    # members read what structures differ in"] if embed else []),
         "",
         "[selection]",
-        'rule = "two_key"      # high disagreement and a log-det gain',
+        *_rule([frames[-1] for frames in starts.values()]),
         f"batch = {BATCH}            # labels a round, at most",
         "audit = 0.1           # this share is drawn at random, and judges the committee",
         "",
