@@ -8,7 +8,8 @@ one, EMT of eight atoms of Cu₃Au less a copper atom. Every policy is a campaig
 labels per round, MD steps, candidates, members and updates. What differs:
 
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
-    …_by_gradient    the same, its places filled by what lowers what one trained member cannot know the most
+    …_by_gradient    the same with the rule that init proposes for molecules: what lowers what one trained member cannot
+                     know the most
     …_unbiased       the same, all of its MD plain
     random           MD of the committee, frames at random
     two_key          the default's rule on that MD, no audit frames
