@@ -780,7 +780,7 @@ def _print_study(facts: dict[str, Any]) -> None:
     words = "meV/Å; rank correlation of σ and error over atoms; covered: promised 95 %; time of a training."
     out.print(words, style="dim")
     for r in facts["ratios"]:
-        bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds"
+        bounds = f"{r['low']:.2f} to {r['high']:.2f}, {r['seeds']} seeds" if r["seeds"] > 1 else "one seed"
         words = f"{r['measure']}, {r['what']}: {r['rule']} / {facts['baseline']} {r['ratio']:.2f} ({bounds})"
         out.print(words)
     for name, sizes in facts["stop"].items():
