@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.build import fcc111, molecule
+from ase.build import bulk, fcc111, molecule
 from ase.constraints import FixAtoms
 from ase.io import write
 
@@ -76,7 +76,7 @@ def test_what_no_verdict_can_speak_of_is_told(campaign_file: Make, tmp_path: Pat
     assert "stress" not in lines(campaign_file(target=target))["verdict"].found
 
 
-def test_numbers_of_a_size_that_a_slip_of_the_unit_has_are_told(campaign_file: Make) -> None:
+def test_numbers_of_a_size_that_a_slip_of_the_unit_has_are_told(campaign_file: Make, tmp_path: Path) -> None:
     def told(**changes: Any) -> dict[str, Line]:
         config = load(path := campaign_file(**changes))
         return {line.what: line for line in _magnitudes(config, starting_structures(config, path))}
@@ -84,6 +84,8 @@ def test_numbers_of_a_size_that_a_slip_of_the_unit_has_are_told(campaign_file: M
     assert told() == {}
     training = {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 0.9, "updates": 2}
     assert not told(training=training)["training.r_max"].good
+    write(tmp_path / "one.xyz", bulk("Cu"), format="extxyz")
+    assert "does not move" in told(structures=[{"file": "one.xyz"}, {"file": "copper.xyz"}])["structures"].found
     slips = told(
         target={"force_error_eV_per_A": 50},
         initial={"kind": "rattle", "count": 6, "stdev_A": [3.0]},

@@ -316,6 +316,8 @@ def test_structures_that_no_round_could_use_are_refused_before(campaign_file: Ma
     assert "one atom alone does not move in MD" in text
     assert 'kind = "supercell"' in text
     load(campaign_file(structures=[{"file": "one.xyz"}], explore={"ensemble": {"kind": "npt"}}))
+    load(campaign_file(structures=[{"file": "one.xyz"}, {"file": "copper.xyz"}]))  # the other one moves
+    load(campaign_file(structures=[{"file": "one.xyz"}]), written=True)  # a campaign that has begun goes on
 
 
 def test_charge_and_spin_have_no_default_where_the_reference_requires_them(campaign_file: Make, tmp_path: Path) -> None:

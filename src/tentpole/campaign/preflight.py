@@ -24,6 +24,7 @@ from tentpole.committee.baseline import Baseline
 from tentpole.committee.foundation_models import check_species
 from tentpole.committee.mace_architecture import mace
 from tentpole.config.baseline import whole_first
+from tentpole.config.checks import standing_still
 from tentpole.config.loading import given_frames, starting_structures
 from tentpole.config.proposal import CHEAP
 from tentpole.config.schema import (
@@ -145,6 +146,9 @@ def _magnitudes(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator
         yield Line("target.force_error_eV_per_A", True, words, doubtful=True)
     if hottest > HIGH_K:
         yield Line("temperatures", True, f"{hottest:g} K: nothing that you begin with will last", doubtful=True)
+    if still := standing_still(config, starts):
+        words = f"{', '.join(still)}: one atom alone does not move in MD, all its snapshots would be the same"
+        yield Line("structures", True, words, doubtful=True)
     light = any((atoms.numbers == 1).any() for atoms in starts.values())
     step, most = config.explore.ensemble.timestep_fs, LONG_FS[light]
     if step > most:

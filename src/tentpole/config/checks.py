@@ -62,7 +62,6 @@ def contradictions(
         *_unusable_structures(starts),
         *_impossible_charge(config, starts),
         *_fixed_cells(config, starts),
-        *_single_atoms(config, starts),
         *_too_few_walkers(config),
         *_unusable_variants(config, starts),
         *_energies_lacking(config, starts, frames),
@@ -213,15 +212,11 @@ def _fixed_cells(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterato
             )
 
 
-def _single_atoms(config: CampaignConfig, starts: Mapping[str, Atoms]) -> Iterator[str]:
-    """One atom whose cell keeps its size and shape has nowhere to go: the centre of mass stays."""
+def standing_still(config: CampaignConfig, starts: Mapping[str, Atoms]) -> list[str]:
+    """Structures of one atom whose cell keeps its size and shape: it has nowhere to go, the centre of mass stays."""
     strained = {one.structure for one in config.explore.conditions if one.strains}
-    for name, atoms in starts.items():
-        if len(atoms) == 1 and config.explore.ensemble.kind != "npt" and name not in strained:
-            remedy = (
-                'Repeat it: make = [{ kind = "supercell", repeat = [2, 2, 2] }]' if atoms.pbc.any() else "Leave it out"
-            )
-            yield f'structure "{name}": one atom alone does not move in MD, all snapshots would be the same. {remedy}'
+    fixed = config.explore.ensemble.kind != "npt"
+    return [name for name, atoms in starts.items() if len(atoms) == 1 and fixed and name not in strained]
 
 
 def _too_few_walkers(config: CampaignConfig) -> Iterator[str]:

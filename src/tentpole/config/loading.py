@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tentpole.committee.foundation_models import check_import
 from tentpole.committee.mace_voter import check_cuequivariance
 from tentpole.config.baseline import unusable_baseline
-from tentpole.config.checks import contradictions
+from tentpole.config.checks import contradictions, standing_still
 from tentpole.config.pretraining import unusable_pretraining
 from tentpole.config.schema import (
     FORMAT_VERSION,
@@ -112,6 +112,11 @@ def resolve(content: dict[str, Any], path: Path, *, written: bool = False) -> Ca
                 f'{where}: "{named}" is of type {type(made).__name__}: a function is wanted, or a class, called '
                 "with (driver, atoms, **parameters) and gives an ASE calculator"
             )
+    if not written and standing_still(config, starts) == list(starts):
+        raise InputError(
+            f"{path}: structures: one atom alone does not move in MD, all snapshots would be alike. Repeat a crystal: "
+            'make = [{ kind = "supercell", repeat = [2, 2, 2] }]'
+        )
     if wrong := [*contradictions(config, starts, frames), *unreadable_states(config, starts, frames)]:
         raise InputError(f"{path}: cannot be used:\n" + "\n".join(f"  {line}" for line in wrong))
     return config
