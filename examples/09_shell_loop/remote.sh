@@ -23,7 +23,7 @@ wait
 SCRIPT
 }
 
-while tentpole ask "$campaign" --dir "$folder" --out "$asked"; do
+while tentpole ask "$campaign" --dir "$folder" --out "$asked" || { ended=$?; false; }; do
     $ssh "$host" "rm -rf '$there/asked' && mkdir -p '$there/asked' && tar -x -C '$there/asked'" < <(tar -c -C "$asked" .)
     on_cluster | $ssh "$host" bash -s
     $ssh "$host" "tar -c -C '$there/answers' ." | tar -x -C "$answers"
@@ -34,4 +34,5 @@ while tentpole ask "$campaign" --dir "$folder" --out "$asked"; do
     done
     tentpole tell "$folder" "${told[@]}"
 done
+[ "$ended" = 4 ] || exit "$ended" # 4: there is a verdict
 tentpole status "$folder"

@@ -108,6 +108,7 @@ def test_what_is_handed_out_says_that_it_is_a_difference(run: Path, tmp_path: Pa
     committee = eval(how.partition("faster(")[2].partition("))  #")[0], {"Committee": Committee})  # as it is told
     assert len(committee.voters) == 2
     record = CampaignRecord.read(run)
+    assert len(Committee.load(run, baseline=record.baseline).voters) == 2  # what the page tells
     assert not any("--lammps" in command for _, command in advice(record, "CONVERGED", ""))
     with pytest.raises(InputError, match="LAMMPS's pair styles would leave out"):
         export(run, tmp_path / "lammps", lammps=True)

@@ -285,13 +285,20 @@ def labels_of(paths: CampaignPaths, outcome: RoundOutcome) -> list[Label]:
 
     Raises StateError for one that is damaged, or lost and not to be had anew.
     """
-    for name in outcome.accepted:
-        if not paths.label(name).exists() and (failure := failure_of(paths, name)) is not None:
-            raise StateError(
-                f"{paths.label(name)}: this label was lost, and to have it labelled anew failed: {failure.reason}: "
-                f"{failure.message}. Mend the cause; `tentpole retry {paths.root}` has it tried again."
-            )
-    return [read_label(paths.label(name)) for name in outcome.accepted]
+    return [_label(paths, name) for name in outcome.accepted]
+
+
+def _label(paths: CampaignPaths, name: str) -> Label:
+    path = paths.label(name)
+    try:
+        return read_label(path)
+    except StateError:
+        if path.exists() or (failure := failure_of(paths, name)) is None:
+            raise
+        raise StateError(
+            f"{path}: this label was lost, and to have it labelled anew failed: {failure.reason}: {failure.message}. "
+            f"Mend the cause; `tentpole retry {paths.root}` has it tried again."
+        ) from None
 
 
 def check_answer(answer: object, asked: Mapping[str, Request], method: Method, accept: Accept) -> Request:

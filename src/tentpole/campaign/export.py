@@ -12,10 +12,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tentpole.campaign.batches import labels_of, read_outcome
+from tentpole.campaign.folder import baseline_of, stored_settings
 from tentpole.campaign.paths import CampaignPaths
 from tentpole.errors import InputError
 from tentpole.execution.local import local
-from tentpole.labeling import available
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.records import Label
 from tentpole.storage.atomic import atomic_write
@@ -109,7 +109,7 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
                 made += files
                 words.append(f"{stem.name}: {said}")
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
-    known = None if base is None else _baseline(base.name, paths)
+    known = None if base is None else baseline_of(stored_settings(root), root)
     words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps, baseline=known)
     if base is not None:
         words.append(
@@ -180,12 +180,6 @@ def _for_lammps(stem: Path, out: Path, frames: Sequence[Atoms]) -> tuple[list[Pa
     off = largest_force_difference(script, model, frames)
     said = f"for LAMMPS: forces of {len(frames)} frames differ from the member's by {off:.1e} eV/Å at most"
     return list(files), said
-
-
-def _baseline(name: str, paths: CampaignPaths) -> str:
-    """By which word or file a baseline is loaded."""
-    own = sorted((paths.root / "reference" / "baseline").glob(f"{name}.toml"))
-    return name if name in available() or not own else str(own[0])
 
 
 def _how_to(

@@ -198,6 +198,14 @@ def stored_settings(root: Path) -> CampaignConfig:
         raise StateError(str(error)) from None
 
 
+def baseline_of(config: CampaignConfig, root: Path) -> str | None:
+    """By which word or file the baseline of a campaign's members is loaded; None without one."""
+    if config.baseline is None:
+        return None
+    source = config.baseline.reference
+    return str(root / source) if source.endswith(".toml") else source
+
+
 def settings_to_record(config: CampaignConfig, root: Path) -> dict[str, Any]:
     """The configuration as the journal keeps it."""
     return _relative(config, root).model_dump(mode="json", exclude_none=True)

@@ -41,7 +41,7 @@ from tentpole.campaign.facts import (
     RoundOutcome,
     Spread,
 )
-from tentpole.campaign.folder import setting_changes, stored_settings
+from tentpole.campaign.folder import baseline_of, setting_changes, stored_settings
 from tentpole.campaign.forecast import Forecast, forecast
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.journal_summary import read_journal
@@ -429,6 +429,11 @@ class CampaignRecord:
     def running(self) -> bool:
         """Whether a driver is at work on it, as far as can be told from this host."""
         return at_work(self.folder)
+
+    @property
+    def baseline(self) -> str | None:
+        """By which word or file the members' baseline is loaded; None without one."""
+        return baseline_of(self.config, self.folder)
 
     @cached_property
     def under_way(self) -> UnderWay:
