@@ -18,8 +18,10 @@ beyond GFN2-xTB, from random weights, as [baseline] has it: each later evaluatio
 that with the bodies of the pretrained members and fresh readouts, as [baseline] and [pretraining] together have it.
 The start "foundation" is a toy foundation model: the first pretrained member's body in all members, random readouts in
 each; "frozen" trains these alone; "mace", "lora" and "replay" have the same start and are trained by mace's own
-command, all weights, by changes of low rank, and while the model's own labels of the cheap frames are replayed. An arm
-"spread_RULE" takes its first labels by the rule diversity instead of at random.
+command, all weights, by changes of low rank, and while the model's own labels of the cheap frames are replayed. Of the
+arms "gradient" picks where the variance is largest, "mean_gradient" what lowers its mean the most; "spread_RULE" takes
+its first labels by the rule diversity instead of at random, "first_RULE" by the rule itself, in the gradients of what
+members were pretrained to.
 Everything is done by the functions that a campaign calls; peak and CPU time are those of the training processes.
 
 Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
@@ -319,7 +321,11 @@ class Chain:
 
     def home(self, folder: Path, number: int) -> Path:
         """Where the committee lies: the first one is the same for all rules that begin with the same labels."""
-        return folder if number or self.arm.startswith("spread") else self.out / f"{self.start}-first-{self.seed}"
+        return (
+            folder
+            if number or self.arm.startswith(("spread_", "first_"))
+            else self.out / f"{self.start}-first-{self.seed}"
+        )
 
     def piece(self, folder: Path, chosen: list[int], before: Path | None, number: int) -> None:
         home = self.home(folder, number)
@@ -370,8 +376,12 @@ class Chain:
     def picks(self, chosen: list[int], k: int, before: Path | None, number: int) -> list[int]:
         pool = [i for i in self.data.pool if i not in set(chosen)]
         rng = np.random.default_rng([self.seed, number, 14])
-        name = ("diversity" if self.arm.startswith("spread") else "random") if before is None else self.arm
-        rule = make_rule(name.removeprefix("spread_"))
+        name = self.arm.removeprefix("spread_").removeprefix("first_")
+        if before is None and self.arm.startswith("first_"):
+            before = self.model_of_others()
+        elif before is None:
+            name = "diversity" if self.arm.startswith("spread_") else "random"
+        rule = Gradient(aim="mean") if name == "mean_gradient" else make_rule(name)
         if isinstance(rule, Gradient) and before is not None:
             both = [self.data.frames[i] for i in [*pool, *chosen]]
             rows_of = GradientFeatures(Committee.load(before)).rows(both)

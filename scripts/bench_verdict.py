@@ -12,7 +12,9 @@ resumable: a campaign that was begun goes on, one that has its result is not run
 The last line is JSON: for each kind how many campaigns, the share that ended CONVERGED, the share of these that meet
 the claim, and the median overspend of labels against the first round at which the claim was true. Beside it stand, for
 the real ones, the criteria of version 0.1.0 (Student's t on audit frames, all new labels) and of DP-GEN (98 % of the
-frames explored with a largest σ below the target), and the share of hidden frames within what their σ promised.
+frames explored with a largest σ below the target), and the share of hidden frames within what their σ promised; and
+the overspend of a look made at the best moment and of the best size by someone who knows the true errors, which no rule
+that has to find them out can beat.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -38,8 +41,8 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.units import fs
 
 from tentpole import Campaign, CampaignRecord, Committee
-from tentpole.campaign.audit_tests import final_look_size, passes
-from tentpole.campaign.confidence import Look
+from tentpole.campaign.audit_tests import USUAL_SPREAD, final_look_size, passes
+from tentpole.campaign.confidence import ALPHA, Look, expected_factor, spend
 from tentpole.campaign.judging import criteria, history
 from tentpole.campaign.verdict import Audits, Criteria, Round, judge
 from tentpole.committee import CommitteeCalculator
@@ -63,7 +66,8 @@ def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 60
     names = tuple(f"c{c}" for c in range(conditions))
     levels = np.exp(0.2 * rng.standard_normal(conditions))  # RMSE of each condition over that of all
     levels /= math.sqrt(float((levels**2).mean()))
-    spread, shared, start = rng.uniform(0.4, 0.9), 0.2, TARGET * rng.uniform(2.0, 6.0)
+    spreads = dict(zip(names, rng.uniform(0.4, 0.9, conditions), strict=True))
+    shared, start = 0.2, TARGET * rng.uniform(2.0, 6.0)
     limits = Criteria(
         TARGET, 2, 20, 0.05, 5, most_labels, None, None, evidence="audits", conditions=names, batch=BATCH, frames=200
     )
@@ -75,8 +79,8 @@ def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 60
         for k in range(count):
             c = names[k % conditions]
             w = walkers[c][k // conditions % 2]
-            y = spread * (math.sqrt(1 - shared) * rng.standard_normal() + math.sqrt(shared) * own[w])
-            rows.append(((rmse * levels[k % conditions]) ** 2 * math.exp(y - spread**2 / 2), c, w))
+            y = spreads[c] * (math.sqrt(1 - shared) * rng.standard_normal() + math.sqrt(shared) * own[w])
+            rows.append(((rmse * levels[k % conditions]) ** 2 * math.exp(y - spreads[c] ** 2 / 2), c, w))
         look = Look(np.array([x for x, _, _ in rows]), tuple(c for _, c, _ in rows), tuple(w for _, _, w in rows))
         return Audits(look, np.zeros(count), np.full(count, math.nan))
 
@@ -189,6 +193,21 @@ def stop_by_accurate_share(record: CampaignRecord) -> int | None:
     return None
 
 
+def least_labels(record: CampaignRecord, found: dict[str, Any]) -> int | None:
+    """The fewest labels with which a first look could be expected to pass, by true errors; None: with none."""
+    labels = np.cumsum([r.labels for r in record.rounds]).tolist()
+    alpha, fewest = spend(ALPHA, 1), criteria(record.config).final_audits
+    ends = []
+    for n, (over_all, *each) in zip(labels, found["errors_eV_per_A"], strict=True):
+        for frames in range(fewest, 200, len(each)):
+            bounds = [over_all * expected_factor(USUAL_SPREAD, frames, alpha, len(each))]
+            bounds += [error * expected_factor(USUAL_SPREAD, frames // len(each), alpha) for error in each]
+            if max(bounds) <= found["target"]:
+                ends.append(n + frames)
+                break
+    return min(ends, default=None)
+
+
 def hidden_errors(
     models: Path, temperatures: list[float], frames: int, seed: int
 ) -> tuple[list[float], list[float], list[float], list[str]]:
@@ -250,6 +269,23 @@ def summary(results: list[dict[str, object]]) -> dict[str, object]:
     }
 
 
+def overspends(results: list[dict[str, Any]]) -> dict[str, dict[str, object]]:
+    """Labels over those at which the claim was first true, by how many these were: spent, and with errors known."""
+    told = dict[str, dict[str, object]]()
+    for least, most in ((0, 40), (40, 80), (80, 120), (120, 10**6)):
+        here = [r for r in results if r["kind"] == "CONVERGED" and r["first"] and least <= r["first"] < most]
+        here = [r for r in here if r["least"]]
+        if here:
+            told[f"true from {least} to {most} labels"] = {
+                "campaigns": len(here),
+                "spent": float(np.median([r["labels"] / r["first"] - 1 for r in here])),
+                "errors known": float(np.median([r["least"] / r["first"] - 1 for r in here])),
+                "labels more": float(np.median([r["labels"] - r["least"] for r in here])),
+            }
+    ends = [r["least"] / r["first"] - 1 for r in results if r["kind"] == "CONVERGED" and r["first"] and r["least"]]
+    return {**told, "all": {"campaigns": len(ends), "errors known": float(np.median(ends)) if ends else None}}
+
+
 def compared(results: list[dict[str, object]]) -> dict[str, object]:
     """The same campaigns ended by each criterion; and how often an error was within what its σ promised."""
     told: dict[str, object] = {}
@@ -287,10 +323,11 @@ def main() -> None:
             target, temperatures = (0.004, 0.008, 0.016)[k % 3], ([600.0], [300.0, 600.0])[k // 3 % 2]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(real(folder, k, target, temperatures, options.frames)))
-        done.append(json.loads(path.read_text()))
+        found_there = json.loads(path.read_text())
+        done.append({**found_there, "least": least_labels(CampaignRecord.read(folder / "run"), found_there)})
         print(folder.name, path.read_text(), file=sys.stderr, flush=True)
     if done:
-        found["real"] = {**summary(done), "criteria": compared(done)}
+        found["real"] = {**summary(done), "overspend": overspends(done), "criteria": compared(done)}
     print(json.dumps(found))
 
 
