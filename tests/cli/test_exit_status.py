@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tentpole.benchmarks.runs import do_here
 from tentpole.cli import app
 from tentpole.errors import InputError, LabelError, MachineError, StateError
 
@@ -54,6 +55,19 @@ def test_errors_are_told_and_give_their_status(
     assert ended.value.code == status
     assert words in said
     assert "Traceback" not in said
+
+
+def test_a_stop_is_no_failure_of_the_run_under_way() -> None:
+    begun: list[int] = []
+
+    def work(run: int) -> None:
+        begun.append(run)
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, app._stop)
+    with pytest.raises(app.Stopped):
+        do_here(work, [1, 2], lambda: None)
+    assert begun == [1]
 
 
 def test_a_terminal_that_lacks_a_letter_stops_nothing() -> None:

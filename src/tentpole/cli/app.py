@@ -59,8 +59,8 @@ Folder = Annotated[Path, typer.Argument(help="A campaign folder.")]
 STOPPED = "\nStopped. Everything so far is saved; the same command goes on."
 
 
-class Stopped(Exception):
-    """SIGTERM: a queue system takes its machine back."""
+class Stopped(BaseException):
+    """SIGTERM: a queue system takes its machine back. As KeyboardInterrupt, it is no failure of what is under way."""
 
 
 def main() -> NoReturn:
