@@ -13,7 +13,9 @@ from support.small_campaign import small_campaign
 from tentpole import Campaign
 from tentpole.campaign.record import CampaignRecord
 from tentpole.campaign.retry import retry_failed
+from tentpole.cli.status import standing_now
 from tentpole.errors import InputError, StateError
+from tentpole.report.standing import advice
 from tentpole.storage import journal
 from tentpole.storage.labels import quarantine, quarantined
 from tentpole.storage.lock import Lock
@@ -69,6 +71,10 @@ def test_first_labels_that_failed_are_asked_for_again_where_nothing_was_trained_
         campaign.tell([request.failed("crashed", "no queue here") for request in asked])
         with pytest.raises(StateError, match=r"0 of 6 initial labels.*tentpole retry"):
             campaign.ask()
+    record = CampaignRecord.read(tmp_path / "run")
+    assert "0 of 6 initial labels were accepted" in standing_now(record)
+    assert standing_now(record).endswith(f"tentpole retry {tmp_path / 'run'}")
+    assert [command for _, command in advice(record, "", "")][:1] == [f"tentpole retry {tmp_path / 'run'}"]
     names = sorted(request.name for request in asked)
     retried, too_late = retry_failed(tmp_path / "run")
     assert (sorted(retried), too_late) == (names, [])

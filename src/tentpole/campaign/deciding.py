@@ -22,7 +22,6 @@ from tentpole.campaign.facts import BatchFacts
 from tentpole.campaign.funnels import starving
 from tentpole.campaign.gradients import in_gradients
 from tentpole.campaign.judging import final_look, near_target
-from tentpole.campaign.opening import FEWEST_LABELS
 from tentpole.campaign.paths import VALIDATION, BatchName
 from tentpole.campaign.seeding import initial_requests, joined_requests, validation_requests
 from tentpole.campaign.selecting import (
@@ -43,6 +42,7 @@ from tentpole.campaign.selecting import (
     requests_of,
     with_frames,
 )
+from tentpole.campaign.state import FEWEST_LABELS
 from tentpole.campaign.walkers import walkers_in
 from tentpole.config.walkers import judged_walkers
 from tentpole.errors import InputError

@@ -27,7 +27,7 @@ from tentpole.campaign.journal_summary import JournalSummary, keep_summary, read
 from tentpole.campaign.ledger import Ledger
 from tentpole.campaign.paths import PRETRAINING, CampaignPaths
 from tentpole.campaign.settings_history import SettingsHistory
-from tentpole.campaign.state import RoundState
+from tentpole.campaign.state import FEWEST_LABELS, RoundState
 from tentpole.campaign.unrecorded import refuse_contradictions
 from tentpole.committee.foundation_models import check_species
 from tentpole.config.loading import starting_structures
@@ -40,9 +40,6 @@ from tentpole.labeling.references import Reference
 from tentpole.progress import NoProgress, ProgressListener
 from tentpole.storage.journal import Journal
 from tentpole.storage.lock import Lock
-
-FEWEST_LABELS = 2
-"""One trains, one is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +68,8 @@ def open_campaign(
 
 def refuse_hopeless(state: RoundState) -> None:
     """Raises StateError where round 0 is closed with fewer labels than a committee can be made of."""
-    if not state.is_closed(0) or not state.is_decided(0):
-        return
-    accepted, asked = len(state.outcome(0).accepted), state.batch(0).asked
-    if accepted < FEWEST_LABELS:
+    if state.is_hopeless:
+        accepted, asked = len(state.outcome(0).accepted), state.batch(0).asked
         raise StateError(
             f"{state.paths.root}: {accepted} of {asked} initial labels were accepted, and a "
             f"committee needs at least {FEWEST_LABELS}. Why they failed: {state.paths.quarantine}. Where the machine "

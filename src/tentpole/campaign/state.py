@@ -35,6 +35,8 @@ from tentpole.storage.atomic import REMEDY, read_as
 from tentpole.storage.labels import label_names
 
 T = TypeVar("T")
+FEWEST_LABELS = 2
+"""Of a committee: one trains, one is held back."""
 
 
 class FileCache:
@@ -173,6 +175,12 @@ class RoundState:
     def verdict(self) -> Verdict | None:
         """How the campaign ended, None where it has not."""
         return read_as(self.paths.verdict, _verdict) if self.paths.verdict.exists() else None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether round 0 is closed with fewer labels than a committee can be made of."""
+        decided = self.is_decided(0) and self.is_closed(0)
+        return decided and len(self.outcome(0).accepted) < FEWEST_LABELS
 
     def open_batches(self) -> list[BatchName]:
         """The batches that may lack a label: those decided of this round, and others whose label files are missing."""

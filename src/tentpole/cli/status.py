@@ -63,6 +63,12 @@ def standing_now(record: CampaignRecord) -> str:
         since = str(driver.get("since", "?")).replace("T", " ")[:16]
         who = f"on {driver.get('host', '?')} (pid {driver.get('pid', '?')})"
         return f"Running since {since} {who}: {record.under_way.words}"
+    if record.state.is_hopeless:
+        accepted, asked = len(record.state.outcome(0).accepted), record.state.batch(0).asked
+        return (
+            f"Not running: {accepted} of {asked} initial labels were accepted, too few for a committee. Why they "
+            f"failed: {record.paths.quarantine}. Where the machine was at fault: tentpole retry {record.folder!s}"
+        )
     return f"Not running, stopped in {record.under_way.words}. No verdict yet. To go on: tentpole run {record.folder!s}"
 
 

@@ -75,6 +75,9 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
         ],
     }
     steps = first.get(kind, [])
+    if not kind and record.state.is_hopeless:
+        again = "Too few initial labels were accepted. Where the machine was at fault, have the failed ones tried again"
+        steps = [(again, f"tentpole retry {folder}"), ("Then go on", go_on)]
     if kind in ("STALLED", "STARVED", "UNSTABLE", "COVERAGE_EXHAUSTED"):
         change = {
             "STARVED": "Try another rule, or other settings of it: [selection]",
