@@ -18,7 +18,6 @@ from support.small_campaign import small_campaign
 from tentpole import Campaign, CampaignRecord, Committee
 from tentpole.campaign.batches import read_outcome
 from tentpole.campaign.facts import RoundOutcome
-from tentpole.campaign.gradients import gradient_rows
 from tentpole.campaign.paths import PRETRAINING, CampaignPaths
 from tentpole.campaign.record import read_pretraining
 from tentpole.campaign.retry import retry_failed
@@ -26,7 +25,6 @@ from tentpole.committee.member_files import read_member, write_member
 from tentpole.config.loading import load
 from tentpole.errors import InputError, StateError
 from tentpole.labeling import references
-from tentpole.selection import Candidates, Gradient, Labelled
 from tentpole.storage import journal
 from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import label_files, quarantine
@@ -101,13 +99,11 @@ def test_rounds_go_on_from_the_pretrained_members_and_members_differ_from_the_fi
     assert min(sigma) > 1e-6
 
 
-def test_first_labels_are_the_frames_of_the_pretraining_that_teach_its_members_the_most(done: Path) -> None:
+def test_first_labels_are_frames_of_the_pretraining_spread_out(done: Path) -> None:
     asked = [one["atoms"]["positions"] for one in json.loads((done / "rounds/r000/batch.json").read_text())["requests"]]
-    known = read(done / "models/pretraining/train.extxyz", ":")
-    rows = gradient_rows(done / "models/pretraining", "float32", known)
-    candidates = Candidates([str(k) for k in range(12)], np.zeros(12), rows, ["300 K"] * 12)
-    picks = Gradient(aim="mean").select(candidates, Labelled(rows[:0]), 6, np.random.default_rng(0))
-    np.testing.assert_allclose(asked, [known[pick.index].positions for pick in picks], atol=1e-7)
+    known = [atoms.positions for atoms in read(done / "models/pretraining/train.extxyz", ":")]
+    assert len(asked) == 6
+    assert all(any(np.allclose(one, other, atol=1e-7) for other in known) for one in asked)
 
 
 def test_it_goes_on_where_it_was_stopped_with_the_same_end(done: Path, tmp_path: Path) -> None:

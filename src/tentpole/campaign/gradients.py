@@ -24,23 +24,18 @@ def in_gradients(
     """The same candidates and labels with rows of the committee in force, where the rule wants them."""
     if not isinstance(rule, Gradient) or not candidates:
         return candidates, before
-    state = context.state
+    state, began = context.state, time.monotonic()
     frames = [c.snapshot.atoms for c in candidates] + [label.atoms for label in state.labels(number - 1)]
-    rows = gradients_of(context, number, state.newest_models(number - 1), frames)
-    shown = [replace(c, fingerprints=row[None]) for c, row in zip(candidates, rows, strict=False)]
-    return shown, Labelled(rows[len(candidates) :], before.conditions)
-
-
-def gradients_of(context: Context, number: int, models: Path, frames: Sequence[Atoms]) -> FloatArray:
-    """(n, 512) sketched derivatives of the energy by the first member of `models`, worked out by all workers."""
-    began, shares = time.monotonic(), min(context.workers.processes, len(frames))
-    counted = partial(measured, context.root, "scoring", gradient_rows, models, context.config.committee.dtype)
+    models, dtype = state.newest_models(number - 1), context.config.committee.dtype
+    shares = min(context.workers.processes, len(frames))
+    counted = partial(measured, context.root, "scoring", gradient_rows, models, dtype)
     parts = context.workers.submit(counted, [frames[share::shares] for share in range(shares)], context.root)
     rows = np.empty((len(frames), parts[0].result().shape[1]))
     for share, part in enumerate(parts):
         rows[share::shares] = part.result()
     context.note_phase("scoring", time.monotonic() - began, number)
-    return rows
+    shown = [replace(c, fingerprints=row[None]) for c, row in zip(candidates, rows, strict=False)]
+    return shown, Labelled(rows[len(candidates) :], before.conditions)
 
 
 def gradient_rows(models: Path, dtype: str, frames: Sequence[Atoms]) -> FloatArray:

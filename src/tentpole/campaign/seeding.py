@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,8 @@ from ase import Atoms
 from tentpole.campaign.batches import Request
 from tentpole.campaign.context import Context
 from tentpole.campaign.first_structures import refuse_too_few_copies, with_variants
-from tentpole.campaign.gradients import gradients_of
 from tentpole.campaign.pretraining import pretraining_frames
 from tentpole.campaign.reference_dynamics import trajectories
-from tentpole.committee.committee_files import is_whole
 from tentpole.config.loading import given_frames, label_of
 from tentpole.config.schema import (
     FramesSection,
@@ -32,7 +31,6 @@ from tentpole.exploration.random_numbers import generator
 from tentpole.labeling import references
 from tentpole.labeling.single_point import single_point
 from tentpole.records import FloatArray, Label, bare, first_label_id, state_of
-from tentpole.selection import Candidates, Gradient, Labelled
 from tentpole.storage.labels import find_label, write_label
 
 
@@ -47,8 +45,8 @@ def initial_requests(context: Context) -> list[Request]:
         frames = rattled(bases, section.count, section.stdev_A, rng, section.strain, strains)
         reason = "initial: a rattled starting structure"
     elif isinstance(section, PretrainedFramesSection):
-        frames = _least_known(context, section.count)
-        reason = "initial: a frame of [pretraining] from which its members can learn much, by the rule gradient"
+        frames = _spread(context, section.count)
+        reason = "initial: a frame of [pretraining], one of each cluster"
     else:
         _keep_own_labels(context, "initial")
         frames = _given(context, "initial")
@@ -76,20 +74,25 @@ def _forces(context: Context, reference: str, atoms: Atoms) -> FloatArray:
         return np.asarray(single_point(method, bare(atoms), *state, Path(folder))[1])
 
 
-def _least_known(context: Context, count: int) -> list[tuple[str, Atoms]]:
-    """Frames that members were pretrained on: those that lower the mean variance of what they can learn the most.
+def _spread(context: Context, count: int) -> list[tuple[str, Atoms]]:
+    """Frames that members were pretrained on, spread over conditions and, under each, over fingerprints."""
+    from tentpole.entropy import make_fingerprint
+    from tentpole.selection import Candidates, Diversity, Labelled
 
-    By the rule "gradient" with no label yet, in the weights of the first pretrained member; alike under each condition.
-    """
-    frames = pretraining_frames(context)
-    names, conditions = [str(k) for k in range(len(frames))], [condition for condition, _ in frames]
-    paths = context.paths
-    models = paths.pretrained_whole if is_whole(paths.pretrained_whole) else paths.pretrained
-    rows = gradients_of(context, 0, models, [atoms for _, atoms in frames])
-    candidates = Candidates(names, np.zeros(len(frames)), rows, conditions)
+    groups: dict[str, list[Atoms]] = {}
+    for condition, atoms in pretraining_frames(context):
+        groups.setdefault(condition, []).append(atoms)
+    fingerprint = make_fingerprint(replace(context.config.fingerprint.build(), kind="gom"))
     rng = generator(context.config.seed, "initial structures", scheme=context.config.random_numbers)
-    picks = Gradient(aim="mean").select(candidates, Labelled(rows[:0]), count, rng)
-    return [frames[pick.index] for pick in picks]
+    chosen = []
+    for place, (condition, frames) in enumerate(sorted(groups.items())):
+        share = count // len(groups) + (place < count % len(groups))
+        rows = [fingerprint.fingerprints(atoms) for atoms in frames]
+        names = [str(k) for k in range(len(frames))]
+        candidates = Candidates.of_rows(names, [0.0] * len(frames), rows, [condition] * len(frames))
+        picks = Diversity().select(candidates, Labelled(candidates.features[:0]), share, rng) if share else []
+        chosen += [(condition, frames[pick.index]) for pick in picks]
+    return chosen
 
 
 def joined_requests(context: Context, number: int) -> list[Request]:

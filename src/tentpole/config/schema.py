@@ -238,10 +238,7 @@ class ReferenceMDSection(Section):
 
 
 class PretrainedFramesSection(Section):
-    """First labels: frames of [pretraining], under each of its conditions those that teach its members the most.
-
-    They are picked as by the rule "gradient" with aim "mean", in what the first pretrained member's energy depends on
-    (scripts/bench_start.py).
+    """First labels: frames of [pretraining], under each of its conditions one of each cluster of fingerprints.
 
     kind : "pretraining".
     count : how many.
