@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +51,10 @@ class Ratio:
     low: float
     high: float
     seeds: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For a study's summary.json: None for what is not known, as JSON has no NaN."""
+        row = asdict(self)
+        return {
+            key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()
+        }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def summarise(folder: Path, baseline: str = "random") -> dict[str, Any]:
         stop[name] = {str(seed): stop_suggestion(content) for seed, content in runs.items()}
     ratios = []
     for measure in COMPARED if baseline in rules else ():
-        ratios += [{"measure": measure, **asdict(r)} for r in compare(learning_curves(folder, measure), baseline)]
+        ratios += [{"measure": measure, **r.to_json()} for r in compare(learning_curves(folder, measure), baseline)]
     return {"rules": rules, "ratios": ratios, "baseline": baseline, "stop": stop}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +164,8 @@ def summarise(results: StudyResults) -> dict[str, Any]:
         errors[name] = {group: _means(results, name, group) for group in results.groups(name)}
         for group in errors[name]:
             for measure in COMPARED:
-                rows = [asdict(r) for r in ratios(results, name, measure, group)]
-                compared += [{"set": name, "group": group, "measure": measure, **_known(row)} for row in rows]
+                rows = [r.to_json() for r in ratios(results, name, measure, group)]
+                compared += [{"set": name, "group": group, "measure": measure, **row} for row in rows]
     return {
         "version": VERSION,
         "baseline": results.config.baseline,
@@ -191,10 +191,6 @@ def _means(results: StudyResults, name: str, group: str) -> dict[str, Any]:
             values = [float(value) if np.isfinite(value) else None for value in curve.mean]
             table.setdefault(policy, {})[measure] = values
     return table
-
-
-def _known(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
 
 
 def times_of(results: StudyResults, policy: str) -> dict[str, float]:
