@@ -334,7 +334,7 @@ class Chain:
         settings, starts = replace(self.settings, **OF_ONE_MODEL.get(self.start, {})), before
         if number == 0:
             starts = self.pretrained()
-            settings = settings.on_pretrained(len(chosen), fresh_readouts=self.start == "both")
+            settings = replace(settings, updates_warm=settings.updates_of(len(chosen), warm=False))
         seeds = [10_000 * self.seed + 100 * number + m for m in range(self.members)]
         judged = self.out / f"foundation-{self.seed}" / "one"
         if self.start in OF_ONE_MODEL and number == 0 and not judged.is_dir():

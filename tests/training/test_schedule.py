@@ -105,20 +105,5 @@ def test_rates_belong_to_sizes():
         MACESettings(size="large")
 
 
-@pytest.mark.parametrize(
-    ("settings", "fresh", "rate"),
-    [
-        ({}, True, 0.02),
-        ({}, False, 0.01),
-        ({"lr_warm": 0.005}, True, 0.005),
-        ({"finetuning": "frozen"}, True, 0.01),
-    ],
-)
-def test_new_readouts_on_learned_bodies_have_a_higher_rate(settings, fresh, rate):
-    first = MACESettings(**settings).on_pretrained(108, fresh_readouts=fresh)
-    assert first.rates(warm=True)[0] == rate
-    assert first.updates_of(108, warm=True) == MACESettings().updates_of(108, warm=False)
-
-
 def test_automatic_updates_never_exceed_the_cap():
     assert automatic_updates(108, 5, 1000) == 1000

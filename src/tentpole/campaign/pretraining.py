@@ -89,7 +89,7 @@ def first_training(
     """Energies of isolated atoms and settings for a training that goes on from the pretrained members.
 
     The energies are estimated anew, around what the members predict for the labels; the training is as long as one from
-    random weights, at rates of its own (see `MACESettings.on_pretrained`).
+    random weights, at the rates of one that goes on.
     """
     section, fresh = context.config.pretraining, whole_first(context.config)
     judged = start  # fresh readouts predict nothing yet: of whole energies the model that they were put on does
@@ -103,7 +103,8 @@ def first_training(
             "energies of isolated atoms that fit best: these are wrong, or the labels are of something else"
         )
     context.journal.append("started from pretrained members", round=number, energy_error_eV_per_atom=error)
-    return energies, context.config.training.build().on_pretrained(labels, fresh_readouts=fresh)
+    settings = context.config.training.build()
+    return energies, replace(settings, updates_warm=settings.updates_of(labels, warm=False))
 
 
 def pretraining_frames(context: Context) -> list[tuple[str, Atoms]]:

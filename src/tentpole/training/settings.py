@@ -189,27 +189,6 @@ class MACESettings:
         start = lr if not warm else lr / 4 if self.lr_warm is None else self.lr_warm
         return start, min(start, lr / 40 if self.lr_end is None else self.lr_end)
 
-    def on_pretrained(self, frames: int, *, fresh_readouts: bool) -> MACESettings:
-        """The settings of a first training that goes on from members that have learned something else.
-
-        It takes as many updates as one from random weights. New readouts on learned bodies want half its rate, where
-        learned ones want a quarter: lower errors on each of three draws (scripts/bench_start.py, start "both").
-
-        Parameters
-        ----------
-        frames : int
-            Configurations in the training set.
-        fresh_readouts : bool
-            Whether the members' readouts are random.
-
-        Returns
-        -------
-        MACESettings
-        """
-        new = fresh_readouts and self.finetuning == "naive" and self.lr_warm is None
-        rate = self.model.lr / 2 if new else self.lr_warm
-        return replace(self, updates_warm=self.updates_of(frames, warm=False), lr_warm=rate)
-
     def updates_of(self, frames: int, *, warm: bool) -> int:
         """Gradient steps for a training set of that size.
 
