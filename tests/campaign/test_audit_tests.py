@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from tentpole.campaign.audit_tests import converged, final_look_size, passes, projected, stalled
 from tentpole.campaign.confidence import Look
@@ -171,6 +172,25 @@ def test_a_look_waits_where_waiting_saves_labels_and_is_larger_where_the_error_i
     assert 25 <= (final_look_size(flat, CRITERIA) or 0) <= 100
     assert final_look_size(flat, replace(CRITERIA, frames=20)) is None  # no more are visited than suffice
     assert final_look_size([FIRST, *(explored(0.052, seed=k) for k in range(12))], CRITERIA) is None
+
+
+def test_a_look_that_failed_by_one_condition_is_not_made_again_of_the_same_size() -> None:
+    """Two conditions err alike by their RMSE, the errors of one spread twice as far: 20 frames of it bound little."""
+    names = ("x, 300 K", "x, 600 K")
+    two = replace(CRITERIA, conditions=names, frames=40)
+
+    def scattered(n: int, narrow: float, wide: float) -> Audits:
+        quantiles = norm.ppf((np.arange(n // 2) + 0.5) / (n // 2))
+        parts = [np.exp(spread * quantiles) for spread in (narrow, wide)]
+        squares = np.concatenate([0.036**2 * part / part.mean() for part in parts])
+        look = Look(squares, tuple(np.repeat(names, n // 2)), tuple(f"w{k % 6}" for k in range(n)))
+        return Audits(look, np.zeros(n), np.full(n, np.nan))
+
+    rounds = [FIRST, *(replace(explored(0.04), audits=scattered(8, 0.7, 0.7)) for _ in range(6))]
+    assert final_look_size(rounds, two) is not None
+    for spreads, again in (((0.7, 0.7), True), ((0.4, 1.0), False)):
+        failed = replace(final(0.04, n=40), audits=scattered(40, *spreads), passed=False)
+        assert (final_look_size([*rounds, failed], two) is not None) == again
 
 
 def test_labels_still_to_come_are_projected_from_the_third_round_on() -> None:

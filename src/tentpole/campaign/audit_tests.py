@@ -47,6 +47,9 @@ CHANCE = 0.01
 USUAL_SPREAD = 0.7
 """Spread of ln x that is reckoned with before there are audit frames to tell it; it counts as much as 6 of them."""
 
+ENOUGH = 16
+"""Audit frames of a condition that tell its own spread: to 18 %."""
+
 
 def audit_tests(history: Sequence[Round], criteria: Criteria) -> tuple[Evidence, ...]:
     """The tests of convergence: of the final look where the last round is one, else of the rounds before it."""
@@ -153,12 +156,12 @@ def _frames_needed(rmse: float, recent: Sequence[Round], history: Sequence[Round
     conditions = max(1, len(criteria.conditions))
     number = 1 + sum(r.final_look > 0 for r in history)
     spread, alpha = _spread(bound), spend(ALPHA, number)
-    worst = rmse * _worst_share(recent, bound.rmse)
+    each = _under_each(recent, bound.rmse, spread)
     target = criteria.force_error_eV_per_A
     for n in range(_least(criteria), criteria.frames + 1, conditions):
-        over_all = rmse * expected_factor(spread, n, alpha, conditions)
-        under_one = worst * expected_factor(spread, n // conditions, alpha)
-        if max(over_all, under_one) <= target:
+        over_all = expected_factor(spread, n, alpha, conditions)
+        under_one = (share * expected_factor(own, n // conditions, alpha) for share, own in each)
+        if rmse * max(over_all, *under_one) <= target:
             return n
     return None
 
@@ -170,16 +173,20 @@ def _spread(bound: Bound) -> float:
     return math.sqrt((bound.spread**2 * bound.frames + USUAL_SPREAD**2 * 6) / (bound.frames + 6))
 
 
-def _worst_share(recent: Sequence[Round], rmse: float) -> float:
-    """How far the worst condition's RMSE lies above that over all, drawn to 1 where it has few frames."""
-    if rmse == 0.0:
-        return 1.0
-    look = joined([r.audits.look for r in recent])
-    shares = [1.0]
-    for name, error in _by_condition(recent).items():
-        n = look.conditions.count(name)
-        shares.append((error / rmse) ** (n / (n + 4)))
-    return max(shares)
+def _under_each(recent: Sequence[Round], rmse: float, spread: float) -> list[tuple[float, float]]:
+    """Of each condition its RMSE over that over all, at least 1, and its spread of ln x.
+
+    The former is drawn to 1 where the condition has few frames; the latter is the common one until it has `ENOUGH`, as
+    after a look that failed: the next one fails too if it is as large and one condition's errors spread the widest.
+    """
+    look, each = joined([r.audits.look for r in recent]), [(1.0, spread)]
+    names = set(look.conditions)
+    for name in names if len(names) > 1 and rmse > 0 else ():
+        squares = _part(look, name).squares
+        share, n = math.sqrt(float(squares.mean())) / rmse, len(squares)
+        known = n >= ENOUGH and bool((squares > 0).all())
+        each.append((max(share, 1.0) ** (n / (n + 4)), float(np.log(squares).std(ddof=1)) if known else spread))
+    return each
 
 
 def projected(history: Sequence[Round], criteria: Criteria) -> Projection | None:
