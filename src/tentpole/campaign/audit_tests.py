@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import stdtrit
 
-from tentpole.campaign.confidence import ALPHA, Bound, Look, expected_factor, joined, rmse_bound, spend, window
+from tentpole.campaign.confidence import ALPHA, Bound, Look, expected_factor, joined, percent, rmse_bound, spend, window
 from tentpole.campaign.evidence import Audits, Criteria, Evidence, Round, at_least, at_most
 from tentpole.campaign.projection import Projection, project_labels
 from tentpole.config.schema import AUDITS_PER_CONDITION
@@ -318,7 +318,7 @@ def _tests(rounds: Sequence[Round], criteria: Criteria, needed: int, alpha: floa
     off = int((np.sqrt(squares) > 3 * target).sum()) + failed
     asked = sum(r.asked for r in rounds)
     bound = _bound(rounds, criteria, alpha)
-    level = f"upper {100 * (1 - alpha):.3g} % confidence bound"
+    level = f"upper {percent(alpha)} % confidence bound"
     relative = " (relative to each system's target)" if criteria.targets else ""
     return (
         at_least(f"audit frames judged, {which}", frames, needed),
@@ -399,9 +399,7 @@ def _quantity(
     bound = rmse_bound(look, alpha) if len(look) else Bound(None, None, alpha, 0, 0, 0)
     if target is None:
         return Evidence(f"RMSE of the {what}", bound.rmse, None, None, "no target stated")
-    return at_most(
-        f"upper {100 * (1 - alpha):.3g} % confidence bound of the {what}", _upper(bound), target, _rests(bound)
-    )
+    return at_most(f"upper {percent(alpha)} % confidence bound of the {what}", _upper(bound), target, _rests(bound))
 
 
 def _by_condition(rounds: Sequence[Round]) -> dict[str, float]:

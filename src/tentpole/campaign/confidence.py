@@ -134,7 +134,7 @@ class Bound:
             return f"no bound from {rests}: {self.why_not}"
         whose = "" if self.clustered else "; too few walkers to tell those explored from others"
         return (
-            f"RMSE {self.rmse:.4g}, at most {self.upper:.4g} with {100 * (1 - self.alpha):.3g} % confidence ({rests}"
+            f"RMSE {self.rmse:.4g}, at most {self.upper:.4g} with {percent(self.alpha)} % confidence ({rests}"
             f"{whose}); frames rarer than {100 * self.unseen:.2g} % may be missing among them"
         )
 
@@ -160,6 +160,15 @@ def spend(alpha: float, number: int) -> float:
     if number < 1:
         raise InputError(f"look number {number}: looks are counted from 1")
     return _share(alpha) * (1 - AGAIN) * AGAIN ** (number - 1)
+
+
+def percent(alpha: float) -> str:
+    """The confidence 1 − alpha in percent, to a hundredth and never rounded up to 100.
+
+    >>> percent(0.05), percent(0.035), percent(0.000284)
+    ('95', '96.5', '99.97')
+    """
+    return f"{math.floor(1e4 * (1 - alpha) + 1e-6) / 100:g}"
 
 
 def rmse_bound(look: Look, alpha: float = ALPHA, weights: Mapping[str, float] | None = None) -> Bound:
