@@ -321,11 +321,8 @@ class Chain:
 
     def home(self, folder: Path, number: int) -> Path:
         """Where the committee lies: the first one is the same for all rules that begin with the same labels."""
-        return (
-            folder
-            if number or self.arm.startswith(("spread_", "first_"))
-            else self.out / f"{self.start}-first-{self.seed}"
-        )
+        own = number or self.arm.startswith(("spread_", "first_"))
+        return folder if own else self.out / f"{self.start}-first-{self.seed}"
 
     def piece(self, folder: Path, chosen: list[int], before: Path | None, number: int) -> None:
         home = self.home(folder, number)

@@ -402,11 +402,6 @@ def _quantity(
     return at_most(f"upper {percent(alpha)} % confidence bound of the {what}", _upper(bound), target, _rests(bound))
 
 
-def _by_condition(rounds: Sequence[Round]) -> dict[str, float]:
-    look = joined([r.audits.look for r in rounds])
-    return {name: math.sqrt(float(_part(look, name).squares.mean())) for name in dict.fromkeys(look.conditions)}
-
-
 def _others(rounds: Sequence[Round], criteria: Criteria) -> list[tuple[float, float | None]]:
     """RMSE of energy and stress on the audit frames of these rounds, each with its target."""
     pairs = []
