@@ -13,8 +13,8 @@ The last line is JSON: for each kind how many campaigns, the share that ended CO
 the claim, and the median overspend of labels against the first round at which the claim was true. Beside it stand, for
 the real ones, the criteria of version 0.1.0 (Student's t on audit frames, all new labels) and of DP-GEN (98 % of the
 frames explored with a largest σ below the target), and the share of hidden frames within what their σ promised; and
-the overspend of a look made at the best moment and of the best size by someone who knows the true errors, which no rule
-that has to find them out can beat.
+the overspend of a look made at the best moment and of the best size by someone who knows the true errors, expected at the
+usual spread of errors: what rules that have to find them out may be held against.
 """
 
 from __future__ import annotations
@@ -271,10 +271,10 @@ def summary(results: list[dict[str, object]]) -> dict[str, object]:
 
 def overspends(results: list[dict[str, Any]]) -> dict[str, dict[str, object]]:
     """Labels over those at which the claim was first true, by how many these were: spent, and with errors known."""
+    ended = [r for r in results if r["kind"] == "CONVERGED" and r["first"] and r["least"]]
     told = dict[str, dict[str, object]]()
     for least, most in ((0, 40), (40, 80), (80, 120), (120, 10**6)):
-        here = [r for r in results if r["kind"] == "CONVERGED" and r["first"] and least <= r["first"] < most]
-        here = [r for r in here if r["least"]]
+        here = [r for r in ended if least <= r["first"] < most]
         if here:
             told[f"true from {least} to {most} labels"] = {
                 "campaigns": len(here),
@@ -282,7 +282,7 @@ def overspends(results: list[dict[str, Any]]) -> dict[str, dict[str, object]]:
                 "errors known": float(np.median([r["least"] / r["first"] - 1 for r in here])),
                 "labels more": float(np.median([r["labels"] - r["least"] for r in here])),
             }
-    ends = [r["least"] / r["first"] - 1 for r in results if r["kind"] == "CONVERGED" and r["first"] and r["least"]]
+    ends = [r["least"] / r["first"] - 1 for r in ended]
     return {**told, "all": {"campaigns": len(ends), "errors known": float(np.median(ends)) if ends else None}}
 
 
