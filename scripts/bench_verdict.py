@@ -13,8 +13,8 @@ The last line is JSON: for each kind how many campaigns, the share that ended CO
 the claim, and the median overspend of labels against the first round at which the claim was true. Beside it stand, for
 the real ones, the criteria of version 0.1.0 (Student's t on audit frames, all new labels) and of DP-GEN (98 % of the
 frames explored with a largest σ below the target), and the share of hidden frames within what their σ promised; and
-the overspend of a look made at the best moment and of the best size by someone who knows the true errors, expected at the
-usual spread of errors: what rules that have to find them out may be held against.
+the overspend of a look made at the best moment and of the best size by someone who knows the true errors, expected at
+the usual spread of errors: what rules that have to find them out may be held against.
 """
 
 from __future__ import annotations
