@@ -2,7 +2,7 @@
 
     python scripts/bench_start.py OUT [--system zundel] [--seeds 0 1 2] [--arms random two_key]
         [--starts pretrained scratch difference both foundation frozen mace lora replay] [--labels 10 20 30 60 120]
-        [--members 4] [--minutes 14] [--table]
+        [--members 4] [--training channels=32 max_ell=3 …] [--minutes 14] [--table]
 
 The labels of "zundel" are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are
 in no two sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and
@@ -22,6 +22,7 @@ command, all weights, by changes of low rank, and while the model's own labels o
 arms "gradient" picks where the variance is largest, "mean_gradient" what lowers its mean the most; "spread_RULE" takes
 its first labels by the rule diversity instead of at random, "first_RULE" by the rule itself, in the gradients of what
 members were pretrained to.
+--training gives keys of a campaign's [training], the same for every piece in OUT.
 Everything is done by the functions that a campaign calls; peak and CPU time are those of the training processes.
 
 Every piece is a file in OUT; the same command goes on where it was stopped. --minutes ends it between two pieces. The
@@ -38,6 +39,7 @@ import math
 import statistics
 import threading
 import time
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -264,12 +266,22 @@ def trained(
 class Chain:
     """One seed of one arm."""
 
-    def __init__(self, out: Path, data: Data, start: str, arm: str, seed: int, labels: Sequence[int], members: int):
+    def __init__(
+        self,
+        out: Path,
+        data: Data,
+        start: str,
+        arm: str,
+        seed: int,
+        labels: Sequence[int],
+        members: int,
+        settings: MACESettings,
+    ) -> None:
         self.out, self.start, self.arm, self.seed = out, start, arm, seed
         self.data = less_cheap(data, out) if start in ("difference", "both") else data
         self.whole = data
         self.labels, self.members = list(labels), members
-        self.settings = MACESettings(together=4)
+        self.settings = settings
 
     @property
     def place(self) -> Path:
@@ -499,6 +511,18 @@ def _interval(logs: Sequence[float]) -> dict[str, Any]:
             "to": round(math.exp(mean + half), 3), **found}  # fmt: skip
 
 
+def settings_of(keys: Sequence[str], out: Path) -> MACESettings:
+    """The settings with what --training says. Raises SystemExit where the folder's pieces were trained by others."""
+    given = {key: tomllib.loads(f"value = {value}")["value"] for key, value in (one.split("=") for one in keys)}
+    file = out / "training.json"
+    begun = any(out.glob("*/*/done.json")) or any(out.glob("*/done.json"))
+    if not file.is_file() and not begun:
+        write_json(file, given)
+    if (read_json(file) if file.is_file() else {}) != given:
+        raise SystemExit(f"pieces in {out} were trained otherwise: give what {file.name} there says, or another OUT.")
+    return replace(MACESettings(together=4), **given)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -508,6 +532,7 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", default=["pretrained", "scratch"], choices=STARTS)
     parser.add_argument("--labels", type=int, nargs="+", default=[10, 20, 30, 60, 120])
     parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--training", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--table", action="store_true", help="compute nothing")
     given = parser.parse_args()
@@ -516,9 +541,9 @@ def main() -> None:
     until = time.monotonic() + 60 * given.minutes
     given.out.mkdir(parents=True, exist_ok=True)
     chains = [(seed, arm, start) for seed in given.seeds for arm in given.arms for start in given.starts]
-    data = SYSTEMS[given.system](given.out)
+    data, settings = SYSTEMS[given.system](given.out), settings_of(given.training, given.out)
     for seed, arm, start in chains if not given.table else []:
-        if not Chain(given.out, data, start, arm, seed, given.labels, given.members).run(until):
+        if not Chain(given.out, data, start, arm, seed, given.labels, given.members, settings).run(until):
             break
     print(json.dumps(table(given.out)))
 

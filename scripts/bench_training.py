@@ -1,6 +1,6 @@
 """What a training costs and what it learns: mace's own command as it was used, against members trained as one.
 
-    python scripts/bench_training.py [--parts cost zundel30 zundel108 copper silicon] [--members 4]
+    python scripts/bench_training.py [--parts cost zundel30 zundel108 zundel900 copper silicon] [--members 4]
         [--kinds before after finished] [--json FILE]
 
 before : mace's command for each member by itself, 600 updates, rates falling by epoch, stress weight 10. after : all
@@ -10,8 +10,9 @@ member; each training runs in a process of its own, and what reading and importi
 is JSON.
 
 Zundel: ../shared/data/zundel/zundel_dft_1000.extxyz, 300 frames to test on, 33 or 120 labels, of which each member
-trains nine tenths. Copper: cells of four atoms, strained by up to 5 %, EMT, 45 labels, 40 frames to test on, r_max 4 Å.
-Silicon: ../shared/data/silicon, the first of every four training frames, tested on its test file.
+trains nine tenths; or 100 to test on and 900 labels, of which none is another's twin. Copper: cells of four atoms,
+strained by up to 5 %, EMT, 45 labels, 40 frames to test on, r_max 4 Å. Silicon: ../shared/data/silicon, the first of
+every four training frames, tested on its test file.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
+from tentpole.storage.duplicates import duplicate_of
 from tentpole.training import MACESettings, TrainingJob
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -44,10 +46,13 @@ AFTER = MACESettings()
 KINDS = {"before": (BEFORE, False), "after": (AFTER, False), "finished": (AFTER, True)}
 
 
-def zundel(labels: int) -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
+def zundel(labels: int, testing: int = 300) -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
     frames = [atoms for atoms in read(SHARED / "zundel" / "zundel_dft_1000.extxyz", ":") if len(atoms) == 7]
     order = np.random.default_rng(0).permutation(len(frames))
-    return [frames[k] for k in order[300 : 300 + labels]], [frames[k] for k in order[:300]], {}
+    tests = [frames[k] for k in order[:testing]]
+    among = [*tests, *(frames[k] for k in order[testing:])]
+    first = duplicate_of(among)
+    return [among[k] for k in range(testing, len(among)) if first[k] == k][:labels], tests, {}
 
 
 def copper() -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
@@ -73,7 +78,13 @@ def silicon() -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
     return train, read_labelled(SHARED / "silicon" / "Si_test.extxyz").frames, {}
 
 
-SETS = {"zundel30": lambda: zundel(33), "zundel108": lambda: zundel(120), "copper": copper, "silicon": silicon}
+SETS = {
+    "zundel30": lambda: zundel(33),
+    "zundel108": lambda: zundel(120),
+    "zundel900": lambda: zundel(900, testing=100),
+    "copper": copper,
+    "silicon": silicon,
+}
 
 
 def train_here(order: dict[str, Any]) -> None:
