@@ -10,8 +10,8 @@ resumable: a campaign that was begun goes on, one that has its result is not run
     python scripts/bench_verdict.py [--simulated 1000] [--real 4] [--rule two_key] [--out runs/bench_verdict]
         [--frames 500]
 
---rule says by which rule real campaigns choose; "mean_gradient" is gradient as init proposes it for crystals. Each rule
-wants a folder of its own, and campaigns of the same number differ in nothing else.
+--rule says by which rule real campaigns choose; "mean_gradient" is gradient with aim = "mean" and no quotas.
+Each rule wants a folder of its own, and campaigns of the same number differ in nothing else.
 
 The last line is JSON: for each kind how many campaigns, the share that ended CONVERGED, the share of these that meet
 the claim, and the median overspend of labels against the first round at which the claim was true. Beside it stand, for
