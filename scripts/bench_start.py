@@ -39,7 +39,6 @@ import math
 import statistics
 import threading
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,8 +55,11 @@ from scipy.stats import t as student
 from tentpole.benchmarks.qbc.data import split
 from tentpole.benchmarks.qbc.measures import measure
 from tentpole.campaign.evaluation import refitted_energies
+from tentpole.cli.files import settings_of
 from tentpole.committee import Committee
+from tentpole.config.sections import read_as
 from tentpole.entropy import GOM, Covariance, GradientFeatures
+from tentpole.errors import InputError
 from tentpole.exploration.initial import ReferenceMD, reference_md
 from tentpole.labeling import references
 from tentpole.selection import Candidates, Gradient, Labelled, make_rule
@@ -511,16 +513,13 @@ def _interval(logs: Sequence[float]) -> dict[str, Any]:
             "to": round(math.exp(mean + half), 3), **found}  # fmt: skip
 
 
-def settings_of(keys: Sequence[str], out: Path) -> MACESettings:
-    """The settings with what --training says. Raises SystemExit where the folder's pieces were trained by others."""
-    given = {key: tomllib.loads(f"value = {value}")["value"] for key, value in (one.split("=") for one in keys)}
+def hold_to(keys: dict[str, Any], out: Path) -> None:
+    """Raises InputError where pieces in the folder were trained by other keys of [training] than these."""
     file = out / "training.json"
-    begun = any(out.glob("*/*/done.json")) or any(out.glob("*/done.json"))
-    if not file.is_file() and not begun:
-        write_json(file, given)
-    if (read_json(file) if file.is_file() else {}) != given:
-        raise SystemExit(f"pieces in {out} were trained otherwise: give what {file.name} there says, or another OUT.")
-    return replace(MACESettings(together=4), **given)
+    if not file.is_file() and not any(out.glob("**/done.json")):
+        write_json(file, keys)
+    if (read_json(file) if file.is_file() else {}) != keys:
+        raise InputError(f"pieces in {out} were trained otherwise: give what {file.name} there says, or another OUT.")
 
 
 def main() -> None:
@@ -541,10 +540,17 @@ def main() -> None:
     until = time.monotonic() + 60 * given.minutes
     given.out.mkdir(parents=True, exist_ok=True)
     chains = [(seed, arm, start) for seed in given.seeds for arm in given.arms for start in given.starts]
-    data, settings = SYSTEMS[given.system](given.out), settings_of(given.training, given.out)
-    for seed, arm, start in chains if not given.table else []:
-        if not Chain(given.out, data, start, arm, seed, given.labels, given.members, settings).run(until):
-            break
+    if not given.table:
+        try:
+            keys = settings_of(given.training, "--training")
+            settings = read_as(MACESettings, {"together": 4} | keys, "--training")
+            hold_to(keys, given.out)
+        except InputError as error:
+            parser.error(str(error))
+        data = SYSTEMS[given.system](given.out)
+        for seed, arm, start in chains:
+            if not Chain(given.out, data, start, arm, seed, given.labels, given.members, settings).run(until):
+                break
     print(json.dumps(table(given.out)))
 
 

@@ -49,10 +49,10 @@ KINDS = {"before": (BEFORE, False), "after": (AFTER, False), "finished": (AFTER,
 def zundel(labels: int, testing: int = 300) -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
     frames = [atoms for atoms in read(SHARED / "zundel" / "zundel_dft_1000.extxyz", ":") if len(atoms) == 7]
     order = np.random.default_rng(0).permutation(len(frames))
-    tests = [frames[k] for k in order[:testing]]
-    among = [*tests, *(frames[k] for k in order[testing:])]
-    first = duplicate_of(among)
-    return [among[k] for k in range(testing, len(among)) if first[k] == k][:labels], tests, {}
+    shuffled = [frames[k] for k in order]
+    first = duplicate_of(shuffled)
+    rest = [shuffled[k] for k in range(testing, len(shuffled)) if first[k] == k]
+    return rest[:labels], shuffled[:testing], {}
 
 
 def copper() -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
