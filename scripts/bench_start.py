@@ -1,7 +1,8 @@
 """What members know before the first label: force errors against labels, from scratch and from a pretrained committee.
 
     python scripts/bench_start.py OUT [--system zundel] [--seeds 0 1 2] [--arms random two_key]
-        [--starts pretrained scratch difference both foundation frozen mace lora replay] [--labels 10 20 30 60 120]
+        [--starts pretrained scratch difference both linear both_linear foundation frozen mace lora replay]
+        [--labels 10 20 30 60 120]
         [--members 4] [--training channels=32 max_ell=3 …] [--minutes 14] [--table]
 
 The labels of "zundel" are the 1000 DFT frames of ../shared/data/zundel; 100 of them test, the same for all (twins are
@@ -16,6 +17,7 @@ on from the last one's weights, as in a campaign. Scratch and pretrained chains 
 number of updates on the labels; the pretraining's own (4000) come on top. The start "difference" learns what DFT says
 beyond GFN2-xTB, from random weights, as [baseline] has it: each later evaluation pays for GFN2-xTB too. "both" learns
 that with the bodies of the pretrained members and fresh readouts, as [baseline] and [pretraining] together have it.
+"linear" and "both_linear" are "pretrained" and "both" with solve = "instead": each time a solution, from the start.
 The start "foundation" is a toy foundation model: the first pretrained member's body in all members, random readouts in
 each; "frozen" trains these alone; "mace", "lora" and "replay" have the same start and are trained by mace's own
 command, all weights, by changes of low rank, and while the model's own labels of the cheap frames are replayed. Of the
@@ -67,6 +69,7 @@ from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingJob, train_committee
+from tentpole.training.frames import difference_energies
 from tentpole.training.readouts import write_fresh_members
 from tentpole.training.replay import write_pseudo_labels
 
@@ -82,7 +85,9 @@ OF_ONE_MODEL = {
     "replay": {"loop": "mace", "finetuning": "replay"},
 }
 """Settings of the starts that have the toy foundation model's body."""
-STARTS = ("scratch", "pretrained", "difference", "both", *OF_ONE_MODEL)
+LINEAR = ("linear", "both_linear")
+OF_DIFFERENCES = ("difference", "both", "both_linear")
+STARTS = ("scratch", "pretrained", "difference", "both", *LINEAR, *OF_ONE_MODEL)
 TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 
@@ -242,11 +247,17 @@ def trained(
     starts: Path | None,
     judged: Path | None,
     replay: Path | None = None,
+    whole: bool = True,
 ) -> float:
-    """A committee in folder/models; seconds per member. judged : what energies of isolated atoms are fitted around."""
+    """A committee in folder/models; seconds per member. judged : what energies of isolated atoms are fitted around.
+
+    whole : see TrainingJob; where it is false nothing is known of the labels, and energies are fitted to them alone.
+    """
     names = [f"member-{m}" for m in range(len(seeds))]
     energies = None
-    if judged is not None:
+    if not whole:
+        energies = difference_energies(settings, train)
+    elif judged is not None:
         energies = refitted_energies(judged, train)
     jobs = [
         TrainingJob(
@@ -258,6 +269,7 @@ def trained(
             folder / "models" / name,
             None if starts is None else starts / name,
             replay=replay,
+            whole=whole,
         )
         for m, (name, seed) in enumerate(zip(names, seeds, strict=True))
     ]
@@ -280,7 +292,7 @@ class Chain:
         settings: MACESettings,
     ) -> None:
         self.out, self.start, self.arm, self.seed = out, start, arm, seed
-        self.data = less_cheap(data, out) if start in ("difference", "both") else data
+        self.data = less_cheap(data, out) if start in OF_DIFFERENCES else data
         self.whole = data
         self.labels, self.members = list(labels), members
         self.settings = settings
@@ -342,8 +354,10 @@ class Chain:
         home = self.home(folder, number)
         train = home / "train.extxyz"
         write_frames(train, [self.data.frames[k] for k in chosen])
-        settings, starts = replace(self.settings, **OF_ONE_MODEL.get(self.start, {})), before
-        if number == 0:
+        linear = self.start in LINEAR
+        asked = {"solve": "instead"} if linear else OF_ONE_MODEL.get(self.start, {})
+        settings, starts = replace(self.settings, **asked), before
+        if number == 0 or linear:
             starts = self.pretrained()
             settings = replace(settings, updates_warm=settings.updates_of(len(chosen), warm=False))
         seeds = [10_000 * self.seed + 100 * number + m for m in range(self.members)]
@@ -354,7 +368,9 @@ class Chain:
                 (judged / file).write_bytes((self.model_of_others() / file).read_bytes())
         judged = judged if self.start in OF_ONE_MODEL else starts
         with Costs() as costs:
-            seconds = trained(home, train, seeds, settings, starts, judged if number == 0 else None, self.replayed())
+            judged = judged if number == 0 or linear else None
+            whole = self.start != "both_linear"
+            seconds = trained(home, train, seeds, settings, starts, judged, self.replayed(), whole)
         parts = ([self.data.frames[k] for k in part] for part in (self.data.test, self.data.valid, self.data.test[:2]))
         committee = Committee.load(home / "models")
         found = measure(committee, *parts).summary

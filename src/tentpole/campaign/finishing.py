@@ -21,7 +21,8 @@ from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.export import export_member
 from tentpole.campaign.paths import VALIDATION
 from tentpole.campaign.record import CampaignRecord, FrameRecord
-from tentpole.config.schema import LabelledSection
+from tentpole.committee.isolated_energies import refitted_energies
+from tentpole.config.schema import EarlierCommitteeSection, LabelledSection
 from tentpole.config.walkers import temperatures_K
 from tentpole.errors import InputError, StateError
 from tentpole.execution.local import local
@@ -141,8 +142,10 @@ def finish_campaign(
 ) -> ProductionCard:
     """Train one model on all labels of a campaign to its plateau, and write it with its card to `out`.
 
-    A model of the campaign's own size goes on from the first member of the newest committee; one of another `size`
-    begins with random weights. A call that was stopped goes on; one that is done gives the card that is there.
+    A model of the campaign's own size goes on from the weights of the first member of the newest committee, or, where
+    members are solved for instead of updated, of the first pretrained one; one of another `size` begins with random
+    weights. It is a model of mace's: what was solved for is left out. A call that was stopped goes on; one that is done
+    gives the card that is there.
 
     Raises
     ------
@@ -166,6 +169,13 @@ def finish_campaign(
             atomic_write(out / "card.md", card.text.encode())
             write_json(out / "card.json", card.to_json())
         return _read_card(out / "card.json")
+
+
+def _start_words(record: CampaignRecord, *, random: bool) -> str:
+    if random:
+        return "random weights"
+    linear = record.config.training.solve == "instead"
+    return "the first pretrained member" if linear else "the first member of the campaign"
 
 
 def _labels(record: CampaignRecord) -> tuple[list[Label], list[Label]]:
@@ -194,7 +204,7 @@ def _read(frame: FrameRecord) -> Label:
 def _settings(record: CampaignRecord, size: str | None) -> MACESettings:
     """The campaign's own, or with the size's values in place of its own."""
     settings = record.config.training.build()
-    settings = replace(settings, loop="stacked", finetuning="frozen" if settings.frozen else "naive")
+    settings = replace(settings, loop="stacked", finetuning="frozen" if settings.frozen else "naive", solve="no")
     if size is None:
         return settings
     own = dict.fromkeys(
@@ -230,7 +240,12 @@ def _train(
             known = [labelled_atoms(label) for label in part_labels]
             frames, baseline = with_baseline(config, known, out, lambda *job: executor.submit(*job).result())
             write_frames(out / f"{part}.extxyz", frames)
-    start = record.state.newest_models(record.state.current) / "member-0"
+    start, energies = record.state.newest_models(record.state.current) / "member-0", None
+    if record.config.training.solve == "instead" and not anew:  # whose members know no more
+        folder = record.paths.pretrained
+        if isinstance(record.config.pretraining, EarlierCommitteeSection):
+            folder = record.folder / record.config.pretraining.folder
+        start, energies = folder / "member-0", refitted_energies(folder, out / "train.extxyz")
     seed = int.from_bytes(hashlib.sha256(f"{record.config.seed}/production".encode()).digest()[:4])
     shallow = record.config.committee.kind == "shallow"
     job = TrainingJob(
@@ -247,7 +262,7 @@ def _train(
     def on_progress(_member: int, update: int, of: int) -> None:
         progress.progress("training to the plateau", update, of)
 
-    train_committee([job], settings, 1, on_progress, finishing=True)
+    train_committee([job], settings, 1, on_progress, energies=energies, finishing=True)
 
 
 def _own_file(record: CampaignRecord, reference: str) -> str:
@@ -282,7 +297,7 @@ def _card(
         labels=len(labels) + len(held),
         trained=len(labels),
         held_out=len(held),
-        start="random weights" if anew or training["warm_start"] is None else "the first member of the campaign",
+        start=_start_words(record, random=anew or training["warm_start"] is None),
         model={
             "cutoff in Å": hyper["r_max"],
             "irreps": str(hyper["hidden_irreps"]),

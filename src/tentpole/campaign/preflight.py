@@ -297,7 +297,11 @@ def _start(config: CampaignConfig) -> str:
         "lora": f"trainings on labels change all linear layers by matrices of rank {config.training.lora_rank}",
         "replay": f"trainings on labels change all weights, {config.training.replay_frames} known frames among them",
     }[config.training.finetuning]
-    fresh = "whole energies first; from the first label on fresh readouts learn the difference to the baseline; "
+    linear = config.training.solve == "instead"
+    if linear:
+        kept = "labels are fitted by a change of the weights that energies are taken as linear in, solved for in one go"
+    learn = "the same weights" if linear else "fresh readouts"
+    fresh = f"whole energies first; from the first label on {learn} learn the difference to the baseline; "
     return (fresh if whole_first(config) else "") + kept
 
 

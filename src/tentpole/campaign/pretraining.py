@@ -45,6 +45,7 @@ from tentpole.labeling import references
 from tentpole.labeling.references import Reference
 from tentpole.records import Condition, bare
 from tentpole.storage.structures import labelled_atoms, write_frames
+from tentpole.training.frames import difference_energies
 from tentpole.training.readouts import write_fresh_members
 from tentpole.training.replay import write_learned, write_pseudo_labels
 
@@ -72,15 +73,19 @@ def is_pretrained(context: Context) -> bool:
 
 
 def start_committee(context: Context) -> Path | None:
-    """The folder of the members that the first training goes on from; None: random weights."""
-    section = context.config.pretraining
+    """The folder of the members that the first training goes on from; None: random weights.
+
+    What is linear in the weights needs no fresh readouts to learn a difference.
+    """
+    section, paths = context.config.pretraining, context.paths
     if section is None:
         return None
     if isinstance(section, EarlierCommitteeSection):
         return Path(section.folder)
     if not is_pretrained(context):
         pretrain(context)
-    return context.paths.pretrained
+    linear = context.config.training.solve == "instead"
+    return paths.pretrained_whole if linear and whole_first(context.config) else paths.pretrained
 
 
 def first_training(
@@ -92,9 +97,14 @@ def first_training(
     random weights, at the rates of one that goes on.
     """
     section, fresh = context.config.pretraining, whole_first(context.config)
+    settings = context.config.training.build()
     judged = start  # fresh readouts predict nothing yet: of whole energies the model that they were put on does
     if isinstance(section, FoundationSection) and not fresh:
         judged = Path(section.model).parent
+    if fresh and context.config.training.solve == "instead":  # the difference that nothing is known of
+        return context.workers.run(
+            difference_energies, context.config.training.build(), train, root=context.root
+        ), settings
     energies = context.workers.run(refitted_energies, judged, train, root=context.root)
     error = context.workers.run(energy_error, judged, train, energies, root=context.root)
     if not error < WRONG_ENERGIES_eV and not fresh:
@@ -103,7 +113,6 @@ def first_training(
             "energies of isolated atoms that fit best: these are wrong, or the labels are of something else"
         )
     context.journal.append("started from pretrained members", round=number, energy_error_eV_per_atom=error)
-    settings = context.config.training.build()
     return energies, replace(settings, updates_warm=settings.updates_of(labels, warm=False))
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ase import Atoms
 
 from tentpole.campaign.exploring import walkers_together
 from tentpole.campaign.plan import Line, Plan
+from tentpole.config.checks import can_finish
 from tentpole.config.schema import CampaignConfig, LocalSection, LocalTrainingSection
 from tentpole.config.walkers import turns_of
 from tentpole.training.schedule import most_updates
@@ -50,6 +51,8 @@ class Cost:
         Wall time that a training takes beside its updates.
     import_s : float
         Wall time that a process takes to import what trains, before the first committee.
+    solve_s : float
+        Wall time for each label where those members are solved for.
     """
 
     update_s: float
@@ -61,6 +64,7 @@ class Cost:
     side_by_side_s: float = math.inf
     as_set: int = 1
     import_s: float = 0.0
+    solve_s: float = 0.0
 
     @property
     def walker_step_s(self) -> float:
@@ -87,10 +91,11 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms], import_s: floa
     from tentpole.training.committee import groups
     from tentpole.training.frames import isolated_energies
     from tentpole.training.jobs import TrainingJob
+    from tentpole.training.linear import seconds_per_frame, unchanged
     from tentpole.training.stacked import Training, seconds_per_update
 
     import_s += time.monotonic() - began
-    settings = config.training.build()
+    settings, change = config.training.build(), None
     with tempfile.TemporaryDirectory(prefix="tentpole-timing-") as name:
         folder = Path(name)
         frames = _made_up(starts)
@@ -105,14 +110,21 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms], import_s: floa
             update_s = seconds_per_update(together[0], settings, energies, SHORT_S)
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
             model = Training(together[0][:1], settings, energies).models[0]
-        write_member(folder / "untrained", model, training={})
+            solve_s = 0.0
+            if settings.solve != "no":
+                write_member(folder / "start", model, training={})
+                solve_s = seconds_per_frame(replace(jobs[0], warm_start=folder / "start"), settings, energies)
+                solve_s *= 1 if settings.solve == "instead" else len(together[0])
+                update_s = 0.0 if settings.solve == "instead" else update_s
+                model, change = unchanged(model)
+        write_member(folder / "untrained", model, training={}, linear=change)
         walkers = max(turns_of(config), key=len)
         many = min(MOST_TOGETHER, -(-len(walkers) // _cores(config)))
         member = folder / "untrained"
         alone, side = (_step_s(config, starts, member, n) for n in (1, many))
         atoms = [len(starts[walker.condition.structure]) for walker in walkers]
         as_set = walkers_together(config, atoms, _cores(config))
-        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set, import_s)
+        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set, import_s, solve_s)
 
 
 def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path, together: int) -> float:
@@ -160,7 +172,8 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
     turns = math.ceil(cost.groups / cores)
 
     def training(labels: int, *, warm: bool) -> float:
-        return settings.updates_of(labels, warm=warm) * cost.update_s * turns + cost.setup_s
+        each = settings.updates_of(labels, warm=warm) * cost.update_s + labels * cost.solve_s
+        return each * turns + cost.setup_s
 
     labels = label_s or 0.0
     md = math.ceil(plan.walkers / cores) * config.explore.steps * cost.walker_step_s
@@ -170,15 +183,17 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
     known = [plan.initial + (n + 1) * plan.batch for n in range(rounds)]
     each = [md + plan.batch * labels / places + training(n, warm=warm) for n in known]
     members = "1 member" if cost.together == 1 else f"{cost.together} members"
+    told = [f"{1000 * cost.update_s:.3g} ms an update of {members}"] if cost.update_s else []
+    told += [f"{1000 * cost.solve_s:.3g} ms a label to solve for"] if cost.solve_s else []
     words = (
-        f"{1000 * cost.update_s:.3g} ms an update of {members}, {1000 * cost.walker_step_s:.3g} ms a step of MD: first "
+        f"{', '.join(told)}, {1000 * cost.walker_step_s:.3g} ms a step of MD: first "
         f"committee after {duration(first)}, then {duration(each[0])} a round"
     )
     if len(each) > 1:
         words += f", {duration(each[-1])} the {'last' if plan.rounds is not None else 'fifth'}"
     if plan.rounds is not None:
         words += f"; {duration(first + sum(each))} in all"
-    if config.training.finishing and known:
+    if can_finish(config) and known:
         most = most_updates(settings.updates_of(known[-1], warm=False), settings.max_updates)
         words += f", and at most {duration(most * cost.update_s * turns)} for a last training to the plateau"
     words += " (with labels; measured for a moment, and programs take some seconds to start)"

@@ -13,6 +13,7 @@ from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.context import Context
 from tentpole.campaign.pretraining import first_training, start_committee
 from tentpole.committee.isolated_energies import refitted_energies
+from tentpole.config.baseline import whole_first
 from tentpole.execution.metering import metered
 from tentpole.records import Label
 from tentpole.storage.structures import labelled_atoms, write_frames
@@ -67,8 +68,9 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
         write_frames(folder / f"{part}.extxyz", [frames[i] for i in indices])
     shallow = config.committee.kind == "shallow"
     start = start_committee(context)
+    linear = config.training.solve == "instead"  # every time from the start: what was solved for knows no more
     before = context.state.newest_models(number) if finishing else context.state.training_start(number)
-    warm = (before if config.training.warm_start and not shallow else None) or start
+    warm = (before if config.training.warm_start and not shallow and not linear else None) or start
     energies, settings = None, config.training.build()
     train_file = folder / "train.extxyz"
     if warm is not None and warm == start:
@@ -91,6 +93,7 @@ def train(context: Context, number: int, labels: Sequence[Label], *, finishing: 
             heads=config.committee.members if shallow else 1,
             baseline=baseline,
             replay=paths.replay if settings.finetuning == "replay" else None,
+            whole=not whole_first(config),
         )
         for m, name in enumerate(names)
     ]

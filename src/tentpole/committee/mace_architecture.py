@@ -235,7 +235,7 @@ def build(
     shapes = tuple(tuple(weights[key].shape) for key in (_E0S, *_SCALES))
     _check_shapes(hyper, shapes)
     try:
-        built = _copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes, optimized))
+        built = copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes, optimized))
         built.load_state_dict(dict(weights), strict=True)
     except InputError:
         raise
@@ -292,16 +292,16 @@ def _template(model: str, hyper: str, dtype: str, shapes: tuple[tuple[int, ...],
     return built.requires_grad_(False)
 
 
-def _copied(module: Any) -> Any:
+def copied(module: Any) -> Any:
     """Copy a module: tensors of its own, the same code. copy.deepcopy would turn it to TorchScript."""
-    copied = object.__new__(type(module))
-    copied.__dict__.update(module.__dict__)
-    copied.__dict__["_parameters"] = {name: _own(tensor) for name, tensor in module._parameters.items()}
-    copied.__dict__["_buffers"] = {name: _own(tensor) for name, tensor in module._buffers.items()}
-    copied.__dict__["_modules"] = {
-        name: None if child is None else _copied(child) for name, child in module._modules.items()
+    twin = object.__new__(type(module))
+    twin.__dict__.update(module.__dict__)
+    twin.__dict__["_parameters"] = {name: _own(tensor) for name, tensor in module._parameters.items()}
+    twin.__dict__["_buffers"] = {name: _own(tensor) for name, tensor in module._buffers.items()}
+    twin.__dict__["_modules"] = {
+        name: None if child is None else copied(child) for name, child in module._modules.items()
     }
-    return copied
+    return twin
 
 
 def _own(tensor: Any) -> Any:

@@ -38,6 +38,11 @@ class MaceVoter:
         self.e0s: FloatArray = e0s[list(self.heads)]
 
     @property
+    def terms(self) -> tuple[tuple[float, Any], ...]:
+        """The models that its energies are the sum of, each with its factor."""
+        return ((1.0, self.model),)
+
+    @property
     def gains_together(self) -> bool:
         """Whether several structures at once cost less than one by one, and each has the numbers it has alone."""
         return bool(self.device.type != "cpu")

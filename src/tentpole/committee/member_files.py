@@ -11,6 +11,8 @@ Reading either executes nothing. The JSON carries
     sha256              of NAME.safetensors
     training            provenance: whatever the trainer recorded
     baseline            what it learned the difference to: name, hash, charge, multiplicity; absent where whole energies
+    linear              whole, step: of a member that is linear in its weights (committee/linear_voter.py), whose change
+                        is among the weights as change.NAME; absent of others
     checksum            SHA-256 of the rest; older members have none
 
 and is written last: a member whose JSON is there is whole.
@@ -27,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from tentpole.committee.linear_voter import LinearChange, LinearVoter
 from tentpole.committee.mace_architecture import build, hyperparameters, in_precision
 from tentpole.committee.mace_voter import MaceVoter
 from tentpole.errors import InputError, StateError, reading, unknown
@@ -38,6 +41,7 @@ _RESTORE = (
     "Restore it from a copy, or delete the member's two files, .json and .safetensors: `tentpole run` trains what is "
     "missing of a campaign anew, with the same result."
 )
+_CHANGE = "change."
 _NEEDED = ("model", "hyperparameters", "dtype", "heads", "voting", "sha256")
 _PICKLES = (".model", ".pt", ".pth", ".pkl", ".pickle")
 
@@ -59,6 +63,7 @@ def write_member(
     training: Mapping[str, Any] | None = None,
     voting: Sequence[str] | None = None,
     baseline: Mapping[str, Any] | None = None,
+    linear: LinearChange | None = None,
 ) -> Path:
     """Write a mace model as a member.
 
@@ -74,6 +79,8 @@ def write_member(
         The heads that vote; all of them where None.
     baseline : mapping, optional
         Name, hash, charge and multiplicity of what it learned the difference to; None: it learned whole energies.
+    linear : LinearChange, optional
+        Of a member that is linear in its weights about those of `model`, in float64.
 
     Returns
     -------
@@ -94,6 +101,8 @@ def write_member(
         if head not in heads:
             raise unknown("head", head, heads)
     weights = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    if linear is not None:
+        weights |= {_CHANGE + key: value.detach().cpu().contiguous().clone() for key, value in linear.change.items()}
     if bad := _not_finite(weights):
         raise InputError(
             f"{stem}: not written, its weights are not finite ({bad}). Lower the learning rate, or look for "
@@ -118,6 +127,7 @@ def write_member(
         "sha256": hashlib.sha256(blob).hexdigest(),
         "training": dict(training or {}),
         **({} if baseline is None else {"baseline": dict(baseline)}),
+        **({} if linear is None else {"linear": {"whole": linear.whole, "step": linear.step}}),
     }
     atomic_write(weights_file(stem), blob)
     description["checksum"] = _checksum(json.loads(json.dumps(description)))
@@ -191,9 +201,25 @@ def read_member(stem: Path, *, dtype: str | None = None, optimized: bool = True)
     Raises
     ------
     InputError
-        For what is no member.
+        For what is no member, or one that is linear in its weights: no mace model has its energies.
     StateError
         For another version, or weights that are missing or damaged.
+    """
+    model, content, linear = read_any_member(stem, dtype=dtype, optimized=optimized)
+    if linear is not None:
+        raise InputError(
+            f"{stem} is linear in its weights, and no mace model has its energies: evaluate it as a Committee, or "
+            "train one model of mace's on the same labels: tentpole finish"
+        )
+    return model, content
+
+
+def read_any_member(
+    stem: Path, *, dtype: str | None = None, optimized: bool = True
+) -> tuple[Any, dict[str, Any], LinearChange | None]:
+    """As `read_member`, and the change of a member that is linear in its weights about the model's; else None.
+
+    Its numbers are differences, in float64 whatever `dtype` says.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -211,17 +237,34 @@ def read_member(stem: Path, *, dtype: str | None = None, optimized: bool = True)
         raise StateError(f"{path}: no safetensors file ({error}). {_RESTORE}") from error
     if bad := _not_finite(weights):
         raise StateError(f"{path}: its weights are not finite ({bad}). {_RESTORE}")
+    change = {key.removeprefix(_CHANGE): weights.pop(key) for key in list(weights) if key.startswith(_CHANGE)}
     try:
         model = build(content["model"], content["hyperparameters"], weights, content["dtype"], optimized=optimized)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     with reading(description_file(stem), error=StateError, remedy=_RESTORE):
         _check_repeated(content)
-    if dtype is not None and dtype != content["dtype"]:
+        linear = _linear(content.get("linear"), change, model)
+    if dtype is not None and linear is None and dtype != content["dtype"]:
         if dtype not in ("float32", "float64"):
             raise unknown("dtype", dtype, ("float32", "float64"))
         model = in_precision(model, dtype)
-    return model, content
+    return model, content, linear
+
+
+def _linear(told: Mapping[str, Any] | None, change: Mapping[str, Any], model: Any) -> LinearChange | None:
+    """What `told` says of the change; None where a member is not linear. Raises InputError where they do not agree."""
+    if told is None:
+        if change:
+            raise InputError("its weights hold a change, and nothing is said of how it enters")
+        return None
+    shapes = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    if {name: tuple(weight.shape) for name, weight in change.items()} != shapes:
+        raise InputError("the change of its weights is not one of all weights")
+    step = float(told["step"])
+    if not (math.isfinite(step) and step > 0):
+        raise InputError(f"linear: step = {step} must be positive")
+    return LinearChange(dict(change), bool(told["whole"]), step)
 
 
 def _not_finite(weights: Mapping[str, Any]) -> str:
@@ -231,7 +274,9 @@ def _not_finite(weights: Mapping[str, Any]) -> str:
 
 def read_voter(stem: Path, *, device: str, dtype: str | None = None) -> MaceVoter:
     """The member or members under `stem`, ready to vote on `device`."""
-    model, content = read_member(stem, dtype=dtype)
+    model, content, linear = read_any_member(stem, dtype=dtype)
+    if linear is not None:
+        return LinearVoter(model, linear, device)
     heads, voting = content["heads"], content["voting"]
     for head in voting:
         if head not in heads:

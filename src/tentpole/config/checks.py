@@ -47,10 +47,12 @@ def validation_labels(config: CampaignConfig, frames: Mapping[str, Sequence[Atom
 def can_finish(config: CampaignConfig) -> bool:
     """Whether committees of this campaign are ever trained until their errors no longer fall.
 
-    Those of campaigns of earlier versions are not: their loop is another one.
+    Those of campaigns of earlier versions are not: their loop is another one. Nor are those that are solved for, which
+    are at their end each time.
     """
     training = config.training
-    return training.finishing and training.loop == "stacked" and config.committee.kind == "deep"
+    by_updates = training.loop == "stacked" and training.solve == "no"
+    return training.finishing and by_updates and config.committee.kind == "deep"
 
 
 def contradictions(
@@ -69,7 +71,19 @@ def contradictions(
         *_leaks(config, frames),
         *_other_reference(config),
         *_twice(config, frames),
+        *_not_solved(config),
     ]
+
+
+def _not_solved(config: CampaignConfig) -> Iterator[str]:
+    """Why members could not be linear in their weights at last."""
+    solve = config.training.solve
+    if solve == "no":
+        return
+    if config.committee.kind == "shallow":
+        yield f'training.solve = "{solve}" is for members that are networks of their own: set committee.kind = "deep"'
+    if config.committee.evaluation == "cuequivariance":
+        yield f'training.solve = "{solve}" makes members that are not converted: set committee.evaluation = "own"'
 
 
 def unreachable(config: CampaignConfig, *, stress: bool = True) -> list[str]:

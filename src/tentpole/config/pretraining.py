@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tentpole.config.schema import (
     EarlierCommitteeSection,
     FoundationSection,
     PretrainedFramesSection,
+    Pretraining,
 )
 from tentpole.errors import InputError, TentpoleError
 from tentpole.records import own_state, state_of
@@ -36,6 +38,11 @@ def unusable_pretraining(
     if isinstance(config.initial, PretrainedFramesSection):
         yield from _no_frames_to_spread(config)
     if section is None:
+        if config.training.solve == "instead":
+            yield (
+                'training.solve = "instead" changes what members know, and random weights know nothing: give members a '
+                'start, [pretraining], or write solve = "after"'
+            )
         if config.training.finetuning != "naive":
             yield (
                 f'training.finetuning = "{config.training.finetuning}" changes part of what members know, and random '
@@ -50,6 +57,8 @@ def unusable_pretraining(
             "energies of isolated atoms are estimated anew around what the pretrained members predict, for their zero "
             'of energy is another method\'s: write training.E0s = "average"'
         )
+    if config.training.solve == "instead":
+        yield from _not_solved(section)
     given, asked = frames.get("pretraining"), [*starts.values(), *frames.get("initial", ())]
     if given is not None and not isinstance(section, FoundationSection):
         yield from _unusable_frames(config, asked, given)
@@ -59,6 +68,29 @@ def unusable_pretraining(
         yield from _unusable_committee(config, section, asked)
     elif isinstance(section, FoundationSection):
         yield from _unusable_model(config, section, asked, given or ())
+
+
+def _not_solved(section: Pretraining) -> Iterator[str]:
+    """Why nothing could be solved for about the weights that members start from."""
+    if isinstance(section, FoundationSection):
+        yield (
+            'training.solve = "instead" needs members that were pretrained each by itself, and copies of one model '
+            'agree: pretrain them on its labels, reference = "…" or kind = "labelled", or write solve = "after"'
+        )
+    if isinstance(section, EarlierCommitteeSection):
+        for stem in _stems(section):
+            if why := not_stackable(read_description(stem)["hyperparameters"]):
+                yield f'{stem.name} is of another architecture ({why}): set training.solve = "no"'
+
+
+def _stems(section: EarlierCommitteeSection) -> list[Path]:
+    """Of the earlier committee's members; none where they cannot be read, which is said elsewhere."""
+    with suppress(TentpoleError):
+        stems = committee_to_start_from(Path(section.folder))
+        for stem in stems:
+            read_description(stem)
+        return stems
+    return []
 
 
 def committee_to_start_from(folder: Path) -> list[Path]:

@@ -100,6 +100,12 @@ def train_committee(
 
 def _check_start(jobs: Sequence[TrainingJob], settings: MACESettings) -> None:
     """Raise InputError where members cannot be fine-tuned as `settings` ask."""
+    if settings.solve != "no" and not is_stackable(jobs, settings):
+        starts = [read_description(job.warm_start)["hyperparameters"] for job in jobs if job.warm_start is not None]
+        why = next(filter(None, map(not_stackable, starts)), "several heads")
+        raise InputError(f'solve = "{settings.solve}" cannot be had of such members ({why}): solve = "no"')
+    if settings.solve == "instead" and any(job.warm_start is None for job in jobs):
+        raise InputError('solve = "instead" changes trained members, and there are none to go on from: solve = "after"')
     if settings.finetuning not in BY_MACE:
         return
     asked = f'finetuning = "{settings.finetuning}"'
@@ -120,7 +126,7 @@ def groups(jobs: Sequence[TrainingJob], settings: MACESettings) -> list[list[Tra
 
     Small members train together, large ones by themselves, and so do those that only mace's own command can train.
     """
-    if not is_stackable(jobs, settings):
+    if not is_stackable(jobs, settings) or settings.solve == "instead":
         return [[job] for job in jobs]
     most = settings.together if _pairs_in_batch(jobs[0], settings) * settings.model.channels <= SMALL else 1
     return [list(jobs[k : k + most]) for k in range(0, len(jobs), most)]

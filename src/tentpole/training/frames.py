@@ -117,6 +117,11 @@ def isolated_energies(settings: MACESettings, frames: Sequence[Atoms]) -> dict[i
     return {z: given[z] for z in species}
 
 
+def difference_energies(settings: MACESettings, train: Path) -> dict[int, float]:
+    """As `isolated_energies`, of the frames of a file, less their baseline where they carry one."""
+    return isolated_energies(settings, learned_frames(train))
+
+
 def _found_or_fitted(frames: Sequence[Atoms], species: Sequence[int], cutoff: float) -> dict[int, float]:
     known: dict[int, float] = {}
     others = []

@@ -39,6 +39,9 @@ class TrainingJob:
         Above 1, a shallow committee: one backbone with that many readout heads, each trained on its own bootstrap
         resample
         of the training set, all in one file.
+    whole : bool
+        For solve = "instead": the member's energy is that of its start and the change to it; false: the change
+        alone, where the start knows whole energies and the labels are a difference.
     baseline : dict, optional
         Name, hash, charge and multiplicity of what the frames carry as baseline_energy and baseline_forces: the member
         learns the difference, and its description says so.
@@ -61,6 +64,7 @@ class TrainingJob:
     heads: int = 1
     baseline: dict[str, Any] | None = None
     replay: Path | None = None
+    whole: bool = True
 
     @property
     def log(self) -> Path:

@@ -23,8 +23,10 @@ from tentpole.committee.baseline import BaselineVoter, without_baseline
 from tentpole.committee.cached import committee_in
 from tentpole.committee.committee import Committee, Voter
 from tentpole.committee.graph import Graph, collate, edges_within, graph_of, parts
+from tentpole.committee.linear_voter import LinearVoter
 from tentpole.committee.mace_architecture import interpreted
 from tentpole.committee.mace_voter import MaceVoter, by_cuequivariance, kinds_of
+from tentpole.errors import InputError
 from tentpole.training.convolution import NeighbourPairs
 from tentpole.training.graphs import GraphBatch
 from tentpole.training.network import Network, UnsupportedModel
@@ -60,6 +62,8 @@ class NetworkVoter(Voter):
 
     def __init__(self, voters: Sequence[MaceVoter]) -> None:
         first = voters[0]
+        if any(len(voter.terms) != len(first.terms) for voter in voters):
+            raise UnsupportedModel("members of which some are linear in their weights")
         if any(voter.votes != 1 or voter.dtype != first.dtype or voter.numbers != first.numbers for voter in voters):
             raise UnsupportedModel("members of several kinds")
         self.network = Network(first.model, str(first.device))
@@ -68,15 +72,18 @@ class NetworkVoter(Voter):
         self.filled = FILLED * -(-FEW // (FILLED * self.network.channels**2))
         self.numbers, self.cutoff = first.numbers, first.cutoff
         self.e0s: FloatArray = np.concatenate([voter.e0s for voter in voters])
+        models = [model for voter in voters for _, model in voter.terms]
+        self._factors: FloatArray = np.array([[factor for factor, _ in voter.terms] for voter in voters])
         try:
-            stack = Stack([voter.model for voter in voters], self.network.parts, 0.0, str(first.device))
+            stack = Stack(models, self.network.parts, 0.0, str(first.device))
         except ValueError as error:
             raise UnsupportedModel(str(error)) from None
         flats = {group: flat.detach() for group, flat in stack.flat.items()}
-        self._weights = [stack.parted({g: flat[m : m + 1] for g, flat in flats.items()}) for m in range(len(voters))]
+        own = [self._rows([vote]) for vote in range(len(voters))]
+        self._weights = [stack.parted({g: flat[rows] for g, flat in flats.items()}) for rows in own]
         self._stack, self._flats = stack, flats
         like = {"dtype": self.network.dtype, "device": self.network.device}
-        scales = [voter.model.scale_shift for voter in voters]
+        scales = [model.scale_shift for model in models]
         self._scale = torch.tensor([[float(block.scale.reshape(-1)[0])] for block in scales], **like)
         self._shift = torch.tensor([[float(block.shift.reshape(-1)[0])] for block in scales], **like)
         self._functions = pair_functions(first.model)
@@ -86,6 +93,11 @@ class NetworkVoter(Voter):
     def votes(self) -> int:
         """How many members."""
         return len(self._weights)
+
+    def _rows(self, votes: Sequence[int]) -> list[int]:
+        """Which of the stacked models are the terms of these votes, those of one after those of another."""
+        terms = self._factors.shape[1]
+        return [terms * vote + k for vote in votes for k in range(terms)]
 
     @property
     def independent(self) -> bool:
@@ -128,24 +140,32 @@ class NetworkVoter(Voter):
         if self.network.device.type == "cpu":
             groups = [(self._weights[vote], [vote]) for vote in votes]
         else:
-            chosen = {group: flat[list(votes)] for group, flat in self._flats.items()}
+            chosen = {group: flat[self._rows(votes)] for group, flat in self._flats.items()}
             groups = [(self._stack.parted(chosen), list(votes))]
         batch, answers = None, []
         for weights, members in groups:
             if batch is None:
-                batch = self._batch(graph, places, caps, members)
+                batch = self._batch(graph, places, caps, self._rows(members))
             answers.append(self._prediction(weights, batch, members, stress))
         energies, forces, stresses = zip(*answers, strict=True)
         together = np.concatenate(stresses) if stress else None
         return np.concatenate(energies), np.concatenate(forces), together
 
     def _prediction(self, weights: Weights, batch: GraphBatch, members: Sequence[int], stress: bool) -> Any:
-        own = replace(batch, scale=self._scale[list(members)], shift=self._shift[list(members)])
+        rows = self._rows(members)
+        own = replace(batch, scale=self._scale[rows], shift=self._shift[rows])
         out = self.network.predict(weights, own, training=False, stress=stress)
         return tuple(
-            None if part is None else part.detach().double().cpu().numpy()
+            None if part is None else self._summed(part.detach().double().cpu().numpy(), members)
             for part in (out.energies, out.forces, out.stress)
         )
+
+    def _summed(self, terms: FloatArray, members: Sequence[int]) -> FloatArray:
+        """(v, …) for each member the sum of its terms, times their factors."""
+        factors = self._factors[list(members)]
+        parts = terms.reshape(*factors.shape, *terms.shape[1:])
+        each = factors.reshape(*factors.shape, *[1] * (terms.ndim - 1))
+        return np.asarray(sum(parts[:, k] * each[:, k] for k in range(factors.shape[1])))
 
     def _batch(self, graph: Graph, places: IntArray, caps: tuple[int, ...], members: Sequence[int]) -> GraphBatch:
         network, copies, n, width = self.network, len(members), len(graph.sizes), sum(caps)
@@ -240,7 +260,12 @@ def members_in(models: Path, dtype: str, evaluation: str) -> Committee:
 
 
 def converted(committee: Committee) -> Committee:
-    """The same committee, its members' models converted to the operations of cuequivariance."""
+    """The same committee, its members' models converted to the operations of cuequivariance.
+
+    Raises InputError for members that are linear in their weights.
+    """
+    if any(isinstance(without_baseline(voter), LinearVoter) for voter in committee.voters):
+        raise InputError('members that are linear in their weights are not converted: set evaluation = "own"')
     if isinstance(committee.voters[0], BaselineVoter):
         return _beside_baseline(committee, converted)
     return Committee(by_cuequivariance(one) if isinstance(one, MaceVoter) else one for one in committee.voters)

@@ -124,6 +124,7 @@ def _child(order: dict[str, Any]) -> None:
 
 
 def _train(order: dict[str, Any]) -> None:
+    from tentpole.training.linear import train_and_solve
     from tentpole.training.mace import run_here
     from tentpole.training.settings import MACESettings
     from tentpole.training.stacked import train_stacked
@@ -137,7 +138,9 @@ def _train(order: dict[str, Any]) -> None:
     log = os.open(jobs[0].log, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    if order["command"] is None:
+    if settings.solve != "no":
+        train_and_solve(jobs, settings, energies, finishing=order["finishing"])
+    elif order["command"] is None:
         train_stacked(jobs, settings, energies, finishing=order["finishing"])
     else:
         run_here(jobs[0], settings, energies, order["command"])

@@ -15,6 +15,7 @@ EMBEDDABLE = ("charge", "multiplicity")
 FINETUNING = ("naive", "frozen", "lora", "replay")
 BY_MACE = ("lora", "replay")
 """Ways to fine-tune that mace's own command has and our loop has not."""
+SOLVE = ("no", "after", "instead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class MACESettings:
     finetuning : what a training changes of the members that it goes on from. "naive": all weights. "frozen": the
     readouts alone; the body stays. "lora": all linear layers, by changes of low rank. "replay": all weights, while a
     second head goes on learning what was known before; it is taken off at the end. The last two need loop = "mace".
+    solve : whether energies are taken as linear in the weights at last, and the change that fits the labels is solved
+    for (tentpole.training.linear). "no". "after": the updates, which so leave no error on what they were trained on.
+    "instead": of them, from the weights of members that know another method; every training begins there.
+    ridge : of that solution, in parts of its kernel's mean diagonal: more for labels that are not converged.
     lora_rank : of the changes. replay_frames : as many are replayed; labels are repeated until they are as many.
     frozen : true is finetuning = "frozen".
     embed : "charge", "multiplicity" or both: embeddings of a frame's total charge and spin, added to the features of
@@ -107,6 +112,8 @@ class MACESettings:
     together: int = 2
     frozen: bool = False
     finetuning: str = "naive"
+    solve: str = "no"
+    ridge: float = 1e-8
     lora_rank: int = 4
     replay_frames: int = 200
     embed: tuple[str, ...] = ()
@@ -115,7 +122,8 @@ class MACESettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name, legal in (("size", SIZES), ("loop", LOOPS), ("finetuning", FINETUNING)):
+        words = (("size", SIZES), ("loop", LOOPS), ("finetuning", FINETUNING), ("solve", SOLVE))
+        for name, legal in words:
             if getattr(self, name) not in legal:
                 raise unknown(name, getattr(self, name), legal)
         if self.dtype not in (None, "float32", "float64"):
@@ -131,7 +139,7 @@ class MACESettings:
         more = {"correlation": 1, "folds": 2, "patience": 1, "together": 1, "lora_rank": 1, "replay_frames": 10}
         for name, least in more.items():
             self._at_least(name, least)
-        for name in ("r_max", "lr", "lr_warm", "lr_end"):
+        for name in ("r_max", "lr", "lr_warm", "lr_end", "ridge"):
             given = getattr(self, name)
             if given is not None and not given > 0:
                 raise InputError(f"{name} = {given} must be positive")
@@ -146,6 +154,10 @@ class MACESettings:
         object.__setattr__(self, "frozen", way == "frozen")
         if self.frozen and self.loop != "stacked":
             raise InputError(f'finetuning = "frozen" needs loop = "stacked", not "{self.loop}"')
+        if self.solve != "no" and self.loop != "stacked":
+            raise InputError(f'solve = "{self.solve}" needs loop = "stacked", not "{self.loop}"')
+        if self.solve == "instead" and way != "naive":
+            raise InputError(f'solve = "instead" makes no updates, and finetuning = "{way}" says which: leave one out')
         if way in BY_MACE and self.loop != "mace":
             raise InputError(f'finetuning = "{way}" needs loop = "mace", not "{self.loop}"')
 
@@ -190,7 +202,7 @@ class MACESettings:
         return start, min(start, lr / 40 if self.lr_end is None else self.lr_end)
 
     def updates_of(self, frames: int, *, warm: bool) -> int:
-        """Gradient steps for a training set of that size.
+        """Gradient steps for a training set of that size; where there are none, its configurations, each seen once.
 
         Parameters
         ----------
@@ -203,6 +215,8 @@ class MACESettings:
         -------
         int
         """
+        if self.solve == "instead":
+            return frames
         batch = min(self.batch_size, frames)
         if self.epochs is not None:
             return max(1, self.epochs * (frames // batch))
@@ -217,7 +231,8 @@ def told(settings: MACESettings) -> dict[str, Any]:
     if not settings.embed:
         del values["embed"]
     used = {"lora": ("finetuning", "lora_rank"), "replay": ("finetuning", "replay_frames")}.get(settings.finetuning, ())
-    for name in {"finetuning", "lora_rank", "replay_frames"} - set(used):
+    solved = () if settings.solve == "no" else ("solve", "ridge")
+    for name in {"finetuning", "lora_rank", "replay_frames", "solve", "ridge"} - {*used, *solved}:
         del values[name]
     return values
 

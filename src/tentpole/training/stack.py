@@ -155,11 +155,18 @@ class Stack:
         """`model` with the weights of one member, from such flat tensors."""
         parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for group, names in self.names.items():
-                sizes = [math.prod(self.shapes[name]) for name in names]
-                for name, part in zip(names, torch.split(flats[group][member], sizes), strict=True):
-                    parameters[name].copy_(part.view(self.shapes[name]))
+            for name, weight in self.named(member, flats).items():
+                parameters[name].copy_(weight)
         return model
+
+    def named(self, member: int, flats: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of one member by name, from such flat tensors."""
+        found = {}
+        for group, names in self.names.items():
+            sizes = [math.prod(self.shapes[name]) for name in names]
+            for name, part in zip(names, torch.split(flats[group][member], sizes), strict=True):
+                found[name] = part.view(self.shapes[name])
+        return found
 
     def parted(self, flats: Mapping[str, Tensor]) -> Weights:
         """The parts (M, …) of each weight, times their factors, from such flat tensors, by name."""

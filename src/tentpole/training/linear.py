@@ -1,0 +1,349 @@
+"""What labels teach a trained member where its energy is taken as linear in its weights: a solution, not updates.
+
+The weights w of a trained network know in which directions the energy of such atoms can change. Taken as linear in
+them,
+
+    E(x) = b E(x; w) + ∂E(x; w)/∂w · d
+
+the change d is the smallest one that fits the labels: with the rows J of derivatives of every labelled number by the
+weights, and what is left of the labels y when the network's own prediction is taken off (b = 1) or not (b = 0, where
+the labels are a difference that it knows nothing of),
+
+    d = Jᵀ (J Jᵀ + λ)⁻¹ (y − b f(w)),        λ = ridge × mean of the diagonal of J Jᵀ
+
+kernel regression in the network's tangent kernel (arXiv:1806.07572). Labelled numbers are energies, force components
+and virials V σ, in eV and eV/Å alike. The weights are those that updates have just ended at, solve = "after", or those
+of a start that knows another method, solve = "instead": the same in every round then, whatever was solved for before.
+
+With more numbers than `ROWS`, or than fit `MEMORY_B`, all energies and virials stay, and as many force components as
+there is room for, drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tentpole.committee.committee import choose_device
+from tentpole.committee.linear_voter import LENGTH, LinearChange
+from tentpole.committee.mace_architecture import in_precision
+from tentpole.committee.member_files import (
+    description_file,
+    read_any_member,
+    read_description,
+    weights_file,
+    write_member,
+)
+from tentpole.errors import InputError
+from tentpole.execution.provenance import provenance
+from tentpole.training.frames import frames_of
+from tentpole.training.graphs import Graphs
+from tentpole.training.jobs import TrainingError, TrainingJob
+from tentpole.training.network import Network
+from tentpole.training.reports import Row, update_line
+from tentpole.training.settings import MACESettings
+from tentpole.training.settings import told as settings_told
+from tentpole.training.stack import GROUPS, Stack
+from tentpole.training.stacked import train_stacked
+
+Tensor = torch.Tensor
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+ROWS = 5000
+"""Most labelled numbers that are solved for."""
+MEMORY_B = 2_000_000_000
+"""Of their derivatives."""
+PAIRS = 4000
+"""About so many pairs of atoms are differentiated at once."""
+_ROWS_DRAWN = 0x11EA  # purpose of the random numbers that force components are drawn with
+VIRIAL = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+def train_and_solve(
+    jobs: Sequence[TrainingJob], settings: MACESettings, energies: Mapping[int, float], *, finishing: bool = False
+) -> None:
+    """Train the members of `jobs` in this process, and write them and their logs. Raises as train_stacked does.
+
+    energies : eV, of the isolated atoms. finishing : updates, where there are any, until the errors no longer fall.
+    """
+    missing = [job for job in jobs if not description_file(job.out).is_file()]
+    if settings.solve == "instead":
+        for job in missing:
+            _solve(job, settings, energies, {})
+        return
+    updated = [replace(job, out=job.folder / UPDATED / job.out.name) for job in jobs]
+    if missing and not all(description_file(job.out).is_file() for job in updated):
+        train_stacked(updated, settings, energies, finishing=finishing)
+    for job, start in zip(jobs, updated, strict=True):
+        if job in missing:
+            told = read_description(start.out)["training"]
+            _solve(replace(job, warm_start=start.out, whole=True), settings, energies, told)
+        for file in (weights_file(start.out), description_file(start.out)):
+            file.unlink(missing_ok=True)
+    with suppress(OSError):  # members of another process are there still
+        (jobs[0].folder / UPDATED).rmdir()
+
+
+def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, float], updated: Mapping[str, Any]) -> None:
+    """Solve for one member, and write it. updated : what the training of its weights has told."""
+    torch.set_num_threads(settings.threads)
+    began = time.monotonic()
+    fit = LinearFit(job, settings, energies, int(updated.get("updates", 0)))
+    model, linear = fit.solve()
+    held, trained = fit.errors(linear, fit.valid), fit.errors(linear, fit.train[:: -(-len(fit.train) // LOOKED_AT)])
+    loss = settings.energy_weight * held.energy**2 + settings.forces_weight * held.force**2
+    row: Row = (fit.steps, loss, held.energy, held.force)
+    with job.log.open("a", encoding="utf-8") as log:
+        log.write(f"{fit.words}\n{update_line(row, fit.steps, 0.0)}\n")
+    training = {
+        "member": job.member,
+        "seed": job.seed,
+        "loop": "stacked",
+        "settings": settings_told(settings),
+        "finishing": False,
+        "warm_start": None if job.warm_start is None else job.warm_start.name,
+        "stopped": "solved",
+        **{key: updated[key] for key in ("finishing", "warm_start") if key in updated},
+        "seconds": round(float(updated.get("seconds", 0.0)) + time.monotonic() - began, 3),
+        "updates": fit.steps,
+        "frames": {"trained": len(fit.train), "held_out": len(fit.valid)},
+        "rows": {"of": fit.rows_of, "solved": fit.rows_solved},
+        "energy_rmse": held.energy,
+        "force_rmse": held.force,
+        "train_force_rmse": trained.force,
+        "under_trained": False,
+        "curve": [*updated.get("curve", ()), row],
+        "made_by": provenance(),
+    }
+    write_member(job.out, model, training=training, baseline=job.baseline, linear=linear)
+    job.progress.unlink(missing_ok=True)
+
+
+UPDATED = "updated"
+"""Folder of members between their updates and the solution."""
+LOOKED_AT = 100
+"""Most frames that the training error is taken from."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """energy in eV/atom, force in eV/Å: root mean squares."""
+
+    energy: float
+    force: float
+
+
+class LinearFit:
+    """The labelled numbers of one member, their derivatives, and the change that fits them."""
+
+    def __init__(
+        self, job: TrainingJob, settings: MACESettings, energies: Mapping[int, float], updates: int = 0
+    ) -> None:
+        if job.warm_start is None:
+            raise InputError(f"{job.out.name} has no start: a change of weights is a change of something")
+        self.job, self.settings = job, settings
+        inputs = frames_of([job], settings)
+        self.train, self.valid = inputs.train[0], inputs.valid[0]
+        model, _, start = read_any_member(job.warm_start, dtype="float64", optimized=False)
+        table = model.atomic_energies_fn.atomic_energies.double()
+        known = [int(z) for z in model.atomic_numbers]
+        for place, z in enumerate(known):
+            table[..., place] = energies.get(z, float(table.reshape(-1)[place]))
+        self.model = in_precision(model, "float64", table).requires_grad_(True)
+        device = choose_device(settings.device)
+        self.network = Network(self.model, "cpu" if device == "mps" else device)  # which has no float64
+        own = {z: float(e) for z, e in zip(known, table.reshape(-1).tolist(), strict=True)}
+        self.graphs = Graphs(inputs.frames, self.network, own)
+        self.stack = Stack([self.model], self.network.parts, 0.0, str(self.network.device))
+        block, like = self.model.scale_shift, {"dtype": self.network.dtype, "device": self.network.device}
+        self.scale, self.shift = (
+            torch.tensor([float(part.reshape(-1)[0])], **like) for part in (block.scale, block.shift)
+        )
+        self.weights = torch.cat([self.stack.flat[group][0].detach() for group in GROUPS])
+        self.before = self._flat(start) if start is not None and job.whole else torch.zeros_like(self.weights)
+        self.whole = job.whole and (start is None or start.whole)
+        self.updates = updates
+        self.rows_of = self.rows_solved = 0
+
+    # -- the solution --------------------------------------------------------------------------------------------
+
+    def solve(self) -> tuple[Any, LinearChange]:
+        """The model and the change of its weights."""
+        chosen = self._chosen()
+        rows, left = self._rows(chosen)
+        kernel = _products(rows)
+        ridge = self.settings.ridge * float(kernel.diagonal().mean())
+        kernel.diagonal().add_(ridge)
+        dual = torch.linalg.solve(kernel, left)
+        change = self.before + _transposed(rows, dual)
+        if not bool(torch.isfinite(change).all()):
+            raise TrainingError(
+                f"{self.job.out.name}: the change that fits the labels is not finite. Raise [training] ridge, or look "
+                "for labels with absurd energies or forces."
+            )
+        return self.model, self._linear(change)
+
+    @property
+    def steps(self) -> int:
+        """The updates before it, and a step for every frame."""
+        return self.updates + len(self.train)
+
+    @property
+    def words(self) -> str:
+        """How many numbers it was solved for."""
+        return f"solved: {self.rows_solved} of {self.rows_of} labelled numbers of {len(self.train)} frames"
+
+    def _linear(self, change: Tensor) -> LinearChange:
+        length = float(change.norm())
+        named = self.stack.named(0, self._groups(change))
+        return LinearChange(named, self.whole, LENGTH / length if length > 0 else 1.0)
+
+    def _chosen(self) -> list[IntArray]:
+        """Which numbers of each trained frame are solved for: 0 its energy, then its force components, its virial."""
+        sizes = self.graphs.sizes[self.train]
+        always = [
+            np.array([0, *(range(1 + 3 * n, 7 + 3 * n) if s else ())])
+            for n, s in zip(sizes, self.graphs.stressed[self.train], strict=True)
+        ]
+        forces = int(3 * sizes.sum())
+        self.rows_of = sum(map(len, always)) + forces
+        room = min(ROWS, MEMORY_B // (4 * len(self.weights))) - sum(map(len, always))
+        if room <= 0:
+            raise InputError(
+                f"{len(self.train)} labels and {len(self.weights)} weights are too many to be solved for at once: set "
+                '[training] solve = "no", or take a smaller size'
+            )
+        taken = np.ones(forces, dtype=bool)
+        if forces > room:
+            seed = np.random.SeedSequence(self.job.seed, spawn_key=(_ROWS_DRAWN,))
+            taken[np.random.default_rng(seed).permutation(forces)[room:]] = False
+        own = np.split(taken, np.cumsum(3 * sizes)[:-1])
+        chosen = [
+            np.sort(np.concatenate([one, 1 + np.flatnonzero(part)])) for one, part in zip(always, own, strict=True)
+        ]
+        self.rows_solved = sum(map(len, chosen))
+        return chosen
+
+    def _rows(self, chosen: list[IntArray]) -> tuple[Tensor, Tensor]:
+        """Derivatives (n, weights) of the chosen numbers, in float32, and what is left of the labels (n,)."""
+        rows = torch.empty(self.rows_solved, len(self.weights), dtype=torch.float32)
+        left = torch.empty(self.rows_solved, dtype=torch.float64)
+        place = 0
+        for done, (frame, numbers) in enumerate(zip(self.train, chosen, strict=True)):
+            for some in np.array_split(numbers, -(-len(numbers) // self._copies(int(frame)))):
+                here = slice(place, place + len(some))
+                rows[here], left[here] = self._derivatives(int(frame), some)
+                place += len(some)
+            with suppress(OSError):
+                self.job.progress.write_text(f"{self.updates + done} {self.steps}", encoding="utf-8")
+        if bool(self.before.any()):
+            left -= _times(rows, self.before.cpu())
+        return rows, left
+
+    def _copies(self, frame: int) -> int:
+        return max(1, PAIRS // max(1, int(self.graphs.pair_counts[frame])))
+
+    def _derivatives(self, frame: int, numbers: IntArray) -> tuple[Tensor, Tensor]:
+        """Of these numbers of a frame by the weights, and the labels less the start's own prediction where it counts.
+
+        The frame is there once for each number, each time with weights of its own: one backward pass is all rows.
+        """
+        copies = len(numbers)
+        flats = {g: part.expand(copies, -1).clone().requires_grad_() for g, part in self._groups(self.weights).items()}
+        batch = self.graphs.batch(np.full((copies, 1), frame), self.scale.expand(copies), self.shift.expand(copies))
+        stressed = bool(self.graphs.stressed[frame])
+        found = self.network.predict(self.stack.parted(flats), batch, training=True, stress=stressed)
+        real = batch.mask[0, :, 0].bool()
+        a, b = zip(*VIRIAL, strict=True)
+
+        def numbers_of(energies: Tensor, forces: Tensor, stress: Tensor | None) -> Tensor:
+            parts = [energies, forces[:, real].reshape(copies, -1)]
+            if stressed and stress is not None:
+                parts.append(stress[:, 0, list(a), list(b)] * batch.volumes)
+            return torch.cat(parts, 1)
+
+        values = numbers_of(found.energies, found.forces, found.stress)
+        wanted = torch.as_tensor(numbers, device=values.device)
+        at = torch.arange(copies, device=values.device)
+        gradients = torch.autograd.grad(values[at, wanted].sum(), [flats[group] for group in GROUPS])
+        labels = numbers_of(batch.energies, batch.forces, batch.stress)[at, wanted]
+        left = labels - values.detach()[at, wanted] if self.whole else labels
+        return torch.cat(gradients, 1).float().cpu(), left.double().cpu()
+
+    # -- errors --------------------------------------------------------------------------------------------------
+
+    def errors(self, linear: LinearChange, frames: IntArray) -> Errors:
+        """Of these frames, of the member with that change."""
+        change = self._flat(linear)
+        steps = torch.stack([self.weights + linear.step * change, self.weights - linear.step * change])
+        weights = self.stack.parted(self._groups(steps))
+        more, less = linear.factors
+        energies, forces, count = 0.0, 0.0, 0
+        for frame in frames:
+            batch = self.graphs.batch(np.full((2, 1), frame), self.scale.expand(2), self.shift.expand(2))
+            found = self.network.predict(weights, batch, training=False)
+            off = (more * found.energies[0] + less * found.energies[1] - batch.energies[0]) / batch.sizes[0]
+            missed = (more * found.forces[0] + less * found.forces[1] - batch.forces[0]) * batch.mask[0]
+            energies += float(off.detach().square().sum())
+            forces += float(missed.detach().square().sum())
+            count += 3 * int(batch.sizes[0, 0])
+        return Errors(math.sqrt(energies / len(frames)), math.sqrt(forces / count))
+
+    # -- weights -------------------------------------------------------------------------------------------------
+
+    def _groups(self, flat: Tensor) -> dict[str, Tensor]:
+        """(…, weights) as the stack has them, (…, weights of the group)."""
+        flat = flat if flat.dim() > 1 else flat[None]
+        return dict(
+            zip(GROUPS, torch.split(flat, [self.stack.flat[group].shape[1] for group in GROUPS], 1), strict=True)
+        )
+
+    def _flat(self, linear: LinearChange) -> Tensor:
+        parts = [linear.change[name].reshape(-1) for group in GROUPS for name in self.stack.names[group]]
+        return torch.cat(parts).to(self.weights)
+
+
+def seconds_per_frame(job: TrainingJob, settings: MACESettings, energies: Mapping[int, float]) -> float:
+    """Wall time of one frame of a training, by one that is thrown away."""
+    torch.set_num_threads(settings.threads)
+    fit = LinearFit(job, settings, energies)
+    began = time.monotonic()
+    fit.solve()
+    return (time.monotonic() - began) / len(fit.train)
+
+
+def unchanged(model: Any) -> tuple[Any, LinearChange]:
+    """A model in float64 and a change of nothing, which costs what any change does."""
+    none = {name: torch.zeros_like(weight, dtype=torch.float64) for name, weight in model.named_parameters()}
+    return in_precision(model, "float64"), LinearChange(none, whole=True, step=1.0)
+
+
+BLOCK = 4096
+"""Columns that are in float64 at a time."""
+
+
+def _products(rows: Tensor) -> Tensor:
+    """Inner products of all rows (n, n), summed in float64."""
+    total = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    for part in torch.split(rows, BLOCK, 1):
+        wide = part.double()
+        total.addmm_(wide, wide.T)
+    return total
+
+
+def _times(rows: Tensor, vector: Tensor) -> Tensor:
+    return torch.stack([row.double() @ vector for row in rows])
+
+
+def _transposed(rows: Tensor, dual: Tensor) -> Tensor:
+    """rowsᵀ · dual, in float64."""
+    return torch.cat([part.double().T @ dual for part in torch.split(rows, BLOCK, 1)])
