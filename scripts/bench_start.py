@@ -319,7 +319,7 @@ class Chain:
         folder = self.out / f"pretraining-{self.seed}"
         train = self.out / "cheap.extxyz"
         own_md(self.data.cheap, self.out, "cheap")
-        settings = replace(self.settings, updates=PRE_UPDATES)
+        settings = replace(self.settings, updates=PRE_UPDATES, solve="no")
         seeds = [500_000 + 1000 * self.seed + m for m in range(self.members)]
         seconds = trained(folder, train, seeds, settings, None, None)
         if not (folder / "done.json").is_file():

@@ -1,13 +1,13 @@
 """What a training costs and what it learns: mace's own command as it was used, against members trained as one.
 
     python scripts/bench_training.py [--parts cost zundel30 zundel108 zundel900 copper silicon] [--members 4]
-        [--kinds before after finished] [--json FILE]
+        [--kinds before after finished solved] [--json FILE]
 
 before : mace's command for each member by itself, 600 updates, rates falling by epoch, stress weight 10. after : all
-members as one, by the defaults. finished : the same to the plateau. Errors are on frames that no training saw: the
-mean over members of each one's RMSE, and of the committee's mean. Seconds are of the processor (one thread), per
-member; each training runs in a process of its own, and what reading and importing cost is left out. The last line
-is JSON.
+members as one, by the defaults. finished : the same to the plateau. solved : as after, then what is left is solved
+for (solve = "after"). Errors are on frames that no training saw: the mean over members of each one's RMSE, and of the
+committee's mean. Seconds are of the processor (one thread), per member; each training runs in a process of its own,
+and what reading and importing cost is left out. The last line is JSON.
 
 Zundel: ../shared/data/zundel/zundel_dft_1000.extxyz, 300 frames to test on, 33 or 120 labels, of which each member
 trains nine tenths; or 100 to test on and 900 labels, of which none is another's twin. Copper: cells of four atoms,
@@ -43,7 +43,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 GPA = 160.21766
 BEFORE = MACESettings(loop="mace", updates=600, lr_end=0.001, stress_weight=10.0)
 AFTER = MACESettings()
-KINDS = {"before": (BEFORE, False), "after": (AFTER, False), "finished": (AFTER, True)}
+KINDS = {
+    "before": (BEFORE, False),
+    "after": (AFTER, False),
+    "finished": (AFTER, True),
+    "solved": (replace(AFTER, solve="after"), False),
+}
 
 
 def zundel(labels: int, testing: int = 300) -> tuple[list[Atoms], list[Atoms], dict[str, Any]]:
@@ -91,7 +96,7 @@ def train_here(order: dict[str, Any]) -> None:
     """In a process of its own: train, and print the processor's seconds and the updates."""
     import torch
 
-    from tentpole.training import mace, stacked
+    from tentpole.training import linear, mace, stacked
     from tentpole.training.convolution import load_kernels
     from tentpole.training.frames import isolated_energies
     from tentpole.training.reports import read_report
@@ -114,6 +119,8 @@ def train_here(order: dict[str, Any]) -> None:
 
             logging.basicConfig(stream=log)
             mace.run_here(jobs[0], settings, energies, command)
+    elif settings.solve != "no":
+        linear.train_and_solve(jobs, settings, energies, finishing=order["finishing"])
     else:
         stacked.train_stacked(jobs, settings, energies, finishing=order["finishing"])
     seconds = (time.process_time() - began) / len(jobs)

@@ -306,7 +306,9 @@ def _train(context: Context, frames: Sequence[Atoms], updates: int) -> list[Trai
         context.progress.progress("pretraining: training", sum(shares.values()), len(jobs))
 
     workers, began = context.workers, time.monotonic()
-    settings = replace(config.training.build(), updates=updates, epochs=None, frozen=False, finetuning="naive")
+    settings = replace(
+        config.training.build(), updates=updates, epochs=None, frozen=False, finetuning="naive", solve="no"
+    )
     with metered(context.root, "training", min(len(jobs), workers.processes)) as meter:
         reports = train_committee(jobs, settings, workers.processes, on_progress, workers.training)
         meter.exactly = sum(report.seconds for report in reports if not report.skipped)

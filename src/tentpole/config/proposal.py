@@ -242,6 +242,8 @@ def _text(
         'kind = "mace"',
         f"r_max = {size.r_max_A}           # Å",
         'updates = "auto"      # gradient steps per member: 2000 and more at first, then 800 a round; fewer err more',
+        '# solve = "after"     # what updates leave is solved for: half their error or less. MD costs twice as much,',
+        "#                     # and members are for ASE; `tentpole finish` trains a model for the rest",
         *([f"embed = {json.dumps(embed)}    # members read what structures differ in"] if embed else []),
         "",
         "[selection]",

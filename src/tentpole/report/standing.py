@@ -59,7 +59,8 @@ def advice(record: CampaignRecord, kind: str, example: str) -> tuple[tuple[str, 
     """How to go on from here."""
     folder, file = shlex.quote(str(record.folder)), record.paths.campaign_file
     go_on = f"tentpole run {folder}"
-    alone = record.config.baseline is None and not record.config.training.embed  # what LAMMPS's pair styles can run
+    training = record.config.training  # LAMMPS's pair styles run whole energies of mace's models alone
+    alone = record.config.baseline is None and not training.embed and training.solve == "no"
     export = f"tentpole export {folder} --out exported"
     first = {
         "": [("Go on where it stopped. Nothing is lost, and no label is computed twice", go_on)],

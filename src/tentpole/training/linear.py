@@ -21,11 +21,10 @@ there is room for, drawn at random.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ from tentpole.training.reports import Row, update_line
 from tentpole.training.settings import MACESettings
 from tentpole.training.settings import told as settings_told
 from tentpole.training.stack import GROUPS, Stack
-from tentpole.training.stacked import train_stacked
+from tentpole.training.stacked import LOOKED_AT, Errors, train_stacked
 
 Tensor = torch.Tensor
 FloatArray = NDArray[np.float64]
@@ -65,6 +64,7 @@ MEMORY_B = 2_000_000_000
 PAIRS = 4000
 """About so many pairs of atoms are differentiated at once."""
 _ROWS_DRAWN = 0x11EA  # purpose of the random numbers that force components are drawn with
+ALL = slice(None)
 VIRIAL = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -87,6 +87,7 @@ def train_and_solve(
         if job in missing:
             told = read_description(start.out)["training"]
             _solve(replace(job, warm_start=start.out, whole=True), settings, energies, told)
+    for start in updated:
         for file in (weights_file(start.out), description_file(start.out)):
             file.unlink(missing_ok=True)
     with suppress(OSError):  # members of another process are there still
@@ -100,8 +101,8 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
     fit = LinearFit(job, settings, energies, int(updated.get("updates", 0)))
     model, linear = fit.solve()
     held, trained = fit.errors(linear, fit.valid), fit.errors(linear, fit.train[:: -(-len(fit.train) // LOOKED_AT)])
-    loss = settings.energy_weight * held.energy**2 + settings.forces_weight * held.force**2
-    row: Row = (fit.steps, loss, held.energy, held.force)
+    energy, force = held.rmse(0, ALL)
+    row: Row = (fit.steps, held.loss(0, ALL, settings), energy, force)
     with job.log.open("a", encoding="utf-8") as log:
         log.write(f"{fit.words}\n{update_line(row, fit.steps, 0.0)}\n")
     training = {
@@ -117,9 +118,9 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
         "updates": fit.steps,
         "frames": {"trained": len(fit.train), "held_out": len(fit.valid)},
         "rows": {"of": fit.rows_of, "solved": fit.rows_solved},
-        "energy_rmse": held.energy,
-        "force_rmse": held.force,
-        "train_force_rmse": trained.force,
+        "energy_rmse": energy,
+        "force_rmse": force,
+        "train_force_rmse": trained.rmse(0, ALL)[1],
         "under_trained": False,
         "curve": [*updated.get("curve", ()), row],
         "made_by": provenance(),
@@ -130,16 +131,6 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
 
 UPDATED = "updated"
 """Folder of members between their updates and the solution."""
-LOOKED_AT = 100
-"""Most frames that the training error is taken from."""
-
-
-@dataclass(frozen=True)
-class Errors:
-    """energy in eV/atom, force in eV/Å: root mean squares."""
-
-    energy: float
-    force: float
 
 
 class LinearFit:
@@ -282,21 +273,25 @@ class LinearFit:
     # -- errors --------------------------------------------------------------------------------------------------
 
     def errors(self, linear: LinearChange, frames: IntArray) -> Errors:
-        """Of these frames, of the member with that change."""
+        """Of these frames (1, n), of the member with that change."""
         change = self._flat(linear)
         steps = torch.stack([self.weights + linear.step * change, self.weights - linear.step * change])
         weights = self.stack.parted(self._groups(steps))
         more, less = linear.factors
-        energies, forces, count = 0.0, 0.0, 0
+        rows = []
         for frame in frames:
+            stressed = bool(self.graphs.stressed[frame])
             batch = self.graphs.batch(np.full((2, 1), frame), self.scale.expand(2), self.shift.expand(2))
-            found = self.network.predict(weights, batch, training=False)
+            found = self.network.predict(weights, batch, training=False, stress=stressed)
             off = (more * found.energies[0] + less * found.energies[1] - batch.energies[0]) / batch.sizes[0]
             missed = (more * found.forces[0] + less * found.forces[1] - batch.forces[0]) * batch.mask[0]
-            energies += float(off.detach().square().sum())
-            forces += float(missed.detach().square().sum())
-            count += 3 * int(batch.sizes[0, 0])
-        return Errors(math.sqrt(energies / len(frames)), math.sqrt(forces / count))
+            pulled = torch.zeros(1)
+            if found.stress is not None:
+                pulled = more * found.stress[0] + less * found.stress[1] - batch.stress[0]
+            squares = [off.square(), missed.square().sum() / (3 * batch.sizes[0]), pulled.square().mean()]
+            sizes = [batch.sizes[0], torch.tensor(float(stressed))]
+            rows.append([float(part.detach()) for part in (*squares, *sizes)])
+        return Errors(*(column[None] for column in np.array(rows).T))
 
     # -- weights -------------------------------------------------------------------------------------------------
 

@@ -418,6 +418,8 @@ def _contradictions(study: Study) -> Iterator[str]:
         )
     if config.valid < 1 or config.training.loop != "stacked":
         yield f'training.loop = "{config.training.loop}": "stacked" is legal in a study'
+    if config.training.solve == "instead" and config.pretraining is None:
+        yield 'training.solve = "instead": "no" and "after" are legal without [pretraining]'
     driver = study.driver
     if driver is not None and config.explore.ensemble.kind == "npt" and "stress" not in driver.properties:
         yield f'driver: "{driver.name}" gives no stress, which the ensemble "npt" asks for'

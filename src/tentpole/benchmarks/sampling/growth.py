@@ -87,7 +87,8 @@ def pretrain(study: Study, folder: Path, draw: int, workers: int = 1) -> None:
         TrainingJob(k, 10_000 * draw + PRETRAINED + k, paths.cheap, None, here / "logs", here / f"member-{k}")
         for k in range(study.config.members)
     ]
-    settings = replace(study.config.training, updates=section.updates, epochs=None, frozen=False)
+    naive: dict[str, Any] = {"frozen": False, "finetuning": "naive", "solve": "no"}
+    settings = replace(study.config.training, updates=section.updates, epochs=None, **naive)
     reports = train_committee(jobs, settings, workers)
     write_json(here / DONE, {"version": VERSION, "training_seconds": sum(report.seconds for report in reports)})
 
