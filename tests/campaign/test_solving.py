@@ -17,6 +17,7 @@ from tentpole.committee import read_member
 from tentpole.committee.member_files import read_any_member
 from tentpole.config.loading import load
 from tentpole.errors import InputError
+from tentpole.training import linear
 
 pytestmark = pytest.mark.slow
 
@@ -83,10 +84,16 @@ def test_a_round_that_is_lost_is_done_again_to_the_last_bit(instead: Path, tmp_p
         assert ours == theirs
 
 
-def test_after_updates_members_go_on_from_the_updated_weights(tmp_path: Path) -> None:
+def test_after_updates_members_go_on_from_the_updated_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = solved_campaign(tmp_path, "after")
     lines = {line.what: line.found for line in check_campaign(path)}
     assert "ms a label to solve for" in lines["a round takes"]
+    assert "force components are drawn" in lines["solving"]
+    monkeypatch.setattr(linear, "MEMORY_B", 100_000)
+    full = next(line for line in check_campaign(path) if line.what == "solving")
+    assert not full.good
+    assert "10 labels have too many energies" in full.found
+    monkeypatch.undo()
     with Campaign(path, tmp_path / "run") as campaign:
         campaign.run()
     told = json.loads((tmp_path / "run/models/r001/member-0.json").read_text())

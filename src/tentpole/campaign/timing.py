@@ -53,6 +53,8 @@ class Cost:
         Wall time that a process takes to import what trains, before the first committee.
     solve_s : float
         Wall time for each label where those members are solved for.
+    weights : int
+        Of a member that is solved for.
     """
 
     update_s: float
@@ -65,6 +67,7 @@ class Cost:
     as_set: int = 1
     import_s: float = 0.0
     solve_s: float = 0.0
+    weights: int = 0
 
     @property
     def walker_step_s(self) -> float:
@@ -91,7 +94,7 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms], import_s: floa
     from tentpole.training.committee import groups
     from tentpole.training.frames import isolated_energies
     from tentpole.training.jobs import TrainingJob
-    from tentpole.training.linear import seconds_per_frame, unchanged
+    from tentpole.training.linear import tried, unchanged
     from tentpole.training.stacked import Training, seconds_per_update
 
     import_s += time.monotonic() - began
@@ -110,10 +113,10 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms], import_s: floa
             update_s = seconds_per_update(together[0], settings, energies, SHORT_S)
             setup_s = max(0.0, time.monotonic() - began - SHORT_S)
             model = Training(together[0][:1], settings, energies).models[0]
-            solve_s = 0.0
+            solve_s, weights = 0.0, 0
             if settings.solve != "no":
                 write_member(folder / "start", model, training={})
-                solve_s = seconds_per_frame(replace(jobs[0], warm_start=folder / "start"), settings, energies)
+                solve_s, weights = tried(replace(jobs[0], warm_start=folder / "start"), settings, energies)
                 solve_s *= 1 if settings.solve == "instead" else len(together[0])
                 update_s = 0.0 if settings.solve == "instead" else update_s
                 model, change = unchanged(model)
@@ -124,7 +127,9 @@ def measured(config: CampaignConfig, starts: Mapping[str, Atoms], import_s: floa
         alone, side = (_step_s(config, starts, member, n) for n in (1, many))
         atoms = [len(starts[walker.condition.structure]) for walker in walkers]
         as_set = walkers_together(config, atoms, _cores(config))
-        return Cost(update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set, import_s, solve_s)
+        return Cost(
+            update_s, len(together[0]), len(together), alone, setup_s, many, side, as_set, import_s, solve_s, weights
+        )
 
 
 def _step_s(config: CampaignConfig, starts: Mapping[str, Atoms], member: Path, together: int) -> float:
@@ -198,8 +203,22 @@ def cost_lines(config: CampaignConfig, plan: Plan, cost: Cost, label_s: float | 
         words += f", and at most {duration(most * cost.update_s * turns)} for a last training to the plateau"
     words += " (with labels; measured for a moment, and programs take some seconds to start)"
     yield Line("a round takes", True, words)
+    if cost.weights:
+        yield _solving_line(cost.weights, known[-1] if known else plan.initial)
     if cost.side_by_side > 1:
         yield _walkers_line(cost)
+
+
+def _solving_line(weights: int, labels: int) -> Line:
+    """Whether there is room for what must be solved for."""
+    from tentpole.training.linear import ENERGY_AND_VIRIAL, room_for
+
+    room = room_for(weights)
+    words = f"{room} labelled numbers at most of a member with {weights} weights; with more, force components are drawn"
+    if room > ENERGY_AND_VIRIAL * labels:  # which stay
+        return Line("solving", True, words)
+    remedy = f'{labels} labels have too many energies: set [training] solve = "no", or take a smaller size'
+    return Line("solving", False, f"{words}. {remedy}")
 
 
 def _walkers_line(cost: Cost) -> Line:

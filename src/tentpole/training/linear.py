@@ -65,6 +65,7 @@ PAIRS = 4000
 """About so many pairs of atoms are differentiated at once."""
 _ROWS_DRAWN = 0x11EA  # purpose of the random numbers that force components are drawn with
 ALL = slice(None)
+ENERGY_AND_VIRIAL = 7
 VIRIAL = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -207,7 +208,7 @@ class LinearFit:
         ]
         forces = int(3 * sizes.sum())
         self.rows_of = sum(map(len, always)) + forces
-        room = min(ROWS, MEMORY_B // (4 * len(self.weights))) - sum(map(len, always))
+        room = room_for(len(self.weights)) - sum(map(len, always))
         if room <= 0:
             raise InputError(
                 f"{len(self.train)} labels and {len(self.weights)} weights are too many to be solved for at once: set "
@@ -307,13 +308,23 @@ class LinearFit:
         return torch.cat(parts).to(self.weights)
 
 
-def seconds_per_frame(job: TrainingJob, settings: MACESettings, energies: Mapping[int, float]) -> float:
-    """Wall time of one frame of a training, by one that is thrown away."""
+def room_for(weights: int) -> int:
+    """How many labelled numbers are solved for at most, of members with so many weights."""
+    return min(ROWS, MEMORY_B // (4 * weights))
+
+
+def tried(job: TrainingJob, settings: MACESettings, energies: Mapping[int, float]) -> tuple[float, int]:
+    """Wall time of one frame of a solution, by one that is thrown away, and the weights of a member.
+
+    0 seconds where there is no room for it.
+    """
     torch.set_num_threads(settings.threads)
     fit = LinearFit(job, settings, energies)
+    if room_for(len(fit.weights)) <= ENERGY_AND_VIRIAL * len(fit.train):
+        return 0.0, len(fit.weights)
     began = time.monotonic()
     fit.solve()
-    return (time.monotonic() - began) / len(fit.train)
+    return (time.monotonic() - began) / len(fit.train), len(fit.weights)
 
 
 def unchanged(model: Any) -> tuple[Any, LinearChange]:

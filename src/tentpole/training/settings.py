@@ -156,8 +156,8 @@ class MACESettings:
             raise InputError(f'finetuning = "frozen" needs loop = "stacked", not "{self.loop}"')
         if self.solve != "no" and self.loop != "stacked":
             raise InputError(f'solve = "{self.solve}" needs loop = "stacked", not "{self.loop}"')
-        if self.solve == "instead" and way != "naive":
-            raise InputError(f'solve = "instead" makes no updates, and finetuning = "{way}" says which: leave one out')
+        if self.solve != "no" and way != "naive":
+            raise InputError(f'solve = "{self.solve}" changes all weights, and finetuning = "{way}" not: leave one out')
         if way in BY_MACE and self.loop != "mace":
             raise InputError(f'finetuning = "{way}" needs loop = "mace", not "{self.loop}"')
 
