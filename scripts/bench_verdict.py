@@ -7,11 +7,12 @@ decide when to look and when to end. `real` ones are run whole by the engine: fo
 members; the final committee, and that of every round, is judged on hidden frames of its own unbiased MD. Real ones are
 resumable: a campaign that was begun goes on, one that has its result is not run again.
 
-    python scripts/bench_verdict.py [--simulated 1000] [--real 4] [--rule two_key] [--out runs/bench_verdict]
-        [--frames 500]
+    python scripts/bench_verdict.py [--simulated 1000] [--real 4] [--rule two_key] [--solve no]
+        [--out runs/bench_verdict] [--frames 500]
 
 --rule says by which rule real campaigns choose; "mean_gradient" is gradient with aim = "mean" and no quotas.
-Each rule wants a folder of its own, and campaigns of the same number differ in nothing else.
+--solve is the key of [training], whether members are solved for after their updates.
+Each rule and solve wants a folder of its own, and campaigns of the same number differ in nothing else.
 
 The last line is JSON: for each kind how many campaigns, the share that ended CONVERGED, the share of these that meet
 the claim, and the median overspend of labels against the first round at which the claim was true. Beside it stand, for
@@ -116,7 +117,7 @@ def simulated(seed: int, conditions: int, exponent: float, most_labels: int = 60
 
 
 def real(
-    folder: Path, seed: int, target: float, temperatures: list[float], frames: int, rule: dict[str, Any]
+    folder: Path, seed: int, target: float, temperatures: list[float], frames: int, more: dict[str, dict[str, Any]]
 ) -> dict[str, object]:
     """One campaign by the engine, and its committees judged on hidden frames of their own MD."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,8 +132,9 @@ def real(
         "initial": {"kind": "rattle", "count": 8, "stdev_A": [0.05, 0.1]},
         "explore": {"temperatures_K": temperatures, "steps": 120, "snapshot_every": 5},
         "committee": {"members": 2},
-        "training": {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 300, "batch_size": 5},
-        "selection": {**rule, "batch": 12},
+        "training": {"kind": "mace", "channels": 4, "max_L": 0, "r_max": 4.0, "updates": 300, "batch_size": 5}
+        | more["training"],
+        "selection": {**more["selection"], "batch": 12},
         "executor": {"workers": 1},
     }
     (folder / "campaign.toml").write_text(tomli_w.dumps(content))
@@ -316,9 +318,11 @@ def main() -> None:
     parser.add_argument("--simulated", type=int, default=1000)
     parser.add_argument("--real", type=int, default=4)
     parser.add_argument("--rule", choices=list(RULES), default="two_key")
+    parser.add_argument("--solve", choices=("no", "after"), default="no")
     parser.add_argument("--out", type=Path, default=Path("runs/bench_verdict"))
     parser.add_argument("--frames", type=int, default=500)
     options = parser.parse_args()
+    more: dict[str, dict[str, Any]] = {"selection": RULES[options.rule], "training": {"solve": options.solve}}
     found: dict[str, object] = {}
     for conditions in (1, 2, 4) if options.simulated else ():
         for exponent in (0.3, 0.6, 1.0):
@@ -333,7 +337,7 @@ def main() -> None:
         if not path.exists():
             target, temperatures = (0.004, 0.008, 0.016)[k % 3], ([600.0], [300.0, 600.0])[k // 3 % 2]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(real(folder, k, target, temperatures, options.frames, RULES[options.rule])))
+            path.write_text(json.dumps(real(folder, k, target, temperatures, options.frames, more)))
         found_there = json.loads(path.read_text())
         done.append({**found_there, "least": least_labels(CampaignRecord.read(folder / "run"), found_there)})
         print(folder.name, path.read_text(), file=sys.stderr, flush=True)

@@ -26,7 +26,7 @@ from tentpole.training import MACESettings, TrainingJob, linear, train_committee
 from tentpole.training.network_voter import NetworkVoter, converted
 
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=60, E0s=E0S, together=1, lr=0.02)
-LINEAR = replace(SMALL, solve="instead")
+LINEAR = replace(SMALL, solve="instead", ridge=1e-8)
 SHIFT_eV = 3.0  # another method's zero of energy
 ENERGIES = {1: E0S["H"], 8: E0S["O"]}
 
@@ -311,6 +311,7 @@ def test_a_change_of_nothing_is_the_start(start: Path) -> None:
     [
         ({"loop": "mace"}, 'solve = "instead" needs loop = "stacked", not "mace"'),
         ({"ridge": 0.0}, "ridge = 0.0 must be positive"),
+        ({"ridge": "small"}, 'unknown ridge "small"'),
         ({"frozen": True}, "leave one out"),
         ({"solve": "yes"}, 'unknown solve "yes"'),
     ],
@@ -318,6 +319,35 @@ def test_a_change_of_nothing_is_the_start(start: Path) -> None:
 def test_settings_that_do_not_go_together(keys: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         MACESettings(**{"solve": "instead", **keys})  # type: ignore[arg-type]
+
+
+def test_labels_that_ripple_get_a_larger_ridge_and_no_change_where_none_helps(start: Path, tmp_path: Path) -> None:
+    """Forces that no energy gives: the smallest ridge fits them, and errs on all else."""
+    rng, frames = np.random.default_rng(0), labelled(24, seed=7)
+    for atoms in frames:
+        atoms.arrays["REF_forces"] += rng.normal(0.0, 1.0, (3, 3))
+    write_frames(tmp_path / "train.xyz", frames)
+    write_frames(tmp_path / "valid.xyz", labelled(12, seed=13))
+
+    def solved(name: str, ridge: float | str, labels: str = "train.xyz") -> tuple[float, float | None]:
+        job = TrainingJob(0, 3, tmp_path / labels, tmp_path / "valid.xyz", tmp_path, tmp_path / name, start)
+        (report,) = train_committee([job], replace(LINEAR, ridge=ridge), energies=ENERGIES)
+        return report.force_rmse, read_any_member(job.out)[1]["training"]["ridge"]
+
+    tight, wide = solved("tight", 1e-8), solved("auto", "auto")
+    assert wide[0] < 0.5 * tight[0]
+    assert wide[1] is None or wide[1] > 1e-8
+    write_frames(tmp_path / "smooth.xyz", labelled(24, seed=7))
+    smooth = solved("smooth", "auto", "smooth.xyz")
+    assert smooth[1] is not None
+    assert smooth[1] < 1e-4
+    for atoms in frames:
+        atoms.arrays["REF_forces"] = rng.normal(0.0, 30.0, (3, 3))
+    write_frames(tmp_path / "noise.xyz", frames)
+    none = solved("none", "auto", "noise.xyz")
+    assert none[1] is None
+    forces, begun = (Committee.load([stem]).evaluate(labelled(3)).forces for stem in (tmp_path / "none", start))
+    np.testing.assert_allclose(forces[0], begun[0], atol=1e-5)
 
 
 def test_random_weights_are_no_start(tmp_path: Path) -> None:

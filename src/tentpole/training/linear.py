@@ -15,12 +15,17 @@ kernel regression in the network's tangent kernel (arXiv:1806.07572). Labelled n
 and virials V σ, in eV and eV/Å alike. The weights are those that updates have just ended at, solve = "after", or those
 of a start that knows another method, solve = "instead": the same in every round then, whatever was solved for before.
 
+Small ridges serve labels that are smooth, as converged ones are; those of a learned teacher may ripple by more than is
+left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, and none
+where no change errs less than any.
+
 With more numbers than `ROWS`, or than fit `MEMORY_B`, all energies and virials stay, and as many force components as
 there is room for, drawn at random.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -64,6 +69,8 @@ MEMORY_B = 2_000_000_000
 PAIRS = 4000
 """About so many pairs of atoms are differentiated at once."""
 _ROWS_DRAWN = 0x11EA  # purpose of the random numbers that force components are drawn with
+RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+"""Tried where none is stated."""
 ALL = slice(None)
 ENERGY_AND_VIRIAL = 7
 VIRIAL = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -118,6 +125,7 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
         "seconds": round(float(updated.get("seconds", 0.0)) + time.monotonic() - began, 3),
         "updates": fit.steps,
         "frames": {"trained": len(fit.train), "held_out": len(fit.valid)},
+        "ridge": fit.ridge if fit.ridge < math.inf else None,
         "rows": {"of": fit.rows_of, "solved": fit.rows_solved},
         "energy_rmse": energy,
         "force_rmse": force,
@@ -163,26 +171,34 @@ class LinearFit:
         self.weights = torch.cat([self.stack.flat[group][0].detach() for group in GROUPS])
         self.before = self._flat(start) if start is not None and job.whole else torch.zeros_like(self.weights)
         self.whole = job.whole and (start is None or start.whole)
-        self.updates = updates
+        self.updates, self.ridge = updates, math.inf
         self.rows_of = self.rows_solved = 0
 
     # -- the solution --------------------------------------------------------------------------------------------
 
     def solve(self) -> tuple[Any, LinearChange]:
-        """The model and the change of its weights."""
-        chosen = self._chosen()
-        rows, left = self._rows(chosen)
+        """The model and the change of its weights: of several ridges' the one that errs least on held-out frames."""
+        rows, left = self._rows(self._chosen())
         kernel = _products(rows)
-        ridge = self.settings.ridge * float(kernel.diagonal().mean())
-        kernel.diagonal().add_(ridge)
-        dual = torch.linalg.solve(kernel, left)
-        change = self.before + _transposed(rows, dual)
-        if not bool(torch.isfinite(change).all()):
+        scale, given = float(kernel.diagonal().mean()), self.settings.ridge
+        ridges = RIDGES if isinstance(given, str) else (given,)
+        best, least = self._linear(self.before), math.inf
+        if isinstance(given, str):
+            least = self.errors(best, self.valid).loss(0, ALL, self.settings)
+        for ridge in ridges:
+            change = self.before + _transposed(rows, _solution(kernel, ridge * scale, left))
+            if not bool(torch.isfinite(change).all()):
+                continue
+            linear = self._linear(change)
+            loss = self.errors(linear, self.valid).loss(0, ALL, self.settings)
+            if loss < least:
+                best, least, self.ridge = linear, loss, ridge
+        if not least < math.inf:
             raise TrainingError(
-                f"{self.job.out.name}: the change that fits the labels is not finite. Raise [training] ridge, or look "
+                f"{self.job.out.name}: no change that fits the labels is finite. Raise [training] ridge, or look "
                 "for labels with absurd energies or forces."
             )
-        return self.model, self._linear(change)
+        return self.model, best
 
     @property
     def steps(self) -> int:
@@ -192,7 +208,8 @@ class LinearFit:
     @property
     def words(self) -> str:
         """How many numbers it was solved for."""
-        return f"solved: {self.rows_solved} of {self.rows_of} labelled numbers of {len(self.train)} frames"
+        how = f"ridge {self.ridge:g}" if self.ridge < math.inf else "no change errs less on held-out frames"
+        return f"solved: {self.rows_solved} of {self.rows_of} labelled numbers of {len(self.train)} frames, {how}"
 
     def _linear(self, change: Tensor) -> LinearChange:
         length = float(change.norm())
@@ -335,6 +352,13 @@ def unchanged(model: Any) -> tuple[Any, LinearChange]:
 
 BLOCK = 4096
 """Columns that are in float64 at a time."""
+
+
+def _solution(kernel: Tensor, ridge: float, left: Tensor) -> Tensor:
+    """(kernel + ridge)⁻¹ left; NaN where that is not positive to the digits of float64."""
+    widened = kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)
+    factor, failed = torch.linalg.cholesky_ex(widened)
+    return torch.full_like(left, math.nan) if bool(failed) else torch.cholesky_solve(left[:, None], factor)[:, 0]
 
 
 def _products(rows: Tensor) -> Tensor:

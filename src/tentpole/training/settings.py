@@ -73,7 +73,8 @@ class MACESettings:
     solve : whether energies are taken as linear in the weights at last, and the change that fits the labels is solved
     for (tentpole.training.linear). "no". "after": the updates, which so leave no error on what they were trained on.
     "instead": of them, from the weights of members that know another method; every training begins there.
-    ridge : of that solution, in parts of its kernel's mean diagonal: more for labels that are not converged.
+    ridge : of that solution, in parts of its kernel's mean diagonal: more for labels that are not smooth. "auto": which
+    of several, or no change at all, errs least on the frames that the member holds out.
     lora_rank : of the changes. replay_frames : as many are replayed; labels are repeated until they are as many.
     frozen : true is finetuning = "frozen".
     embed : "charge", "multiplicity" or both: embeddings of a frame's total charge and spin, added to the features of
@@ -113,7 +114,7 @@ class MACESettings:
     frozen: bool = False
     finetuning: str = "naive"
     solve: str = "no"
-    ridge: float = 1e-8
+    ridge: float | str = "auto"
     lora_rank: int = 4
     replay_frames: int = 200
     embed: tuple[str, ...] = ()
@@ -139,9 +140,11 @@ class MACESettings:
         more = {"correlation": 1, "folds": 2, "patience": 1, "together": 1, "lora_rank": 1, "replay_frames": 10}
         for name, least in more.items():
             self._at_least(name, least)
+        if isinstance(self.ridge, str) and self.ridge != "auto":
+            raise unknown("ridge", self.ridge, ("auto", "a number"))
         for name in ("r_max", "lr", "lr_warm", "lr_end", "ridge"):
             given = getattr(self, name)
-            if given is not None and not given > 0:
+            if given not in (None, "auto") and not given > 0:
                 raise InputError(f"{name} = {given} must be positive")
 
     def _check_finetuning(self) -> None:
