@@ -701,7 +701,7 @@ class MACESection(MACESettings):
         while a second head goes on learning what [pretraining] taught, and is then taken off. "lora" and "replay" are
         by MACE's own command, loop = "mace".
     solve : whether energies are taken as linear in the members' weights at last, and the change that fits the labels is
-        solved for: "no"; "after" the updates, which halves errors and takes seconds; or "instead" of them, from the
+        solved for: "no"; "after" the updates, which halves errors of smooth labels; or "instead" of them, from the
         weights that [pretraining] left, in every round. Such members are evaluated in float64, at two to three times
         the cost, and are no .model files.
     ridge : of that solution, in parts of its kernel's mean diagonal; more for labels that are not smooth. "auto": that

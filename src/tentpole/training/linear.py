@@ -16,8 +16,8 @@ and virials V σ, in eV and eV/Å alike. The weights are those that updates have
 of a start that knows another method, solve = "instead": the same in every round then, whatever was solved for before.
 
 Small ridges serve labels that are smooth, as converged ones are; those of a learned teacher may ripple by more than is
-left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, and none
-where no change errs less than any.
+left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, but for
+chance, and none where no change errs less than any.
 
 With more numbers than `ROWS`, or than fit `MEMORY_B`, all energies and virials stay, and as many force components as
 there is room for, drawn at random.
@@ -30,6 +30,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -177,28 +178,31 @@ class LinearFit:
     # -- the solution --------------------------------------------------------------------------------------------
 
     def solve(self) -> tuple[Any, LinearChange]:
-        """The model and the change of its weights: of several ridges' the one that errs least on held-out frames."""
+        """The model and the change of its weights.
+
+        Of several ridges the smallest counts whose loss on the m held-out frames is less than without a change, and
+        within the least's own chance, a share 1/√m, of the least.
+        """
         rows, left = self._rows(self._chosen())
         kernel = _products(rows)
         scale, given = float(kernel.diagonal().mean()), self.settings.ridge
-        ridges = RIDGES if isinstance(given, str) else (given,)
-        best, least = self._linear(self.before), math.inf
-        if isinstance(given, str):
-            least = self.errors(best, self.valid).loss(0, ALL, self.settings)
-        for ridge in ridges:
+        changes = [(math.inf, self.before)] if isinstance(given, str) else []
+        for ridge in RIDGES if isinstance(given, str) else (given,):
             change = self.before + _transposed(rows, _solution(kernel, ridge * scale, left))
-            if not bool(torch.isfinite(change).all()):
-                continue
-            linear = self._linear(change)
-            loss = self.errors(linear, self.valid).loss(0, ALL, self.settings)
-            if loss < least:
-                best, least, self.ridge = linear, loss, ridge
-        if not least < math.inf:
+            if bool(torch.isfinite(change).all()):
+                changes.append((ridge, change))
+        if not changes:
             raise TrainingError(
-                f"{self.job.out.name}: no change that fits the labels is finite. Raise [training] ridge, or look "
-                "for labels with absurd energies or forces."
+                f"{self.job.out.name}: no change that fits the labels is finite. Raise [training] ridge, or look for "
+                "labels with absurd energies or forces."
             )
-        return self.model, best
+        losses = [self.errors(self._linear(one), self.valid).loss(0, ALL, self.settings) for _, one in changes]
+        near = np.nanmin(losses) * (1 + 1 / math.sqrt(len(self.valid)))
+        if isinstance(given, str):
+            near = min(near, losses[0])
+        eligible = [one for one, loss in zip(changes, losses, strict=True) if loss <= near]
+        self.ridge, change = min(eligible, key=itemgetter(0))
+        return self.model, self._linear(change)
 
     @property
     def steps(self) -> int:
