@@ -187,21 +187,23 @@ class LinearFit:
         kernel = _products(rows)
         scale, given = float(kernel.diagonal().mean()), self.settings.ridge
         changes = [(math.inf, self.before)] if isinstance(given, str) else []
-        for ridge in RIDGES if isinstance(given, str) else (given,):
-            change = self.before + _transposed(rows, _solution(kernel, ridge * scale, left))
-            if bool(torch.isfinite(change).all()):
-                changes.append((ridge, change))
-        if not changes:
+        changes += [
+            (ridge, self.before + _transposed(rows, _solution(kernel, ridge * scale, left)))
+            for ridge in (RIDGES if isinstance(given, str) else (given,))
+        ]
+        losses = [self.errors(self._linear(one), self.valid).loss(0, ALL, self.settings) for _, one in changes]
+        least = min((loss for loss in losses if math.isfinite(loss)), default=math.inf)
+        if not least < math.inf:
             raise TrainingError(
                 f"{self.job.out.name}: no change that fits the labels is finite. Raise [training] ridge, or look for "
                 "labels with absurd energies or forces."
             )
-        losses = [self.errors(self._linear(one), self.valid).loss(0, ALL, self.settings) for _, one in changes]
-        near = np.nanmin(losses) * (1 + 1 / math.sqrt(len(self.valid)))
+        near = least * (1 + 1 / math.sqrt(len(self.valid)))
         if isinstance(given, str):
             near = min(near, losses[0])
-        eligible = [one for one, loss in zip(changes, losses, strict=True) if loss <= near]
-        self.ridge, change = min(eligible, key=itemgetter(0))
+        self.ridge, change = min(
+            (one for one, loss in zip(changes, losses, strict=True) if loss <= near), key=itemgetter(0)
+        )
         return self.model, self._linear(change)
 
     @property
