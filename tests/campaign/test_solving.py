@@ -110,6 +110,7 @@ def test_they_are_exported_as_members_alone_and_a_model_of_maces_is_made_of_the_
     made = export(tmp_path / "run", tmp_path / "out")
     assert not [file.name for file in made.files if file.suffix == ".model"]
     assert any("tentpole finish" in words for words in made.words)
+    assert any(words.endswith("which `baseline` adds back") for words in made.words)
     known = tmp_path / "run/reference/baseline/soft.toml"
     committee = Committee.load(tmp_path / "out", baseline=known)
     frame = CampaignRecord.read(tmp_path / "run").rounds[0]

@@ -121,14 +121,13 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps, baseline=known, alone=alone)
     if linear:
         words.append(
-            "Members are linear in their weights about those they were pretrained to, which no .model file is: "
-            "tentpole finish trains one on the same labels"
+            "Members are linear in their weights about those that updates or a pretraining left, which no .model file "
+            "can be: tentpole finish trains one on the same labels"
         )
-    elif base is not None:
-        words.append(
-            f"Members learned the difference to {base.name} ({base.hash}), which `baseline` adds back; "
-            "NAME-difference.model in MACE's own calculator gives the difference alone"
-        )
+    if base is not None:
+        added = f"Members learned the difference to {base.name} ({base.hash}), which `baseline` adds back"
+        in_mace = "; NAME-difference.model in MACE's own calculator gives the difference alone"
+        words.append(added + ("" if linear else in_mace))
     if reads:
         words.append(
             f"Members read {' and '.join(reads)}: set atoms.info before you ask ({', '.join(reads)}; for MACE's own "

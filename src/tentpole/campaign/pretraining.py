@@ -101,10 +101,8 @@ def first_training(
     judged = start  # fresh readouts predict nothing yet: of whole energies the model that they were put on does
     if isinstance(section, FoundationSection) and not fresh:
         judged = Path(section.model).parent
-    if fresh and context.config.training.solve == "instead":  # the difference that nothing is known of
-        return context.workers.run(
-            difference_energies, context.config.training.build(), train, root=context.root
-        ), settings
+    if fresh and settings.solve == "instead":  # the difference that nothing is known of
+        return context.workers.run(difference_energies, settings, train, root=context.root), settings
     energies = context.workers.run(refitted_energies, judged, train, root=context.root)
     error = context.workers.run(energy_error, judged, train, energies, root=context.root)
     if not error < WRONG_ENERGIES_eV and not fresh:

@@ -57,7 +57,7 @@ from tentpole.training.reports import Row, update_line
 from tentpole.training.settings import MACESettings
 from tentpole.training.settings import told as settings_told
 from tentpole.training.stack import GROUPS, Stack
-from tentpole.training.stacked import LOOKED_AT, Errors, train_stacked
+from tentpole.training.stacked import LOOKED_AT, Errors, all_energies, scale_and_shift, set_energies, train_stacked
 
 Tensor = torch.Tensor
 FloatArray = NDArray[np.float64]
@@ -155,20 +155,14 @@ class LinearFit:
         inputs = frames_of([job], settings)
         self.train, self.valid = inputs.train[0], inputs.valid[0]
         model, _, start = read_any_member(job.warm_start, dtype="float64", optimized=False)
-        table = model.atomic_energies_fn.atomic_energies.double()
-        known = [int(z) for z in model.atomic_numbers]
-        for place, z in enumerate(known):
-            table[..., place] = energies.get(z, float(table.reshape(-1)[place]))
-        self.model = in_precision(model, "float64", table).requires_grad_(True)
+        set_energies(model, energies)
+        self.model = in_precision(model, "float64").requires_grad_(True)
         device = choose_device(settings.device)
         self.network = Network(self.model, "cpu" if device == "mps" else device)  # which has no float64
-        own = {z: float(e) for z, e in zip(known, table.reshape(-1).tolist(), strict=True)}
-        self.graphs = Graphs(inputs.frames, self.network, own)
+        self.graphs = Graphs(inputs.frames, self.network, all_energies(self.model, energies))
         self.stack = Stack([self.model], self.network.parts, 0.0, str(self.network.device))
-        block, like = self.model.scale_shift, {"dtype": self.network.dtype, "device": self.network.device}
-        self.scale, self.shift = (
-            torch.tensor([float(part.reshape(-1)[0])], **like) for part in (block.scale, block.shift)
-        )
+        like = {"dtype": self.network.dtype, "device": self.network.device}
+        self.scale, self.shift = (torch.tensor([part], **like) for part in scale_and_shift(self.model))
         self.weights = torch.cat([self.stack.flat[group][0].detach() for group in GROUPS])
         self.before = self._flat(start) if start is not None and job.whole else torch.zeros_like(self.weights)
         self.whole = job.whole and (start is None or start.whole)

@@ -140,9 +140,9 @@ class Training:
         frames, self.train, self.valid = inputs.frames, inputs.train, inputs.valid
         self.models = _models(self.jobs, settings, frames, self.energies)
         self.network = Network(self.models[0], self.device)
-        self.graphs = Graphs(frames, self.network, _all_energies(self.models[0], self.energies))
+        self.graphs = Graphs(frames, self.network, all_energies(self.models[0], self.energies))
         self.stress = self.graphs.has_stress
-        values = [_buffers(model) for model in self.models]
+        values = [scale_and_shift(model) for model in self.models]
         like = {"dtype": self.network.dtype, "device": self.device}
         self.scale, self.shift = (torch.tensor(column, **like) for column in zip(*values, strict=True))
         trained = ("readouts.",) if settings.frozen else ()
@@ -452,13 +452,13 @@ def _plan(jobs: Sequence[TrainingJob], settings: MACESettings, frames: int, fini
     )
 
 
-def _all_energies(model: Any, energies: Mapping[int, float]) -> dict[int, float]:
+def all_energies(model: Any, energies: Mapping[int, float]) -> dict[int, float]:
     """Those of every species that the model knows."""
     table = model.atomic_energies_fn.atomic_energies.reshape(-1).tolist()
     return {int(z): energies.get(int(z), e) for z, e in zip(model.atomic_numbers, table, strict=True)}
 
 
-def _buffers(model: Any) -> tuple[float, float]:
+def scale_and_shift(model: Any) -> tuple[float, float]:
     """Scale and shift of its energies."""
     return float(model.scale_shift.scale.reshape(-1)[0]), float(model.scale_shift.shift.reshape(-1)[0])
 
@@ -481,12 +481,17 @@ def _models(
     else:
         models = [_new_model(settings, frames, energies, job.seed) for job in jobs]
     for model in models:
-        table = model.atomic_energies_fn.atomic_energies.double()
-        for place, z in enumerate(int(z) for z in model.atomic_numbers):
-            table[..., place] = energies.get(z, float(table.reshape(-1)[place]))
-        model.atomic_energies_fn.atomic_energies = table  # float64: that of heavy atoms has more digits than float32
+        set_energies(model, energies)
         model.requires_grad_(True)
     return models
+
+
+def set_energies(model: Any, energies: Mapping[int, float]) -> None:
+    """Give a model these energies of isolated atoms, eV, in float64: float32 has too few digits for heavy atoms."""
+    table = model.atomic_energies_fn.atomic_energies.double()
+    for place, z in enumerate(int(z) for z in model.atomic_numbers):
+        table[..., place] = energies.get(z, float(table.reshape(-1)[place]))
+    model.atomic_energies_fn.atomic_energies = table
 
 
 def _start(stem: Path, settings: MACESettings) -> Any:
