@@ -23,6 +23,7 @@ labels per round, MD steps, candidates, members and updates. What differs:
     …_baseline       that, and the cheap reference is the baseline too: members learn the difference
     one_shot         the pretrained committee as it is makes all the MD; N labels at random, and one training of as
                      many updates as a campaign has spent by then
+    …_solved         what labels teach is solved for: after the updates, in place of them where members are pretrained
 
 Where fewer frames pass a rule than a batch wants, the rest are drawn at random, so that labels are equal. Hidden
 frames: MD of the teacher at three temperatures, and the middle one's strained (crystal) or stretched (molecules). A
@@ -78,11 +79,15 @@ OURS = (
     "tentpole_by_gradient_unbiased",
     "tentpole_pretrained",
     "tentpole_baseline",
+    "tentpole_by_gradient_solved",
+    "tentpole_by_gradient_baseline_solved",
 )
 RULES = {"mean_gradient": ("gradient", {"aim": "mean"})}
 """Of policies whose name is not a rule's: the rule and its settings."""
 ON_PLAIN_MD = ("random", "two_key", "gradient", "mean_gradient", "band", "moving_mean")
-POLICIES = (*OURS, *ON_PLAIN_MD, "random_pretrained", "random_baseline", "one_shot")
+STARTED = ("random_pretrained", "random_baseline", "one_shot")
+SOLVED = ("random_solved", "random_baseline_solved", "one_shot_solved", "two_key_solved", "mean_gradient_solved")
+POLICIES = (*OURS, *ON_PLAIN_MD, *STARTED, *SOLVED, "mean_gradient_baseline_solved")
 
 
 @dataclass(frozen=True)
@@ -317,10 +322,12 @@ class Bench:
         if not file.is_file():
             self.hidden()
             file.parent.mkdir(exist_ok=True)
-            write_json(file, self._one_shots(file.parent) if name == "one_shot" else self._rounds(name, file.parent))
+            work = self._one_shots if name.startswith("one_shot") else self._rounds
+            write_json(file, work(name, file.parent))
         return read_json(file)["points"]
 
     def _rounds(self, name: str, folder: Path) -> dict[str, Any]:
+        solved, name = name.endswith("_solved"), name.removesuffix("_solved")
         biased, name = not name.endswith("_unbiased"), name.removesuffix("_unbiased")
         by_gradient, name = "_by_gradient" in name, name.replace("_by_gradient", "")
         rule = name.removesuffix("_pretrained").removesuffix("_baseline")
@@ -345,6 +352,8 @@ class Bench:
                 chosen["sigma"] = "max"
             tables |= {"selection": chosen, "explore": {"steps": size.steps, "bias": {"ratios": [0.0]}}}
         tables["training"] = {"max_updates": size.cold, "updates_warm": size.warm}
+        if solved:
+            tables["training"]["solve"] = "after" if rule == name else "instead"
         record = self._campaign(folder, self.content(**tables))
         labels, points = 0, []
         for one in record.rounds:
@@ -353,7 +362,7 @@ class Bench:
             points.append(self._point(labels, before + record.usage.round_ends[int(one.name)][0], models))
         return {"points": points, "sent_back": _sent_back(record), "verdict": str(record.verdict)}
 
-    def _one_shots(self, folder: Path) -> dict[str, Any]:
+    def _one_shots(self, name: str, folder: Path) -> dict[str, Any]:
         """The pretrained committee makes all the MD of a campaign; frames at random, smaller sets in larger."""
         start, size, points = self.pretraining(), self.size, list[dict[str, Any]]()
         job = ExploreSettings(
@@ -377,7 +386,7 @@ class Bench:
                 stop={"rounds": 0},
                 initial=_frames(here / "frames.xyz"),
                 pretraining=_members(start),
-                training={"updates": size.updates(number)},
+                training={"solve": "instead"} if name.endswith("_solved") else {"updates": size.updates(number)},
             )
             record = self._campaign(here, content)
             hours = spent + md_seconds(files) / 3600 + record.usage.round_ends[0][0]
