@@ -150,7 +150,8 @@ def test_export_for_lammps_says_how_each_file_is_used(done: Path, tmp_path: Path
     words = "\n".join(found.words)
     assert "pair_style mace no_domain_decomposition" in words
     assert "pair_style mliap unified" in words
-    assert words.count("forces of 14 frames differ from the member's by") == 2
+    assert words.count("forces of 14 frames differ from the model's by") == 3
+    assert f"pair_coeff * * {tmp_path / 'mean'}-lammps.pt Cu" in words
 
 
 def test_a_pickled_model_is_refused_without_trust_and_the_same_with_it(done: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from support.small_campaign import small_campaign
 from tentpole import Campaign, CampaignRecord, Committee
@@ -14,6 +15,8 @@ from tentpole.campaign.export import export
 from tentpole.campaign.finishing import finish_campaign
 from tentpole.campaign.preflight import check_campaign
 from tentpole.committee import read_member
+from tentpole.committee.baseline import without_baseline
+from tentpole.committee.mace_voter import MaceVoter
 from tentpole.committee.member_files import read_any_member
 from tentpole.config.loading import load
 from tentpole.errors import InputError
@@ -103,24 +106,39 @@ def test_after_updates_members_go_on_from_the_updated_weights(tmp_path: Path, mo
     assert not (tmp_path / "run/models/r000-finished").exists()
 
 
-def test_they_are_exported_as_members_alone_and_a_model_of_maces_is_made_of_the_same_labels(
-    instead: Path, tmp_path: Path
-) -> None:
+def test_they_are_exported_as_models_of_mace_and_so_is_their_mean(instead: Path, tmp_path: Path) -> None:
     shutil.copytree(instead, tmp_path / "run")
     made = export(tmp_path / "run", tmp_path / "out")
-    assert not [file.name for file in made.files if file.suffix == ".model"]
-    assert any("tentpole finish" in words for words in made.words)
-    assert any(words.endswith("which `baseline` adds back") for words in made.words)
-    known = tmp_path / "run/reference/baseline/soft.toml"
-    committee = Committee.load(tmp_path / "out", baseline=known)
-    frame = CampaignRecord.read(tmp_path / "run").rounds[0]
-    assert committee.size == 2
-    assert frame.outcome is not None
+    models = [file.name for file in made.files if file.suffix == ".model"]
+    assert models == ["member-0-difference.model", "member-1-difference.model", "mean-difference.model"]
+    assert any("which verdicts judge" in words for words in made.words)
+    assert any("which `baseline` adds back" in words for words in made.words)
     with pytest.raises(InputError, match=r"LAMMPS"):
         export(tmp_path / "run", tmp_path / "other", lammps=True)
+    known = tmp_path / "run/reference/baseline/soft.toml"
+    frame = CampaignRecord.read(instead).frames[0]
+    committee, frames = Committee.load(tmp_path / "out", baseline=known), [frame.request.atoms]
+    whole = committee.evaluate(frames)
+    alone = Committee([without_baseline(voter) for voter in committee.voters]).evaluate(frames)
+    mean = torch.load(tmp_path / "out/mean-difference.model", weights_only=False)
+    said = Committee([MaceVoter(mean, [0], "cpu")]).evaluate(frames)
+    np.testing.assert_allclose(said.forces[0][0], alone.forces[0].mean(axis=0), atol=1e-8)
+    assert np.abs(whole.forces[0] - alone.forces[0]).max() > 1e-3
+
+
+def test_a_production_model_is_solved_for_as_members_are(instead: Path, tmp_path: Path) -> None:
+    shutil.copytree(instead, tmp_path / "run")
     card = finish_campaign(tmp_path / "run")
-    assert card.start == "the first pretrained member"
-    read_member(tmp_path / "run/production/model")
+    assert (card.start, card.stopped) == ("the first pretrained member", "solved")
+    start = read_any_member(tmp_path / "run/models/pretraining-whole/member-0")[0]
+    model, _, linear = read_any_member(tmp_path / "run/production/model")
+    assert linear is not None
+    assert not linear.whole
+    assert all(bool((a == b).all()) for a, b in zip(model.parameters(), start.double().parameters(), strict=True))
+    assert (tmp_path / "run/production/model-difference.model").is_file()
+    small = finish_campaign(tmp_path / "run", tmp_path / "small", size="small")
+    assert (small.start, small.stopped) == ("random weights", "solved")
+    assert small.errors.keys() == card.errors.keys()
 
 
 @pytest.mark.parametrize(

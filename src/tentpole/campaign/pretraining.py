@@ -29,14 +29,20 @@ from tentpole.campaign.batches import Method, Request, labels_of, outcome_names,
 from tentpole.campaign.context import Context
 from tentpole.campaign.evaluation import energy_error, force_spread
 from tentpole.campaign.facts import VERSION, BatchFacts, PretrainingFacts, RoundOutcome
-from tentpole.campaign.paths import PRETRAINING
+from tentpole.campaign.paths import PRETRAINING, CampaignPaths
 from tentpole.campaign.reference_dynamics import trajectories
 from tentpole.committee.baseline import Baseline
 from tentpole.committee.committee_files import is_whole
 from tentpole.committee.isolated_energies import refitted_energies
 from tentpole.config.baseline import whole_first
 from tentpole.config.loading import given_frames
-from tentpole.config.schema import CheapLabelsSection, CheapReferenceSection, EarlierCommitteeSection, FoundationSection
+from tentpole.config.schema import (
+    CampaignConfig,
+    CheapLabelsSection,
+    CheapReferenceSection,
+    EarlierCommitteeSection,
+    FoundationSection,
+)
 from tentpole.config.walkers import temperatures_K
 from tentpole.errors import StateError
 from tentpole.execution.metering import measured, metered
@@ -73,19 +79,46 @@ def is_pretrained(context: Context) -> bool:
 
 
 def start_committee(context: Context) -> Path | None:
-    """The folder of the members that the first training goes on from; None: random weights.
+    """The folder of the members that the first training goes on from, made if need be; None: random weights."""
+    earlier = isinstance(context.config.pretraining, EarlierCommitteeSection)
+    if not earlier and not is_pretrained(context):
+        pretrain(context)
+    return start_folder(context.config, context.paths)
+
+
+def start_folder(config: CampaignConfig, paths: CampaignPaths) -> Path | None:
+    """Where the members are that the first training goes on from; None: random weights.
 
     What is linear in the weights needs no fresh readouts to learn a difference.
     """
-    section, paths = context.config.pretraining, context.paths
-    if section is None:
+    if config.pretraining is None:
         return None
-    if isinstance(section, EarlierCommitteeSection):
-        return Path(section.folder)
-    if not is_pretrained(context):
-        pretrain(context)
-    linear = context.config.training.solve == "instead"
-    return paths.pretrained_whole if linear and whole_first(context.config) else paths.pretrained
+    if isinstance(config.pretraining, EarlierCommitteeSection):
+        return paths.root / config.pretraining.folder
+    return paths.pretrained_whole if _difference_alone(config) else paths.pretrained
+
+
+def start_energies(config: CampaignConfig, settings: MACESettings, start: Path, train: Path) -> dict[int, float]:
+    """Energies of isolated atoms in eV for a training on the file `train` that goes on from the members in `start`.
+
+    They are estimated anew, around what the members predict for the labels; of a difference that members know nothing
+    of, from that alone.
+    """
+    if _difference_alone(config):
+        return difference_energies(settings, train)
+    return refitted_energies(_judged(config, start), train)
+
+
+def _difference_alone(config: CampaignConfig) -> bool:
+    """Whether members know whole energies and solve for a difference."""
+    return config.training.solve == "instead" and whole_first(config)
+
+
+def _judged(config: CampaignConfig, start: Path) -> Path:
+    """The members whose predictions count: fresh readouts predict nothing yet, the model that they were put on does."""
+    if isinstance(config.pretraining, FoundationSection) and not whole_first(config):
+        return Path(config.pretraining.model).parent
+    return start
 
 
 def first_training(
@@ -93,19 +126,14 @@ def first_training(
 ) -> tuple[dict[int, float], MACESettings]:
     """Energies of isolated atoms and settings for a training that goes on from the pretrained members.
 
-    The energies are estimated anew, around what the members predict for the labels; the training is as long as one from
-    random weights, at the rates of one that goes on.
+    The training is as long as one from random weights, at the rates of one that goes on.
     """
-    section, fresh = context.config.pretraining, whole_first(context.config)
-    settings = context.config.training.build()
-    judged = start  # fresh readouts predict nothing yet: of whole energies the model that they were put on does
-    if isinstance(section, FoundationSection) and not fresh:
-        judged = Path(section.model).parent
-    if fresh and settings.solve == "instead":  # the difference that nothing is known of
-        return context.workers.run(difference_energies, settings, train, root=context.root), settings
-    energies = context.workers.run(refitted_energies, judged, train, root=context.root)
-    error = context.workers.run(energy_error, judged, train, energies, root=context.root)
-    if not error < WRONG_ENERGIES_eV and not fresh:
+    config, settings = context.config, context.config.training.build()
+    energies = context.workers.run(start_energies, config, settings, start, train, root=context.root)
+    if _difference_alone(config):
+        return energies, settings
+    error = context.workers.run(energy_error, _judged(config, start), train, energies, root=context.root)
+    if not error < WRONG_ENERGIES_eV and not whole_first(config):
         context.progress.note(
             f"round {number}: what members start from errs by {error:.2f} eV/atom on the first labels, with the "
             "energies of isolated atoms that fit best: these are wrong, or the labels are of something else"

@@ -214,11 +214,18 @@ def _distance_transform(radial: Any) -> str:
 
 
 def build(
-    model: str, hyper: Mapping[str, Any], weights: Mapping[str, Any], dtype: str, *, optimized: bool = True
+    model: str,
+    hyper: Mapping[str, Any],
+    weights: Mapping[str, Any],
+    dtype: str,
+    *,
+    optimized: bool = True,
+    buffers: bool = True,
 ) -> Any:
     """The model of those hyperparameters and weights (as `state_dict` names them), ready to evaluate.
 
-    optimized : see `build_context`.
+    optimized : see `build_context`. buffers : whether `weights` hold what is no parameter too; false: what the
+    hyperparameters say.
 
     Raises InputError for a name outside the tables or weights that do not fit.
     """
@@ -236,7 +243,7 @@ def build(
     _check_shapes(hyper, shapes)
     try:
         built = copied(_template(model, json.dumps(dict(hyper), sort_keys=True), dtype, shapes, optimized))
-        built.load_state_dict(dict(weights), strict=True)
+        built.load_state_dict({**({} if buffers else dict(built.named_buffers())), **weights}, strict=True)
     except InputError:
         raise
     except (RuntimeError, AssertionError, ValueError, TypeError, LookupError, ArithmeticError) as error:

@@ -32,6 +32,7 @@ import numpy as np
 from tentpole.committee.linear_voter import LinearChange, LinearVoter
 from tentpole.committee.mace_architecture import build, hyperparameters, in_precision
 from tentpole.committee.mace_voter import MaceVoter
+from tentpole.committee.one_model import one_model
 from tentpole.errors import InputError, StateError, reading, unknown
 from tentpole.storage.atomic import atomic_write
 
@@ -42,6 +43,8 @@ _RESTORE = (
     "missing of a campaign anew, with the same result."
 )
 _CHANGE = "change."
+MAX_CHANNELS = 512
+"""Of one model of the mean of several."""
 _NEEDED = ("model", "hyperparameters", "dtype", "heads", "voting", "sha256")
 _PICKLES = (".model", ".pt", ".pth", ".pkl", ".pickle")
 
@@ -182,12 +185,14 @@ def _checksum(description: Mapping[str, Any]) -> str:
 def read_member(stem: Path, *, dtype: str | None = None, optimized: bool = True) -> tuple[Any, dict[str, Any]]:
     """The mace model of a member and its description. Executes nothing.
 
+    Of a member that is linear in its weights it is both of its networks as one (see one_model), in float64.
+
     Parameters
     ----------
     stem : Path
         With or without an ending.
     dtype : {"float32", "float64"}, optional
-        The file's own where None.
+        The file's own where None; without effect on a member that is linear in its weights.
     optimized : bool
         False for weights that are trained on: the model is built in half the time, and slower.
 
@@ -201,17 +206,51 @@ def read_member(stem: Path, *, dtype: str | None = None, optimized: bool = True)
     Raises
     ------
     InputError
-        For what is no member, or one that is linear in its weights: no mace model has its energies.
+        For what is no member, or one that is linear in its weights whose networks have parts that cannot be made one.
     StateError
         For another version, or weights that are missing or damaged.
     """
     model, content, linear = read_any_member(stem, dtype=dtype, optimized=optimized)
     if linear is not None:
-        raise InputError(
-            f"{stem} is linear in its weights, and no mace model has its energies: evaluate it as a Committee, or "
-            "train one model of mace's on the same labels: tentpole finish"
-        )
+        voter = LinearVoter(model, linear, "cpu")
+        model = one_model(voter.terms, voter.e0s[0])
     return model, content
+
+
+def read_network(
+    stem: Path, *, dtype: str | None = None, of_linear: str = "float32", optimized: bool = True
+) -> tuple[Any, dict[str, Any]]:
+    """The network whose weights another training goes on from, and the member's description.
+
+    Of a member that is linear in its weights that is the one that it is about, without the change, in `dtype` or, where
+    that is None, `of_linear`; else as `read_member`.
+    """
+    model, content, linear = read_any_member(stem, dtype=dtype, optimized=optimized)
+    return (model if linear is None else in_precision(model, dtype or of_linear)), content
+
+
+def read_mean(stems: Sequence[Path]) -> Any:
+    """One mace model of the mean of members: its energies, forces and stresses are those that verdicts judge.
+
+    Of members that learned the difference to a baseline it is the mean of the differences.
+
+    Raises
+    ------
+    InputError
+        Where they have parts that cannot be made one model (see one_model), heads of one model vote, or that one model
+        had more than `MAX_CHANNELS`: what is block diagonal is multiplied as if it were full.
+    StateError
+        As `read_member`.
+    """
+    linear = any("linear" in read_description(stem) for stem in stems)
+    voters = [read_voter(stem, device="cpu", dtype="float64" if linear else None) for stem in stems]
+    if any(voter.votes > 1 for voter in voters):
+        raise InputError("several heads of one model have no mean that is one model")
+    terms = [(factor / len(voters), model) for voter in voters for factor, model in voter.terms]
+    channels = sum(int(model.interactions[0].node_feats_irreps[0].mul) for _, model in terms)
+    if channels > MAX_CHANNELS:
+        raise InputError(f"{len(terms)} networks together have {channels} channels: at most {MAX_CHANNELS} are made")
+    return one_model(terms, np.mean([voter.e0s[0] for voter in voters], axis=0))
 
 
 def read_any_member(

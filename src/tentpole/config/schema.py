@@ -703,7 +703,7 @@ class MACESection(MACESettings):
     solve : whether energies are taken as linear in the members' weights at last, and the change that fits the labels is
         solved for: "no"; "after" the updates, which halves errors of smooth labels; or "instead" of them, from the
         weights that [pretraining] left, in every round. Such members are evaluated in float64, at two to three times
-        the cost, and are no .model files.
+        the cost.
     ridge : of that solution, in parts of its kernel's mean diagonal; more for labels that are not smooth. "auto": that
         of several which errs least on the labels that the member holds out, or no change where that errs less.
     lora_rank : of the changes, where finetuning is "lora".

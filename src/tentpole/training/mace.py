@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.io import write
 
 from tentpole.committee.committee import choose_device
-from tentpole.committee.member_files import read_member, write_member
+from tentpole.committee.member_files import read_network, write_member
 from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
 from tentpole.training.frames import frames_of, kept_energies
@@ -224,7 +224,7 @@ def _start_from(stem: Path, file: Path, settings: MACESettings, energies: Mappin
     """
     import torch
 
-    model, content = read_member(stem, dtype=settings.model.dtype)
+    model, content = read_network(stem, dtype=settings.model.dtype)
     unknown_species = set(energies) - set(content["atomic_numbers"])
     if unknown_species:
         raise InputError(

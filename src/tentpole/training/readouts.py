@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tentpole.committee.committee_files import write_committee_file
-from tentpole.committee.member_files import read_member, write_member
+from tentpole.committee.member_files import read_network, write_member
 
 
 def write_fresh_members(
@@ -27,7 +27,7 @@ def write_fresh_members(
     names = [f"member-{number}" for number in range(len(seeds))]
     for number, (name, seed) in enumerate(zip(names, seeds, strict=True)):
         start = starts[number % len(starts)]
-        model, _ = read_member(start)
+        model, _ = read_network(start)
         numbers = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for weight in model.readouts.parameters():

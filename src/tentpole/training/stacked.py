@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from tentpole.committee.committee import choose_device
 from tentpole.committee.electronic_state import specs_of
 from tentpole.committee.graph import edges_within, graph_of
-from tentpole.committee.mace_architecture import build_context, in_precision, interpreted, mace
+from tentpole.committee.mace_architecture import build_context, interpreted, mace
 from tentpole.committee.mace_voter import tensors
-from tentpole.committee.member_files import description_file, read_any_member, weights_file, write_member
+from tentpole.committee.member_files import description_file, read_network, weights_file, write_member
 from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
 from tentpole.storage.atomic import atomic_write
@@ -475,7 +475,8 @@ def _models(
     """Mace's models to begin with: the last round's, with the energies given, or new ones."""
     if all(job.warm_start is not None for job in jobs):
         starts = [job.warm_start for job in jobs if job.warm_start is not None]
-        models = [_start(start, settings) for start in starts]
+        own, usual = settings.dtype, settings.model.dtype
+        models = [read_network(start, dtype=own, of_linear=usual, optimized=False)[0] for start in starts]
     elif any(job.warm_start is not None for job in jobs):
         raise InputError("some members start warm and some from scratch: they cannot be trained as one")
     else:
@@ -492,12 +493,6 @@ def set_energies(model: Any, energies: Mapping[int, float]) -> None:
     for place, z in enumerate(int(z) for z in model.atomic_numbers):
         table[..., place] = energies.get(z, float(table.reshape(-1)[place]))
     model.atomic_energies_fn.atomic_energies = table
-
-
-def _start(stem: Path, settings: MACESettings) -> Any:
-    """The model whose weights are updated: of a member that is linear in its weights the one that it is about."""
-    model, _, linear = read_any_member(stem, dtype=settings.dtype, optimized=False)
-    return model if linear is None else in_precision(model, settings.model.dtype)
 
 
 def _new_model(settings: MACESettings, frames: Sequence[Atoms], energies: Mapping[int, float], seed: int) -> Any:
