@@ -30,16 +30,16 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 from numpy.typing import NDArray
 
 from tentpole.committee.committee import choose_device
 from tentpole.committee.linear_voter import LENGTH, LinearChange
-from tentpole.committee.mace_architecture import in_precision
+from tentpole.committee.mace_architecture import copied, in_precision
 from tentpole.committee.member_files import (
     description_file,
     read_any_member,
@@ -50,9 +50,9 @@ from tentpole.committee.member_files import (
 from tentpole.errors import InputError
 from tentpole.execution.provenance import provenance
 from tentpole.training.frames import frames_of
-from tentpole.training.graphs import Graphs
+from tentpole.training.graphs import Graphs, LabelledBatch
 from tentpole.training.jobs import TrainingError, TrainingJob
-from tentpole.training.network import Network
+from tentpole.training.network import Network, StackedPrediction
 from tentpole.training.reports import Row, update_line
 from tentpole.training.settings import MACESettings
 from tentpole.training.settings import told as settings_told
@@ -108,8 +108,8 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
     torch.set_num_threads(settings.threads)
     began = time.monotonic()
     fit = LinearFit(job, settings, energies, int(updated.get("updates", 0)))
-    model, linear = fit.solve()
-    held, trained = fit.errors(linear, fit.valid), fit.errors(linear, fit.train[:: -(-len(fit.train) // LOOKED_AT)])
+    change = fit.solve()
+    held, trained = fit.errors(change, fit.valid), fit.errors(change, fit.train[:: -(-len(fit.train) // LOOKED_AT)])
     energy, force = held.rmse(0, ALL)
     row: Row = (fit.steps, held.loss(0, ALL, settings), energy, force)
     with job.log.open("a", encoding="utf-8") as log:
@@ -135,7 +135,7 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
         "curve": [*updated.get("curve", ()), row],
         "made_by": provenance(),
     }
-    write_member(job.out, model, training=training, baseline=job.baseline, linear=linear)
+    write_member(job.out, fit.model, training=training, baseline=job.baseline, linear=fit.linear(change))
     job.progress.unlink(missing_ok=True)
 
 
@@ -156,14 +156,13 @@ class LinearFit:
         self.train, self.valid = inputs.train[0], inputs.valid[0]
         model, _, start = read_any_member(job.warm_start, dtype="float64", optimized=False)
         set_energies(model, energies)
-        self.model = in_precision(model, "float64").requires_grad_(True)
         device = choose_device(settings.device)
-        self.network = Network(self.model, "cpu" if device == "mps" else device)  # which has no float64
-        self.graphs = Graphs(inputs.frames, self.network, all_energies(self.model, energies))
-        self.stack = Stack([self.model], self.network.parts, 0.0, str(self.network.device))
-        like = {"dtype": self.network.dtype, "device": self.network.device}
-        self.scale, self.shift = (torch.tensor([part], **like) for part in scale_and_shift(self.model))
-        self.weights = torch.cat([self.stack.flat[group][0].detach() for group in GROUPS])
+        device = "cpu" if device == "mps" else device  # which has no float64
+        quick = in_precision(copied(model), "float32").requires_grad_(True)
+        self.model = in_precision(model, "float64").requires_grad_(True)
+        self.exact = _Precision(self.model, inputs.frames, energies, device)
+        self.quick = _Precision(quick, inputs.frames, energies, device)
+        self.graphs, self.weights = self.exact.graphs, self.exact.weights
         self.before = self._flat(start) if start is not None and job.whole else torch.zeros_like(self.weights)
         self.whole = job.whole and (start is None or start.whole)
         self.updates, self.ridge = updates, math.inf
@@ -171,8 +170,8 @@ class LinearFit:
 
     # -- the solution --------------------------------------------------------------------------------------------
 
-    def solve(self) -> tuple[Any, LinearChange]:
-        """The model and the change of its weights.
+    def solve(self) -> Tensor:
+        """The change of the weights (1, weights).
 
         Of several ridges the smallest counts whose loss on the m held-out frames is less than without a change, and
         within the least's own chance, a share 1/√m, of the least.
@@ -180,12 +179,13 @@ class LinearFit:
         rows, left = self._rows(self._chosen())
         kernel = _products(rows)
         scale, given = float(kernel.diagonal().mean()), self.settings.ridge
-        changes = [(math.inf, self.before)] if isinstance(given, str) else []
-        changes += [
-            (ridge, self.before + _transposed(rows, _solution(kernel, ridge * scale, left)))
-            for ridge in (RIDGES if isinstance(given, str) else (given,))
-        ]
-        losses = [self.errors(self._linear(one), self.valid).loss(0, ALL, self.settings) for _, one in changes]
+        ridges = RIDGES if isinstance(given, str) else (given,)
+        duals = torch.stack([_solution(kernel, ridge * scale, left) for ridge in ridges], 1)
+        changes = self.before + _transposed(rows, duals).to(self.before)
+        if isinstance(given, str):
+            ridges, changes = (math.inf, *ridges), torch.cat([self.before[None], changes])
+        errors = self.errors(changes, self.valid)
+        losses = [errors.loss(place, ALL, self.settings) for place in range(len(ridges))]
         least = min((loss for loss in losses if math.isfinite(loss)), default=math.inf)
         if not least < math.inf:
             raise TrainingError(
@@ -195,10 +195,8 @@ class LinearFit:
         near = least * (1 + 1 / math.sqrt(len(self.valid)))
         if isinstance(given, str):
             near = min(near, losses[0])
-        self.ridge, change = min(
-            (one for one, loss in zip(changes, losses, strict=True) if loss <= near), key=itemgetter(0)
-        )
-        return self.model, self._linear(change)
+        self.ridge, best = min((ridges[k], k) for k, loss in enumerate(losses) if loss <= near)
+        return changes[best, None]
 
     @property
     def steps(self) -> int:
@@ -211,10 +209,10 @@ class LinearFit:
         how = f"ridge {self.ridge:g}" if self.ridge < math.inf else "no change errs less on held-out frames"
         return f"solved: {self.rows_solved} of {self.rows_of} labelled numbers of {len(self.train)} frames, {how}"
 
-    def _linear(self, change: Tensor) -> LinearChange:
-        length = float(change.norm())
-        named = self.stack.named(0, self._groups(change))
-        return LinearChange(named, self.whole, LENGTH / length if length > 0 else 1.0)
+    def linear(self, change: Tensor) -> LinearChange:
+        """A change (1, weights) as a member has it."""
+        named = self.exact.stack.named(0, self.exact.groups(change))
+        return LinearChange(named, self.whole, float(_steps(change)))
 
     def _chosen(self) -> list[IntArray]:
         """Which numbers of each trained frame are solved for: 0 its energy, then its force components, its virial."""
@@ -248,9 +246,9 @@ class LinearFit:
         left = torch.empty(self.rows_solved, dtype=torch.float64)
         place = 0
         for done, (frame, numbers) in enumerate(zip(self.train, chosen, strict=True)):
+            left[place : place + len(numbers)] = self._left(int(frame))[torch.as_tensor(numbers)]
             for some in np.array_split(numbers, -(-len(numbers) // self._copies(int(frame)))):
-                here = slice(place, place + len(some))
-                rows[here], left[here] = self._derivatives(int(frame), some)
+                rows[place : place + len(some)] = self._derivatives(int(frame), some)
                 place += len(some)
             with suppress(OSError):
                 self.job.progress.write_text(f"{self.updates + done} {self.steps}", encoding="utf-8")
@@ -261,68 +259,95 @@ class LinearFit:
     def _copies(self, frame: int) -> int:
         return max(1, PAIRS // max(1, int(self.graphs.pair_counts[frame])))
 
-    def _derivatives(self, frame: int, numbers: IntArray) -> tuple[Tensor, Tensor]:
-        """Of these numbers of a frame by the weights, and the labels less the start's own prediction where it counts.
+    def _left(self, frame: int) -> Tensor:
+        """A frame's labels, less the start's own prediction where it counts."""
+        batch, found = self.exact.predict(self.exact.groups(self.weights), frame, 1)
+        labels = self._numbers(batch, batch, frame)[0]
+        return (labels - self._numbers(found, batch, frame)[0] if self.whole else labels).detach().cpu()
+
+    def _derivatives(self, frame: int, numbers: IntArray) -> Tensor:
+        """Of these numbers of a frame by the weights (n, weights).
 
         The frame is there once for each number, each time with weights of its own: one backward pass is all rows.
         """
-        copies = len(numbers)
-        flats = {g: part.expand(copies, -1).clone().requires_grad_() for g, part in self._groups(self.weights).items()}
-        batch = self.graphs.batch(np.full((copies, 1), frame), self.scale.expand(copies), self.shift.expand(copies))
-        stressed = bool(self.graphs.stressed[frame])
-        found = self.network.predict(self.stack.parted(flats), batch, training=True, stress=stressed)
-        real = batch.mask[0, :, 0].bool()
-        a, b = zip(*VIRIAL, strict=True)
-
-        def numbers_of(energies: Tensor, forces: Tensor, stress: Tensor | None) -> Tensor:
-            parts = [energies, forces[:, real].reshape(copies, -1)]
-            if stressed and stress is not None:
-                parts.append(stress[:, 0, list(a), list(b)] * batch.volumes)
-            return torch.cat(parts, 1)
-
-        values = numbers_of(found.energies, found.forces, found.stress)
-        wanted = torch.as_tensor(numbers, device=values.device)
-        at = torch.arange(copies, device=values.device)
+        copies, quick = len(numbers), self.quick
+        flats = {g: part.expand(copies, -1).clone().requires_grad_() for g, part in quick.groups(quick.weights).items()}
+        batch, found = quick.predict(flats, frame, copies, training=True)
+        values = self._numbers(found, batch, frame)
+        at, wanted = torch.arange(copies, device=values.device), torch.as_tensor(numbers, device=values.device)
         gradients = torch.autograd.grad(values[at, wanted].sum(), [flats[group] for group in GROUPS])
-        labels = numbers_of(batch.energies, batch.forces, batch.stress)[at, wanted]
-        left = labels - values.detach()[at, wanted] if self.whole else labels
-        return torch.cat(gradients, 1).float().cpu(), left.double().cpu()
+        return torch.cat(gradients, 1).cpu()
+
+    def _numbers(self, of: LabelledBatch | StackedPrediction, batch: LabelledBatch, frame: int) -> Tensor:
+        """Energy, force components and virial (copies, n) of a frame, as labelled or as predicted."""
+        real, (a, b) = batch.mask[0, :, 0].bool(), zip(*VIRIAL, strict=True)
+        parts = [of.energies, of.forces[:, real].reshape(len(of.energies), -1)]
+        if self.graphs.stressed[frame] and of.stress is not None:
+            parts.append(of.stress[:, 0, list(a), list(b)] * batch.volumes)
+        return torch.cat(parts, 1)
 
     # -- errors --------------------------------------------------------------------------------------------------
 
-    def errors(self, linear: LinearChange, frames: IntArray) -> Errors:
-        """Of these frames (1, n), of the member with that change."""
-        change = self._flat(linear)
-        steps = torch.stack([self.weights + linear.step * change, self.weights - linear.step * change])
-        weights = self.stack.parted(self._groups(steps))
-        more, less = linear.factors
-        rows = []
-        for frame in frames:
-            stressed = bool(self.graphs.stressed[frame])
-            batch = self.graphs.batch(np.full((2, 1), frame), self.scale.expand(2), self.shift.expand(2))
-            found = self.network.predict(weights, batch, training=False, stress=stressed)
-            off = (more * found.energies[0] + less * found.energies[1] - batch.energies[0]) / batch.sizes[0]
-            missed = (more * found.forces[0] + less * found.forces[1] - batch.forces[0]) * batch.mask[0]
-            pulled = torch.zeros(1)
-            if found.stress is not None:
-                pulled = more * found.stress[0] + less * found.stress[1] - batch.stress[0]
-            squares = [off.square(), missed.square().sum() / (3 * batch.sizes[0]), pulled.square().mean()]
-            sizes = [batch.sizes[0], torch.tensor(float(stressed))]
-            rows.append([float(part.detach()) for part in (*squares, *sizes)])
-        return Errors(*(column[None] for column in np.array(rows).T))
+    def errors(self, changes: Tensor, frames: IntArray) -> Errors:
+        """Of these frames (k, n), of the member with each of the changes (k, weights)."""
+        columns = []
+        for frame in map(int, frames):
+            some = torch.split(changes, max(1, self._copies(frame) // 2))
+            columns.append(torch.cat([self._errors(part, frame) for part in some]))
+        return Errors(*torch.stack(columns, 1).permute(2, 0, 1).numpy())
+
+    def _errors(self, changes: Tensor, frame: int) -> Tensor:
+        """The numbers (k, 5) of Errors, of one frame."""
+        steps, stressed = _steps(changes), bool(self.graphs.stressed[frame])
+        sides = torch.cat([self.weights + steps * changes, self.weights - steps * changes])
+        batch, found = self.exact.predict(self.exact.groups(sides), frame, len(sides))
+        own, half = 0.5 if self.whole else 0.0, 0.5 / steps
+
+        def off(predicted: Tensor, labelled: Tensor) -> Tensor:
+            plus, minus = predicted.detach().flatten(1).chunk(2)
+            return (own + half) * plus + (own - half) * minus - labelled[0].reshape(-1)
+
+        sizes = batch.sizes[: len(steps)]
+        energies = (off(found.energies, batch.energies) / sizes).square()
+        forces = (off(found.forces, batch.forces) * batch.mask[0].expand(-1, 3).reshape(-1)).square().sum(1, True)
+        stress = torch.zeros_like(sizes)
+        if found.stress is not None:
+            stress = off(found.stress, batch.stress).square().mean(1, True)
+        numbers = [energies, forces / (3 * sizes), stress, sizes, torch.full_like(sizes, float(stressed))]
+        return torch.cat(numbers, 1).cpu()
 
     # -- weights -------------------------------------------------------------------------------------------------
 
-    def _groups(self, flat: Tensor) -> dict[str, Tensor]:
+    def _flat(self, linear: LinearChange) -> Tensor:
+        parts = [linear.change[name].reshape(-1) for group in GROUPS for name in self.exact.stack.names[group]]
+        return torch.cat(parts).to(self.weights)
+
+
+class _Precision:
+    """The network in one precision: in float64 it evaluates, and in float32 it is differentiated in half the time."""
+
+    def __init__(self, model: Any, frames: Sequence[Atoms], energies: Mapping[int, float], device: str) -> None:
+        self.network = Network(model, device)
+        self.graphs = Graphs(frames, self.network, all_energies(model, energies))
+        self.stack = Stack([model], self.network.parts, 0.0, str(self.network.device))
+        like = {"dtype": self.network.dtype, "device": self.network.device}
+        self.scale, self.shift = (torch.tensor([part], **like) for part in scale_and_shift(model))
+        self.weights = torch.cat([self.stack.flat[group][0].detach() for group in GROUPS])
+
+    def groups(self, flat: Tensor) -> dict[str, Tensor]:
         """(…, weights) as the stack has them, (…, weights of the group)."""
         flat = flat if flat.dim() > 1 else flat[None]
         return dict(
             zip(GROUPS, torch.split(flat, [self.stack.flat[group].shape[1] for group in GROUPS], 1), strict=True)
         )
 
-    def _flat(self, linear: LinearChange) -> Tensor:
-        parts = [linear.change[name].reshape(-1) for group in GROUPS for name in self.stack.names[group]]
-        return torch.cat(parts).to(self.weights)
+    def predict(
+        self, flats: Mapping[str, Tensor], frame: int, copies: int, *, training: bool = False
+    ) -> tuple[LabelledBatch, StackedPrediction]:
+        """So many copies of a frame, each with weights of its own (copies, …), and what they predict."""
+        batch = self.graphs.batch(np.full((copies, 1), frame), self.scale.expand(copies), self.shift.expand(copies))
+        stress = bool(self.graphs.stressed[frame])
+        return batch, self.network.predict(self.stack.parted(flats), batch, training=training, stress=stress)
 
 
 def room_for(weights: int) -> int:
@@ -352,6 +377,14 @@ def unchanged(model: Any) -> tuple[Any, LinearChange]:
 
 BLOCK = 4096
 """Columns that are in float64 at a time."""
+TILE = 512
+"""Rows whose inner products are computed at once."""
+
+
+def _steps(changes: Tensor) -> Tensor:
+    """Along each change (k, 1): of the length `LENGTH`, or 1 where there is no change."""
+    lengths = changes.norm(dim=1, keepdim=True)
+    return torch.where(lengths > 0, LENGTH / lengths, torch.ones_like(lengths))
 
 
 def _solution(kernel: Tensor, ridge: float, left: Tensor) -> Tensor:
@@ -362,18 +395,19 @@ def _solution(kernel: Tensor, ridge: float, left: Tensor) -> Tensor:
 
 
 def _products(rows: Tensor) -> Tensor:
-    """Inner products of all rows (n, n), summed in float64."""
+    """Inner products of all rows (n, n), summed in float64; those below the diagonal are those above it."""
     total = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     for part in torch.split(rows, BLOCK, 1):
         wide = part.double()
-        total.addmm_(wide, wide.T)
-    return total
+        for place in range(0, len(rows), TILE):
+            total[place : place + TILE, place:].addmm_(wide[place : place + TILE], wide[place:].T)
+    return total.triu() + total.triu(1).T
 
 
 def _times(rows: Tensor, vector: Tensor) -> Tensor:
     return torch.stack([row.double() @ vector for row in rows])
 
 
-def _transposed(rows: Tensor, dual: Tensor) -> Tensor:
-    """rowsᵀ · dual, in float64."""
-    return torch.cat([part.double().T @ dual for part in torch.split(rows, BLOCK, 1)])
+def _transposed(rows: Tensor, duals: Tensor) -> Tensor:
+    """(rowsᵀ · duals)ᵀ (k, weights), in float64, of duals (n, k)."""
+    return torch.cat([part.double().T @ duals for part in torch.split(rows, BLOCK, 1)]).T
