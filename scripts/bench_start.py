@@ -9,7 +9,7 @@ The labels of "zundel" are the 1000 DFT frames of ../shared/data/zundel; 100 of 
 in no two sets), and the rest is the pool. The cheap reference is GFN2-xTB: 1200 frames of its own MD at 300, 600 and
 900 K, which share nothing with the pool but the molecule. "ethanol" has labels by GFN2-xTB along its own MD, and
 GFN1-xTB as the cheap reference; "silicon" the frames of mlearn in ../shared/data/silicon (energies, forces and stress
-by VASP), and CHGNet, of which only the start "difference" is offered.
+by VASP), and CHGNet, which labels the pool's structures in place of MD of its own.
 
 A chain is one seed of one arm: members are trained on the first 10 labels, from random weights or from members
 pretrained with seeds of their own, then the rule chooses among the pool what is trained on next, and each training goes
@@ -93,7 +93,7 @@ TARGETS = (20.0, 15.0, 12.5, 10.0)  # meV/Å
 
 @dataclass(frozen=True)
 class Cheap:
-    """A cheap reference, and its own MD at some temperatures, from which members learn it."""
+    """A cheap reference, and what members learn it from: its own MD at some temperatures, or else the pool's frames."""
 
     reference: str
     start: Atoms
@@ -127,7 +127,7 @@ def silicon(out: Path) -> Data:
     frames = [atoms for part in parts for atoms in part]
     rng = np.random.default_rng(0)
     rest, last = rng.permutation(len(parts[0])).tolist(), list(range(len(parts[0]), len(frames)))
-    return Data(frames, rest[:25] + last, rest[25:45], sorted(rest[45:]), Cheap("chgnet", bulk("Si", cubic=True)))
+    return Data(frames, rest[:25] + last, rest[25:45], sorted(rest[45:]), Cheap("chgnet", bulk("Si", cubic=True), ()))
 
 
 SYSTEMS = {"zundel": zundel, "ethanol": ethanol, "silicon": silicon}
@@ -173,6 +173,16 @@ def own_md(cheap: Cheap, out: Path, name: str) -> list[Atoms]:
         frames += read(part, ":")
     write_frames(whole, frames)
     return frames
+
+
+def cheap_frames(data: Data, out: Path) -> Path:
+    """The file of what members are pretrained on."""
+    file = out / "cheap.extxyz"
+    if data.cheap.temperatures_K:
+        own_md(data.cheap, out, "cheap")
+    elif not file.is_file():
+        write_frames(file, [labelled(data.frames[k], data.cheap, out) for k in data.pool])
+    return file
 
 
 def labelled(atoms: Atoms, cheap: Cheap, out: Path) -> Atoms:
@@ -317,8 +327,7 @@ class Chain:
     def model_of_others(self) -> Path:
         """The members that have learned the cheap reference; the first is the toy foundation model too."""
         folder = self.out / f"pretraining-{self.seed}"
-        train = self.out / "cheap.extxyz"
-        own_md(self.data.cheap, self.out, "cheap")
+        train = cheap_frames(self.whole, self.out)
         settings = replace(self.settings, updates=PRE_UPDATES, solve="no")
         seeds = [500_000 + 1000 * self.seed + m for m in range(self.members)]
         seconds = trained(folder, train, seeds, settings, None, None)
@@ -397,7 +406,9 @@ class Chain:
         """What the toy foundation model says of the cheap reference's frames, for the start that replays it."""
         file = self.out / f"foundation-{self.seed}" / "replay.extxyz"
         if self.start == "replay" and not file.is_file():
-            write_pseudo_labels(self.model_of_others() / "member-0", own_md(self.data.cheap, self.out, "cheap"), file)
+            write_pseudo_labels(
+                self.model_of_others() / "member-0", read(cheap_frames(self.whole, self.out), ":"), file
+            )
         return file if self.start == "replay" else None
 
     def picks(self, chosen: list[int], k: int, before: Path | None, number: int) -> list[int]:
