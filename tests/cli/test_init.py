@@ -27,6 +27,7 @@ def test_a_metal_needs_no_more_than_its_file(tmp_path: Path, monkeypatch: pytest
     assert config.training.r_max == 5.0
     assert config.explore.health.max_gap_A is None
     assert config.selection.rule == "two_key"
+    assert config.training.solve == "after"
     assert unreachable(config) == []
     assert init(monkeypatch, "copper 4.xyz") == 2  # nothing is overwritten
 
@@ -63,6 +64,18 @@ def test_an_expensive_reference_gets_its_validation_set_as_a_comment_with_its_pr
     assert whole_first(config)
     assert init(monkeypatch, tmp_path / "si.xyz", "--reference", "chgnet", "--out", tmp_path / "own.toml") == 0
     assert "[baseline]" not in (tmp_path / "own.toml").read_text()  # it would be the reference itself
+
+
+@pytest.mark.parametrize(("reference", "repeats"), [("emt", 3), ("chgnet", 1)])
+def test_what_takes_minutes_or_is_a_models_label_is_solved_for_only_where_it_is_asked_for(
+    reference: str, repeats: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "copper.xyz", bulk("Cu", cubic=True) * (repeats, 1, 3), format="extxyz")
+    out = tmp_path / "copper.toml"
+    assert init(monkeypatch, tmp_path / "copper.xyz", "--reference", reference, "--out", out) == 0
+    assert load(out).training.solve == "no"
+    out.write_text(out.read_text().replace("# solve", "solve"))
+    assert load(out).training.solve == "after"
 
 
 def test_sizes_come_from_the_structures() -> None:

@@ -19,10 +19,15 @@ from ase.neighborlist import neighbor_list
 from tentpole.config.loading import resolve
 from tentpole.errors import InputError
 from tentpole.labeling import references
+from tentpole.labeling.references import Reference
 from tentpole.records import CHARGE, MULTIPLICITY, own_state
 from tentpole.storage.structures import read_structures
 
 BATCH, ROUNDS = 30, 10
+SOLVED_ATOMS = 24
+"""In larger structures a solution takes minutes a member, and is left to whoever wants it."""
+LEARNED = ("chgnet", "mace", "nequip", "fairchem", "mattersim")
+"""Calculators whose labels ripple by more than is left to learn."""
 CHEAP = ("ase.calculators.emt", "ase.calculators.lj", "tblite", "tentpole.labeling.mock")
 """Calculators that label in less than a second, so that a validation set costs nothing."""
 
@@ -151,6 +156,16 @@ def _rule(structures: Sequence[Atoms]) -> list[str]:
     ]
 
 
+def _solving(structures: Sequence[Atoms], reference: Reference) -> list[str]:
+    """Whether what updates leave is solved for: where that takes seconds, and labels are no learned model's."""
+    small = max(map(len, structures)) <= SOLVED_ATOMS
+    key = 'solve = "after"       # what updates leave is solved for: half the error, of smooth labels. It takes'
+    more = "                      # longer the larger the structure, and MD takes twice as long"
+    if small and not reference.import_path.startswith(LEARNED):
+        return [key, more]
+    return [f"# {key.replace('  ', '', 1)}", f"#{more[1:]}"]
+
+
 def _text(
     starts: dict[Path, list[Atoms]],
     out: Path,
@@ -242,8 +257,7 @@ def _text(
         'kind = "mace"',
         f"r_max = {size.r_max_A}           # Å",
         'updates = "auto"      # gradient steps per member: 2000 and more at first, then 800 a round; fewer err more',
-        '# solve = "after"     # what updates leave is solved for: half the error, of smooth labels. MD takes twice as',
-        "#                     # long, and members are for ASE; `tentpole finish` trains a model for the rest",
+        *_solving([frames[-1] for frames in starts.values()], reference),
         *([f"embed = {json.dumps(embed)}    # members read what structures differ in"] if embed else []),
         "",
         "[selection]",
