@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         stress_std,
     )
     from tentpole.committee.foundation_models import foundation
-    from tentpole.committee.member_files import import_model, read_member, write_member
+    from tentpole.committee.member_files import import_model, read_mean, read_member, write_member
 
 _HOME = {
     "AseVoter": "ase_voter",
@@ -40,6 +40,7 @@ _HOME = {
     "Disagreement": "committee",
     "Prediction": "committee",
     "import_model": "member_files",
+    "read_mean": "member_files",
     "read_member": "member_files",
     "write_member": "member_files",
     "NonFinite": "disagreement",
@@ -74,6 +75,7 @@ __all__ = [
     "max_force_std",
     "member_diversity",
     "p95_force_std",
+    "read_mean",
     "read_member",
     "relative_force_std",
     "stress_std",

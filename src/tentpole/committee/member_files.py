@@ -230,9 +230,19 @@ def read_network(
 
 
 def read_mean(stems: Sequence[Path]) -> Any:
-    """One mace model of the mean of members: its energies, forces and stresses are those that verdicts judge.
+    """One mace model of the mean of members, E = Σ_m E_m / M, whose forces and stresses verdicts judge.
 
     Of members that learned the difference to a baseline it is the mean of the differences.
+
+    Parameters
+    ----------
+    stems : sequence of Path
+        Of the M members, with or without an ending.
+
+    Returns
+    -------
+    mace model
+        As wide as all members together, on the CPU; in float64 where a member is linear in its weights.
 
     Raises
     ------

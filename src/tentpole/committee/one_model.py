@@ -66,11 +66,11 @@ def one_model(terms: Sequence[tuple[float, Any]], e0s: FloatArray) -> Any:
     side = _SideBySide(factors, models, len(hyper["atomic_numbers"]))
     with torch.no_grad():
         weights = {name: side.merged(name) for name, _ in models[0].named_parameters()}
-        scales = [float(model.scale_shift.shift) * factor for factor, model in terms]
+        shift = math.fsum(float(model.scale_shift.shift) * factor for factor, model in terms)
     weights |= {name: value for name, value in models[0].named_buffers() if not name.endswith(".output_mask")}
     weights |= {
         "scale_shift.scale": torch.tensor(1.0),
-        "scale_shift.shift": torch.tensor(math.fsum(scales)),
+        "scale_shift.shift": torch.tensor(shift),
         "atomic_energies_fn.atomic_energies": torch.as_tensor(e0s, dtype=torch.float64),
     }
     dtype = str(next(models[0].parameters()).dtype).removeprefix("torch.")
