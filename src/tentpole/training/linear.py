@@ -12,8 +12,10 @@ the labels are a difference that it knows nothing of),
     d = Jᵀ (J Jᵀ + λ)⁻¹ (y − b f(w)),        λ = ridge × mean of the diagonal of J Jᵀ
 
 kernel regression in the network's tangent kernel (arXiv:1806.07572). Labelled numbers are energies, force components
-and virials V σ, in eV and eV/Å alike. The weights are those that updates have just ended at, solve = "after", or those
-of a start that knows another method, solve = "instead": the same in every round then, whatever was solved for before.
+and virials V σ, those of one kind divided by the root of their own RMS in y: between the units' own measure, by which
+virials of large cells drown all else, and one by which the three kinds are as large. The weights are those that updates
+have just ended at, solve = "after", or those of a start that knows another method, solve = "instead": the same in every
+round then, whatever was solved for before.
 
 Small ridges serve labels that are smooth, as converged ones are; those of a learned teacher may ripple by more than is
 left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, but for
@@ -176,7 +178,9 @@ class LinearFit:
         Of several ridges the smallest counts whose loss on the m held-out frames is less than without a change, and
         within the least's own chance, a share 1/√m, of the least.
         """
-        rows, left = self._rows(self._chosen())
+        chosen = self._chosen()
+        rows, left = self._rows(chosen)
+        balance(rows, left, self._kinds(chosen))
         kernel = _products(rows)
         scale, given = float(kernel.diagonal().mean()), self.settings.ridge
         ridges = RIDGES if isinstance(given, str) else (given,)
@@ -239,6 +243,11 @@ class LinearFit:
         ]
         self.rows_solved = sum(map(len, chosen))
         return chosen
+
+    def _kinds(self, chosen: list[IntArray]) -> IntArray:
+        """0 for an energy, 1 for a force component, 2 for a virial's."""
+        sizes = self.graphs.sizes[self.train]
+        return np.concatenate([np.digitize(numbers, [1, 1 + 3 * n]) for numbers, n in zip(chosen, sizes, strict=True)])
 
     def _rows(self, chosen: list[IntArray]) -> tuple[Tensor, Tensor]:
         """Derivatives (n, weights) of the chosen numbers, in float32, and what is left of the labels (n,)."""
@@ -379,6 +388,16 @@ BLOCK = 4096
 """Columns that are in float64 at a time."""
 TILE = 512
 """Rows whose inner products are computed at once."""
+
+
+def balance(rows: Tensor, left: Tensor, kinds: IntArray) -> None:
+    """Divide, in place, numbers of each kind and their derivatives by the root of the RMS of what is left of them."""
+    for kind in np.unique(kinds):
+        own = torch.as_tensor(kinds == kind)
+        if (spread := float(left[own].square().mean().sqrt())) > 0:
+            share = torch.where(own, 1 / math.sqrt(spread), 1.0)
+            left *= share
+            rows *= share[:, None].to(rows)
 
 
 def _steps(changes: Tensor) -> Tensor:
