@@ -43,9 +43,11 @@ def draw_curves(axis: Any, curves: Mapping[str, Curve], styles: Mapping[str, Sty
 
 
 def plain_ticks(axis: Any) -> None:
-    """Ticks of a logarithmic axis at 1, 2 and 5, in plain numbers."""
+    """Ticks of a logarithmic axis in plain numbers, at 1, 2 and 5, or nearer to each other where it is short."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0) if high < 8 * low else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
