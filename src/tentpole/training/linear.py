@@ -392,12 +392,13 @@ TILE = 512
 
 def balance(rows: Tensor, left: Tensor, kinds: IntArray) -> None:
     """Divide, in place, numbers of each kind and their derivatives by the root of the RMS of what is left of them."""
+    share = torch.ones_like(left)
     for kind in np.unique(kinds):
         own = torch.as_tensor(kinds == kind)
         if (spread := float(left[own].square().mean().sqrt())) > 0:
-            share = torch.where(own, 1 / math.sqrt(spread), 1.0)
-            left *= share
-            rows *= share[:, None].to(rows)
+            share[own] = 1 / math.sqrt(spread)
+    left *= share
+    rows *= share[:, None].to(rows)
 
 
 def _steps(changes: Tensor) -> Tensor:
