@@ -1,13 +1,14 @@
 """What a training costs and what it learns: mace's own command as it was used, against members trained as one.
 
     python scripts/bench_training.py [--parts cost zundel30 zundel108 zundel900 copper silicon] [--members 4]
-        [--kinds before after finished solved] [--json FILE]
+        [--kinds before after finished solved] [--updates N] [--json FILE]
 
 before : mace's command for each member by itself, 600 updates, rates falling by epoch, stress weight 10. after : all
 members as one, by the defaults. finished : the same to the plateau. solved : as after, then what is left is solved
-for (solve = "after"). Errors are on frames that no training saw: the mean over members of each one's RMSE, and of the
-committee's mean. Seconds are of the processor (one thread), per member; each training runs in a process of its own,
-and what reading and importing cost is left out. The last line is JSON.
+for (solve = "after"). --updates : so many in place of each kind's own. Errors are on frames that no training saw: the
+mean over members of each one's RMSE, and of the committee's mean. Seconds are of the processor (one thread), per
+member; each training runs in a process of its own, and what reading and importing cost is left out. The last line is
+JSON.
 
 Zundel: ../shared/data/zundel/zundel_dft_1000.extxyz, 300 frames to test on, 33 or 120 labels, of which each member
 trains nine tenths; or 100 to test on and 900 labels, of which none is another's twin. Copper: cells of four atoms,
@@ -172,8 +173,10 @@ def errors(folder: Path, name: str, members: int, test: list[Atoms]) -> dict[str
     return answer
 
 
-def compare(part: str, members: int, kinds: list[str]) -> dict[str, Any]:
+def compare(part: str, members: int, kinds: list[str], updates: int | None = None) -> dict[str, Any]:
     labels, test, given = SETS[part]()
+    if updates is not None:
+        given["updates"] = updates
     answer: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -239,13 +242,17 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["cost", "zundel30", "zundel108", "copper"])
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--updates", type=int)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--order", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.order:
         train_here(json.loads(given.order))
         return
-    answer = {part: cost() if part == "cost" else compare(part, given.members, given.kinds) for part in given.parts}
+    answer = {
+        part: cost() if part == "cost" else compare(part, given.members, given.kinds, given.updates)
+        for part in given.parts
+    }
     if given.json:
         given.json.write_text(json.dumps(answer, indent=1) + "\n")
     print(json.dumps(answer))
