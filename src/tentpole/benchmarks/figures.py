@@ -39,15 +39,14 @@ def draw_curves(axis: Any, curves: Mapping[str, Curve], styles: Mapping[str, Sty
         band = {"color": styles[name]["color"], "alpha": 0.15, "linewidth": 0}
         axis.fill_between(curve.n, scale * low, scale * high, **band)
     axis.set(xlabel="training frames", ylabel=ylabel, yscale="log")
-    plain_ticks(axis.yaxis)
+    plain_log(axis.yaxis)
 
 
-def plain_ticks(axis: Any) -> None:
-    """Ticks of a logarithmic axis in plain numbers, at 1, 2 and 5, or nearer to each other where it is short."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
+def plain_log(axis: Any) -> None:
+    """Log ticks as plain numbers, the denser the shorter the range: 20, 50, 100 rather than 2 × 10¹."""
+    ticker = optional_module("matplotlib.ticker", extra="report", needed_by="the picture")
     low, high = axis.get_view_interval()
-    subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0) if high < 8 * low else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
+    subs = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 8 * low else (1, 2, 5) if high < 1000 * low else (1,)
+    axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=20))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(ticker.NullLocator())

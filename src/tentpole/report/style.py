@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from tentpole.benchmarks.figures import plain_log as plain_log
 from tentpole.errors import optional_module
 
 BLUE, ORANGE, GREEN, VERMILLION, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
@@ -59,16 +60,6 @@ def name_axes(axes: Any, x: str, y: str) -> None:
 def legend(axes: Any, **where: Any) -> None:
     """Draw the legend, without a frame."""
     axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, handlelength=1.6, **where)
-
-
-def plain_log(axis: Any) -> None:
-    """Log ticks as plain numbers, the denser the shorter the range: 20, 50, 100 rather than 2 × 10¹."""
-    ticker = need("matplotlib.ticker")
-    low, high = axis.get_view_interval()
-    subs = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 8 * low else (1, 2, 5) if high < 1000 * low else (1,)
-    axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=20))
-    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(ticker.NullLocator())
 
 
 def near_zero_log(axis: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tentpole.benchmarks.figures import draw_curves, new_figure, plain_ticks, styles_of
+from tentpole.benchmarks.figures import draw_curves, new_figure, plain_log, styles_of
 from tentpole.benchmarks.qbc.curves import histories, learning_curves
 
 MEASURES = {
@@ -53,8 +53,8 @@ def _against_error(axis: Any, last: list[dict[str, list[float]]]) -> None:
     ends = np.array([sigma.min(), sigma.max()])
     axis.plot(ends, ends, color="0.5", linewidth=1)
     axis.set(xlabel="largest σ in a test frame, meV/Å", ylabel="largest error, meV/Å", xscale="log", yscale="log")
-    plain_ticks(axis.xaxis)
-    plain_ticks(axis.yaxis)
+    plain_log(axis.xaxis)
+    plain_log(axis.yaxis)
 
 
 def _ratio(selected: float | None, remaining: float | None) -> float:
