@@ -46,7 +46,10 @@ def plain_log(axis: Any) -> None:
     """Log ticks as plain numbers, the denser the shorter the range: 20, 50, 100 rather than 2 × 10¹."""
     ticker = optional_module("matplotlib.ticker", extra="report", needed_by="the picture")
     low, high = axis.get_view_interval()
-    subs = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 8 * low else (1, 2, 5) if high < 1000 * low else (1,)
-    axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=20))
+    if high < 3 * low:
+        axis.set_major_locator(ticker.MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    else:
+        subs = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 8 * low else (1, 2, 5) if high < 1000 * low else (1,)
+        axis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=20))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(ticker.NullLocator())
