@@ -128,6 +128,36 @@ def test_it_fits_what_the_start_errs_on_and_helps_where_it_was_not_trained(start
     assert told["rows"] == {"of": 24 * (1 + 3 * len(others[0])), "solved": 24 * (1 + 3 * len(others[0]))}
 
 
+def test_held_out_labels_are_solved_for_at_last_and_judge_the_solution_without_them(
+    start: Path, tmp_path: Path
+) -> None:
+    frames, settings = labelled(8, seed=7), replace(LINEAR, folds=4)
+
+    def solved(name: str, train: list[Atoms], valid: list[Atoms] | None) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        write_frames(folder / "train.xyz", train)
+        write_frames(folder / "valid.xyz", valid or train)
+        job = TrainingJob(
+            1, 3, folder / "train.xyz", folder / "valid.xyz" if valid else None, folder, folder / "m", start
+        )
+        train_committee([job], settings, energies=ENERGIES)
+        return job.out
+
+    held = frames[1::4]
+    folds = solved("folds", frames, None)
+    rest = solved("rest", [atoms for k, atoms in enumerate(frames) if k % 4 != 1], held)
+    every = solved("all", frames, frames)
+    others = labelled(5, seed=11)
+    forces = [np.array(Committee.load([one]).evaluate(others).forces) for one in (folds, every, rest)]
+    np.testing.assert_allclose(forces[0], forces[1], atol=1e-4)
+    assert np.abs(forces[0] - forces[2]).max() > 1e-2
+    told, without = (read_any_member(one)[1]["training"] for one in (folds, rest))
+    assert told["force_rmse"] == pytest.approx(without["force_rmse"], rel=0.05)
+    assert told["force_rmse"] > 3 * told["train_force_rmse"]
+    assert (told["frames"], told["rows"]["solved"]) == ({"trained": 6, "held_out": 2}, 8 * (1 + 3 * len(frames[0])))
+
+
 def test_forces_and_stress_are_derivatives_of_the_energy_and_a_labelled_stress_is_learned(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frames = []

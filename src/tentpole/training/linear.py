@@ -19,7 +19,8 @@ round then, whatever was solved for before.
 
 Small ridges serve labels that are smooth, as converged ones are; those of a learned teacher may ripple by more than is
 left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, but for
-chance, and none where no change errs less than any.
+chance, and none where no change errs less than any. With that ridge it is solved once more, for the frames held out as
+well: errors on these are those of the solution without them. Frames of a validation file are never solved for.
 
 With more numbers than `ROWS`, or than fit `MEMORY_B`, all energies and virials stay, and as many force components as
 there is room for, drawn at random.
@@ -110,8 +111,8 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
     torch.set_num_threads(settings.threads)
     began = time.monotonic()
     fit = LinearFit(job, settings, energies, int(updated.get("updates", 0)))
-    change = fit.solve()
-    held, trained = fit.errors(change, fit.valid), fit.errors(change, fit.train[:: -(-len(fit.train) // LOOKED_AT)])
+    change, held = fit.solve()
+    trained = fit.errors(change, fit.train[:: -(-len(fit.train) // LOOKED_AT)])
     energy, force = held.rmse(0, ALL)
     row: Row = (fit.steps, held.loss(0, ALL, settings), energy, force)
     with job.log.open("a", encoding="utf-8") as log:
@@ -156,6 +157,8 @@ class LinearFit:
         self.job, self.settings = job, settings
         inputs = frames_of([job], settings)
         self.train, self.valid = inputs.train[0], inputs.valid[0]
+        own = job.valid is None  # held out of its own labels
+        self.solved = np.concatenate([self.train, np.setdiff1d(self.valid, self.train)]) if own else self.train
         model, _, start = read_any_member(job.warm_start, dtype="float64", optimized=False)
         set_energies(model, energies)
         device = choose_device(settings.device)
@@ -172,8 +175,8 @@ class LinearFit:
 
     # -- the solution --------------------------------------------------------------------------------------------
 
-    def solve(self) -> Tensor:
-        """The change of the weights (1, weights).
+    def solve(self) -> tuple[Tensor, Errors]:
+        """The change of the weights (1, weights), and the errors on held-out frames of the one without them.
 
         Of several ridges the smallest counts whose loss on the m held-out frames is less than without a change, and
         within the least's own chance, a share 1/√m, of the least.
@@ -184,8 +187,9 @@ class LinearFit:
         kernel = _products(rows)
         scale, given = float(kernel.diagonal().mean()), self.settings.ridge
         ridges = RIDGES if isinstance(given, str) else (given,)
-        duals = torch.stack([_solution(kernel, ridge * scale, left) for ridge in ridges], 1)
-        changes = self.before + _transposed(rows, duals).to(self.before)
+        n = sum(map(len, chosen[: len(self.train)]))
+        duals = torch.stack([_solution(kernel[:n, :n], ridge * scale, left[:n]) for ridge in ridges], 1)
+        changes = self.before + _transposed(rows[:n], duals).to(self.before)
         if isinstance(given, str):
             ridges, changes = (math.inf, *ridges), torch.cat([self.before[None], changes])
         errors = self.errors(changes, self.valid)
@@ -200,18 +204,23 @@ class LinearFit:
         if isinstance(given, str):
             near = min(near, losses[0])
         self.ridge, best = min((ridges[k], k) for k, loss in enumerate(losses) if loss <= near)
-        return changes[best, None]
+        change = changes[best, None]
+        if n < len(left) and self.ridge < math.inf:
+            whole = _transposed(rows, _solution(kernel, self.ridge * scale, left)[:, None]).to(self.before)
+            if bool(torch.isfinite(whole).all()):
+                change = self.before + whole
+        return change, errors.of(best)
 
     @property
     def steps(self) -> int:
         """The updates before it, and a step for every frame."""
-        return self.updates + len(self.train)
+        return self.updates + len(self.solved)
 
     @property
     def words(self) -> str:
         """How many numbers it was solved for."""
         how = f"ridge {self.ridge:g}" if self.ridge < math.inf else "no change errs less on held-out frames"
-        return f"solved: {self.rows_solved} of {self.rows_of} labelled numbers of {len(self.train)} frames, {how}"
+        return f"solved: {self.rows_solved} of {self.rows_of} labelled numbers of {len(self.solved)} frames, {how}"
 
     def linear(self, change: Tensor) -> LinearChange:
         """A change (1, weights) as a member has it."""
@@ -219,18 +228,18 @@ class LinearFit:
         return LinearChange(named, self.whole, float(_steps(change)))
 
     def _chosen(self) -> list[IntArray]:
-        """Which numbers of each trained frame are solved for: 0 its energy, then its force components, its virial."""
-        sizes = self.graphs.sizes[self.train]
+        """Which numbers of each frame are solved for: 0 its energy, then its force components, its virial."""
+        sizes = self.graphs.sizes[self.solved]
         always = [
             np.array([0, *(range(1 + 3 * n, 7 + 3 * n) if s else ())])
-            for n, s in zip(sizes, self.graphs.stressed[self.train], strict=True)
+            for n, s in zip(sizes, self.graphs.stressed[self.solved], strict=True)
         ]
         forces = int(3 * sizes.sum())
         self.rows_of = sum(map(len, always)) + forces
         room = room_for(len(self.weights)) - sum(map(len, always))
         if room <= 0:
             raise InputError(
-                f"{len(self.train)} labels and {len(self.weights)} weights are too many to be solved for at once: set "
+                f"{len(self.solved)} labels and {len(self.weights)} weights are too many to be solved for at once: set "
                 '[training] solve = "no", or take a smaller size'
             )
         taken = np.ones(forces, dtype=bool)
@@ -246,7 +255,7 @@ class LinearFit:
 
     def _kinds(self, chosen: list[IntArray]) -> IntArray:
         """0 for an energy, 1 for a force component, 2 for a virial's."""
-        sizes = self.graphs.sizes[self.train]
+        sizes = self.graphs.sizes[self.solved]
         return np.concatenate([np.digitize(numbers, [1, 1 + 3 * n]) for numbers, n in zip(chosen, sizes, strict=True)])
 
     def _rows(self, chosen: list[IntArray]) -> tuple[Tensor, Tensor]:
@@ -254,7 +263,7 @@ class LinearFit:
         rows = torch.empty(self.rows_solved, len(self.weights), dtype=torch.float32)
         left = torch.empty(self.rows_solved, dtype=torch.float64)
         place = 0
-        for done, (frame, numbers) in enumerate(zip(self.train, chosen, strict=True)):
+        for done, (frame, numbers) in enumerate(zip(self.solved, chosen, strict=True)):
             left[place : place + len(numbers)] = self._left(int(frame))[torch.as_tensor(numbers)]
             for some in np.array_split(numbers, -(-len(numbers) // self._copies(int(frame)))):
                 rows[place : place + len(some)] = self._derivatives(int(frame), some)
@@ -371,11 +380,11 @@ def tried(job: TrainingJob, settings: MACESettings, energies: Mapping[int, float
     """
     torch.set_num_threads(settings.threads)
     fit = LinearFit(job, settings, energies)
-    if room_for(len(fit.weights)) <= ENERGY_AND_VIRIAL * len(fit.train):
+    if room_for(len(fit.weights)) <= ENERGY_AND_VIRIAL * len(fit.solved):
         return 0.0, len(fit.weights)
     began = time.monotonic()
     fit.solve()
-    return (time.monotonic() - began) / len(fit.train), len(fit.weights)
+    return (time.monotonic() - began) / len(fit.solved), len(fit.weights)
 
 
 def unchanged(model: Any) -> tuple[Any, LinearChange]:

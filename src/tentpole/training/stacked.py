@@ -107,6 +107,11 @@ class Errors:
     atoms: FloatArray
     stressed: FloatArray
 
+    def of(self, member: int) -> Errors:
+        """Those of one member."""
+        parts = (self.energies, self.forces, self.stress, self.atoms, self.stressed)
+        return Errors(*(part[member, None] for part in parts))
+
     def rmse(self, member: int, places: slice) -> tuple[float, float]:
         """Of energies in eV/atom and of force components in eV/Å."""
         atoms = self.atoms[member, places]
