@@ -30,6 +30,7 @@ from tentpole.errors import InputError
 from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingJob, linear, train_committee
 from tentpole.training.network_voter import NetworkVoter, converted
+from tentpole.training.stacked import Errors
 
 SMALL = MACESettings(channels=4, max_L=0, max_ell=1, correlation=1, r_max=4.0, updates=60, E0s=E0S, together=1, lr=0.02)
 LINEAR = replace(SMALL, solve="instead", ridge=1e-8)
@@ -399,6 +400,24 @@ def test_labels_that_ripple_get_a_larger_ridge_and_no_change_where_none_helps(st
     assert none[1] is None
     forces, begun = (Committee.load([stem]).evaluate(labelled(3)).forces for stem in (tmp_path / "none", start))
     np.testing.assert_allclose(forces[0], begun[0], atol=1e-5)
+
+
+def test_a_change_that_costs_forces_next_to_nothing_may_serve_energies_and_stress() -> None:
+    energies, forces, stress = [4.0, 1.0, 0.01, 3.9], [1.0, 1.02, 1.5, 1.05], [2.0, 1.0, 0.1, 2.2]
+    changes = [np.repeat(np.array(kind)[:, None], 3, axis=1) for kind in (energies, forces, stress)]
+    sizes = np.full((4, 3), 8.0)
+    settings = replace(LINEAR, energy_weight=1e-3, forces_weight=1.0, stress_weight=1e-3)
+
+    def served(stressed: float, **more: NDArray[np.float64]) -> int:
+        errors = Errors(*changes, sizes, np.full((4, 3), stressed))
+        errors = replace(errors, **more)
+        return linear._serves_all(errors, [errors.loss(k, slice(None), settings) for k in range(4)])
+
+    assert served(1.0) == 1  # the third errs far less on both, and costs forces a quarter
+    assert served(0.0) == 1
+    assert served(1.0, energies=np.repeat([[4.0], [9.0], [0.01], [9.0]], 3, axis=1)) == 0
+    assert served(0.0, energies=np.zeros((4, 3))) == 0
+    assert served(1.0, forces=np.repeat([[1.0], [np.nan], [1.5], [np.nan]], 3, axis=1)) == 0
 
 
 def test_random_weights_are_no_start(tmp_path: Path) -> None:

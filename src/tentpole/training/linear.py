@@ -19,8 +19,10 @@ round then, whatever was solved for before.
 
 Small ridges serve labels that are smooth, as converged ones are; those of a learned teacher may ripple by more than is
 left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, but for
-chance, and none where no change errs less than any. With that ridge it is solved once more, for the frames held out as
-well: errors on these are those of the solution without them. Frames of a validation file are never solved for.
+chance. Where none errs less than no change at all, forces being most of that, one that costs forces next to nothing may
+still serve energies and stress, or else nothing changes. With the ridge that counts it is solved once more, for the
+frames held out as well: errors on these are those of the solution without them. Frames of a validation file are never
+solved for.
 
 With more numbers than `ROWS`, or than fit `MEMORY_B`, all energies and virials stay, and as many force components as
 there is room for, drawn at random.
@@ -57,6 +59,7 @@ from tentpole.training.graphs import Graphs, LabelledBatch
 from tentpole.training.jobs import TrainingError, TrainingJob
 from tentpole.training.network import Network, StackedPrediction
 from tentpole.training.reports import Row, update_line
+from tentpole.training.schedule import FALL
 from tentpole.training.settings import MACESettings
 from tentpole.training.settings import told as settings_told
 from tentpole.training.stack import GROUPS, Stack
@@ -73,8 +76,8 @@ MEMORY_B = 2_000_000_000
 PAIRS = 4000
 """About so many pairs of atoms are differentiated at once."""
 _ROWS_DRAWN = 0x11EA  # purpose of the random numbers that force components are drawn with
-RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-"""Tried where none is stated."""
+RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+"""Tried where none is stated. The largest move little but the energies of all frames alike, and stress."""
 ALL = slice(None)
 ENERGY_AND_VIRIAL = 7
 VIRIAL = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -179,7 +182,7 @@ class LinearFit:
         """The change of the weights (1, weights), and the errors on held-out frames of the one without them.
 
         Of several ridges the smallest counts whose loss on the m held-out frames is less than without a change, and
-        within the least's own chance, a share 1/√m, of the least.
+        within the least's own chance, a share 1/√m, of the least. Where there is none, see `_serves_all`.
         """
         chosen = self._chosen()
         rows, left = self._rows(chosen)
@@ -204,6 +207,9 @@ class LinearFit:
         if isinstance(given, str):
             near = min(near, losses[0])
         self.ridge, best = min((ridges[k], k) for k, loss in enumerate(losses) if loss <= near)
+        if self.ridge == math.inf:
+            best = _serves_all(errors, losses)
+            self.ridge = ridges[best]
         change = changes[best, None]
         if n < len(left) and self.ridge < math.inf:
             whole = _transposed(rows, _solution(kernel, self.ridge * scale, left)[:, None]).to(self.before)
@@ -408,6 +414,17 @@ def balance(rows: Tensor, left: Tensor, kinds: IntArray) -> None:
             share[own] = 1 / math.sqrt(spread)
     left *= share
     rows *= share[:, None].to(rows)
+
+
+def _serves_all(errors: Errors, losses: Sequence[float]) -> int:
+    """The change, the first being none, of the least sum of mean squared errors, each kind's over none's.
+
+    Only those count whose loss is that of none but for what is no progress of forces either, `FALL`.
+    """
+    none = errors.squares(0, ALL)
+    kinds = [kind for kind, square in enumerate(none) if square > 0]
+    able = [k for k, loss in enumerate(losses) if loss <= (1 + FALL) ** 2 * losses[0]]
+    return min(able, key=lambda k: sum(errors.squares(k, ALL)[kind] / none[kind] for kind in kinds))
 
 
 def _steps(changes: Tensor) -> Tensor:

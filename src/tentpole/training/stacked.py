@@ -112,17 +112,22 @@ class Errors:
         parts = (self.energies, self.forces, self.stress, self.atoms, self.stressed)
         return Errors(*(part[member, None] for part in parts))
 
-    def rmse(self, member: int, places: slice) -> tuple[float, float]:
-        """Of energies in eV/atom and of force components in eV/Å."""
+    def squares(self, member: int, places: slice) -> tuple[float, float, float]:
+        """Mean squared errors of energies per atom, of force components, and of stress over all frames."""
         atoms = self.atoms[member, places]
         force = float((self.forces[member, places] * atoms).sum() / atoms.sum())
-        return math.sqrt(self.energies[member, places].mean()), math.sqrt(force)
+        stress = float((self.stress * self.stressed)[member, places].mean())
+        return float(self.energies[member, places].mean()), force, stress
+
+    def rmse(self, member: int, places: slice) -> tuple[float, float]:
+        """Of energies in eV/atom and of force components in eV/Å."""
+        energy, force, _ = self.squares(member, places)
+        return math.sqrt(energy), math.sqrt(force)
 
     def loss(self, member: int, places: slice, settings: MACESettings) -> float:
         """MACE's loss of these frames, as if they were one batch."""
-        energy, force = self.rmse(member, places)
-        stress = float((self.stress * self.stressed)[member, places].mean())
-        return settings.energy_weight * energy**2 + settings.forces_weight * force**2 + settings.stress_weight * stress
+        energy, force, stress = self.squares(member, places)
+        return settings.energy_weight * energy + settings.forces_weight * force + settings.stress_weight * stress
 
 
 class Training:
