@@ -70,7 +70,7 @@ from tentpole.storage.labelled import read_labelled
 from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingJob, train_committee
 from tentpole.training.frames import difference_energies
-from tentpole.training.readouts import write_fresh_members
+from tentpole.training.readouts import first_settings, write_fresh_members
 from tentpole.training.replay import write_pseudo_labels
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -368,7 +368,7 @@ class Chain:
         settings, starts = replace(self.settings, **asked), before
         if number == 0 or linear:
             starts = self.pretrained()
-            settings = replace(settings, updates_warm=settings.updates_of(len(chosen), warm=False))
+            settings = settings if starts is None else first_settings(settings, starts, len(chosen))
         seeds = [10_000 * self.seed + 100 * number + m for m in range(self.members)]
         judged = self.out / f"foundation-{self.seed}" / "one"
         if self.start in OF_ONE_MODEL and number == 0 and not judged.is_dir():

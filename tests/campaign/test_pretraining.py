@@ -28,6 +28,7 @@ from tentpole.labeling import references
 from tentpole.storage import journal
 from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import label_files, quarantine
+from tentpole.training import MACESettings
 
 pytestmark = pytest.mark.slow
 
@@ -94,6 +95,9 @@ def test_its_costs_are_on_record(done: Path) -> None:
 def test_rounds_go_on_from_the_pretrained_members_and_members_differ_from_the_first_on(done: Path) -> None:
     first = json.loads((done / "models/r000/member-0.json").read_text())
     assert first["training"]["warm_start"] == "member-0"
+    later = json.loads((done / "models/r001/member-0.json").read_text())
+    usual = MACESettings(channels=4).rates(warm=True)[0]
+    assert [told["training"]["settings"]["lr_warm"] for told in (first, later)] == [usual / 4, None]
     structures = read(done / "models/pretraining/train.extxyz", ":3")
     sigma = [d.force_std for d in Committee.load(done / "models/pretraining").evaluate(structures).disagreements()]
     assert min(sigma) > 1e-6

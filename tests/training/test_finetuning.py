@@ -17,6 +17,7 @@ from tentpole.storage.structures import write_frames
 from tentpole.training import MACESettings, TrainingError, TrainingJob, train_committee
 from tentpole.training import replay as replay_module
 from tentpole.training.mace import _start_from
+from tentpole.training.readouts import first_settings, write_fresh_members
 from tentpole.training.replay import (
     OTHER,
     OWN,
@@ -50,6 +51,18 @@ def known(tmp_path_factory):
 def job_from(known: Path, folder: Path, **more) -> TrainingJob:
     train, valid = files(folder)
     return TrainingJob(0, 3, train, valid, folder, folder / "member", warm_start=known / "start", **more)
+
+
+def test_whole_members_meet_other_labels_at_a_lower_rate_and_fresh_readouts_at_the_usual_one(known, tmp_path) -> None:
+    write_fresh_members([known / "start"], tmp_path / "fresh", [1, 2])
+    settings = MACESettings()
+    usual = settings.rates(warm=True)[0]
+    first = first_settings(settings, known / "start", 40)
+    assert first.rates(warm=True)[0] == usual / 4
+    assert first.updates_of(40, warm=True) == settings.updates_of(40, warm=False)
+    assert first_settings(settings, tmp_path / "fresh", 40).rates(warm=True)[0] == usual
+    assert first_settings(replace(settings, lr_warm=0.02), known / "start", 40).rates(warm=True)[0] == 0.02
+    assert first_settings(replace(settings, finetuning="frozen"), known / "start", 40).rates(warm=True)[0] == usual
 
 
 def weights(stem):

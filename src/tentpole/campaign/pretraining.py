@@ -52,7 +52,7 @@ from tentpole.labeling.references import Reference
 from tentpole.records import Condition, bare
 from tentpole.storage.structures import labelled_atoms, write_frames
 from tentpole.training.frames import difference_energies
-from tentpole.training.readouts import write_fresh_members
+from tentpole.training.readouts import first_settings, write_fresh_members
 from tentpole.training.replay import write_learned, write_pseudo_labels
 
 if TYPE_CHECKING:
@@ -124,10 +124,7 @@ def _judged(config: CampaignConfig, start: Path) -> Path:
 def first_training(
     context: Context, number: int, start: Path, train: Path, labels: int
 ) -> tuple[dict[int, float], MACESettings]:
-    """Energies of isolated atoms and settings for a training that goes on from the pretrained members.
-
-    The training is as long as one from random weights, at the rates of one that goes on.
-    """
+    """Energies of isolated atoms and settings for a training that goes on from the pretrained members."""
     config, settings = context.config, context.config.training.build()
     energies = context.workers.run(start_energies, config, settings, start, train, root=context.root)
     if _difference_alone(config):
@@ -139,7 +136,7 @@ def first_training(
             "energies of isolated atoms that fit best: these are wrong, or the labels are of something else"
         )
     context.journal.append("started from pretrained members", round=number, energy_error_eV_per_atom=error)
-    return energies, replace(settings, updates_warm=settings.updates_of(labels, warm=False))
+    return energies, first_settings(settings, start, labels)
 
 
 def pretraining_frames(context: Context) -> list[tuple[str, Atoms]]:

@@ -1,4 +1,4 @@
-"""Members with the bodies of trained models and readouts of their own, so that they differ from the start.
+"""Members to go on from: the bodies of trained models with readouts of their own, so that they differ from the start.
 
 Copies of one model agree exactly, and their spread is zero whatever the error. Readouts are few weights, which a few
 labels teach; what the body has learned stays, also where another quantity is to be read out: the difference to a
@@ -8,11 +8,29 @@ baseline.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tentpole.committee.committee_files import write_committee_file
-from tentpole.committee.member_files import read_network, write_member
+from tentpole.committee.committee_files import member_stems, write_committee_file
+from tentpole.committee.member_files import read_description, read_network, write_member
+from tentpole.training.settings import MACESettings
+
+GENTLE = 4
+"""By so much the rate is lower at which whole members first meet labels of another method: they know the way."""
+
+
+def first_settings(settings: MACESettings, start: Path, labels: int) -> MACESettings:
+    """The settings of the first training on labels that goes on from the committee in the folder `start`.
+
+    As long as one from random weights. Fresh readouts learn at the rates of one that goes on; whole members, where all
+    their weights change and no rate is given, at a lower one, so that ten labels do not undo what they know.
+    """
+    again = replace(settings, updates_warm=settings.updates_of(labels, warm=False))
+    told = read_description(member_stems(start)[0])["training"]
+    if told.get("readouts") == "fresh" or settings.finetuning != "naive" or settings.lr_warm is not None:
+        return again
+    return replace(again, lr_warm=again.rates(warm=True)[0] / GENTLE)
 
 
 def write_fresh_members(

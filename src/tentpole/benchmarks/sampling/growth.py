@@ -26,6 +26,7 @@ from tentpole.storage.atomic import write_json
 from tentpole.storage.labels import find_label, read_label
 from tentpole.storage.structures import labelled_atoms, write_frames
 from tentpole.training import TrainingJob, train_committee
+from tentpole.training.readouts import first_settings
 
 DONE = "done.json"
 PRETRAINED = 5000
@@ -228,9 +229,9 @@ class Growth:
         write_frames(here.train, [labelled_atoms(read_label(path)) for path in labels if path is not None])
         start = None if config.pretraining is None else self.paths.pretrained(self.draw)
         settings, energies, before = config.training, None, 0.0
-        if start is not None:  # as long as from random weights, at the rates of one that goes on
+        if start is not None:
             energies = refitted_energies(start, here.train)
-            settings = replace(settings, updates_warm=settings.updates_of(len(labels), warm=False))
+            settings = first_settings(settings, start, len(labels))
             before = read_versioned(start / DONE, VERSION)["training_seconds"] if stage == 0 else 0.0
         jobs = [
             TrainingJob(
