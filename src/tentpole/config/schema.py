@@ -714,8 +714,9 @@ class MACESection(MACESettings):
     embed : what members read of a structure beside its atoms: ["charge"], ["multiplicity"] or both, as embeddings of
         the total charge and spin; needed where structures or frames of one campaign differ in it.
     batch_size : configurations per step.
-    lr, lr_warm : learning rate at the start from random weights and from the last round's.
-    lr_end : the rate it falls to, exponentially, at the end.
+    lr, lr_warm : learning rate at the start from random weights and from the last round's; the first training from
+        members that [pretraining] has taught takes a quarter of the latter where none is given.
+    lr_end : the rate it falls to, update by update, at the end.
     ema_decay : of the running mean of the weights that is kept.
     energy_weight, forces_weight, stress_weight : of MACE's loss.
     patience : evaluations without a better one, of about 16 in all, before a training stops early.
