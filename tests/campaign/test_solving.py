@@ -113,6 +113,7 @@ def test_they_are_exported_as_models_of_mace_and_so_is_their_mean(instead: Path,
     assert models == ["member-0-difference.model", "member-1-difference.model", "mean-difference.model"]
     assert any("which verdicts judge" in words for words in made.words)
     assert any("which `baseline` adds back" in words for words in made.words)
+    assert sum("before these were solved for too" in words for words in made.words) == 2
     with pytest.raises(InputError, match=r"LAMMPS"):
         export(tmp_path / "run", tmp_path / "other", lammps=True)
     known = tmp_path / "run/reference/baseline/soft.toml"

@@ -156,7 +156,10 @@ def test_held_out_labels_are_solved_for_at_last_and_judge_the_solution_without_t
     told, without = (read_any_member(one)[1]["training"] for one in (folds, rest))
     assert told["force_rmse"] == pytest.approx(without["force_rmse"], rel=0.05)
     assert told["force_rmse"] > 3 * told["train_force_rmse"]
-    assert (told["frames"], told["rows"]["solved"]) == ({"trained": 6, "held_out": 2}, 8 * (1 + 3 * len(frames[0])))
+    assert (told["frames"], told["rows"]["solved"]) == (
+        {"trained": 6, "held_out": 2, "solved": 8},
+        8 * (1 + 3 * len(frames[0])),
+    )
 
 
 def test_forces_and_stress_are_derivatives_of_the_energy_and_a_labelled_stress_is_learned(tmp_path: Path) -> None:

@@ -208,8 +208,11 @@ def _validated(root: Path) -> list[str]:
 
 def _errors(training: dict[str, Any]) -> str:
     """A member's errors on the labels that it held back while it was trained."""
-    held = training.get("frames", {}).get("held_out")
+    frames = training.get("frames", {})
+    held = frames.get("held_out")
     where = "on labels that it held back" if held is None else f"on {held} labels that it held back"
+    if frames.get("solved", 0) > frames.get("trained", 0):
+        where += ", before these were solved for too"
     return f"{_told(training.get('force_rmse'), training.get('energy_rmse'))}, {where}"
 
 

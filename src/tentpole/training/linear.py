@@ -131,7 +131,7 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
         **{key: updated[key] for key in ("finishing", "warm_start") if key in updated},
         "seconds": round(float(updated.get("seconds", 0.0)) + time.monotonic() - began, 3),
         "updates": fit.steps,
-        "frames": {"trained": len(fit.train), "held_out": len(fit.valid)},
+        "frames": {"trained": len(fit.train), "held_out": len(fit.valid), "solved": len(fit.solved)},
         "ridge": fit.ridge if fit.ridge < math.inf else None,
         "rows": {"of": fit.rows_of, "solved": fit.rows_solved},
         "energy_rmse": energy,
