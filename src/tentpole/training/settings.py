@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -238,6 +239,12 @@ def told(settings: MACESettings) -> dict[str, Any]:
     for name in {"finetuning", "lora_rank", "replay_frames", "solve", "ridge"} - {*used, *solved}:
         del values[name]
     return values
+
+
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as data that an earlier version has written, with the usual value of every key that came later."""
+    usual: dict[str, Any] = json.loads(json.dumps(asdict(MACESettings())))
+    return {**usual, **values}
 
 
 def as_trained_before(settings: MACESettings) -> MACESettings:

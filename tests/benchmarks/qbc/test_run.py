@@ -16,6 +16,7 @@ from tentpole.benchmarks.qbc import QBCSettings, compare, learning_curves, run, 
 from tentpole.benchmarks.qbc.curves import Curve, histories
 from tentpole.benchmarks.qbc.figures import draw
 from tentpole.benchmarks.qbc.study import (
+    _differences,
     chooser_of,
     prepare_split,
     rounds,
@@ -127,6 +128,9 @@ def test_a_study_goes_on_where_it_stopped_with_the_same_end(study):
     assert rounds(place)[0].stat().st_mtime_ns == kept
     with pytest.raises(StateError, match="batch differ"):
         run(replace(settings, batch=2), folder)
+    told = settings_to_json(settings)
+    older = {**told, "training": {key: value for key, value in told["training"].items() if key != "ridge"}}
+    assert _differences(told, older) == []  # as a version wrote it that knew no such key
 
 
 def test_a_rule_that_joins_and_sees_the_errors_takes_the_largest(study, tmp_path):

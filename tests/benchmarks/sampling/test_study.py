@@ -134,6 +134,14 @@ def test_another_study_is_refused_its_folder(tmp_path):
     study = read_study(path)
     write_json(StudyPaths(out).settings, study_to_json(study))
     assert differences(study, out) == []
+    before = study_to_json(study)
+    del before["study"]["training"]["solve"]  # as a version wrote it that knew no such key
+    write_json(StudyPaths(out).settings, before)
+    assert differences(study, out) == []
+    before["study"]["training"]["solve"] = "after"
+    write_json(StudyPaths(out).settings, before)
+    assert differences(study, out) == ["training"]
+    write_json(StudyPaths(out).settings, study_to_json(study))
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     other = path.with_name("other.toml")
     content |= {"valid": 5, "draws": [7], "sizes": [4, 6, 9], "baseline": "band"}

@@ -27,6 +27,7 @@ from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.labelled import read_labelled
 from tentpole.storage.lock import Lock
 from tentpole.training import MACESettings, TrainingJob, TrainingReport, train_committee
+from tentpole.training.settings import completed
 
 VERSION = 1
 INITIAL = "initial"
@@ -288,9 +289,10 @@ def settings_from_json(content: Mapping[str, Any]) -> QBCSettings:
 
 def _differences(new: dict[str, Any], old: dict[str, Any]) -> list[str]:
     """What keeps a study from being the one in its folder: seeds and rules may join, no rule may change."""
+    old = {"plateau": False, **old, "training": completed(old["training"])}
     both = set(new["rules"]) & set(old["rules"])
     changed = [f"rules.{name}" for name in both if new["rules"][name] != old["rules"][name]]
-    others = [key for key in new if key not in ("rules", "seeds") and new[key] != {"plateau": False, **old}.get(key)]
+    others = [key for key in new if key not in ("rules", "seeds") and new[key] != old.get(key)]
     return sorted(changed + others)
 
 

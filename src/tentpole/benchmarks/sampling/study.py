@@ -29,6 +29,7 @@ from tentpole.progress import NoProgress, ProgressListener
 from tentpole.storage.atomic import write_json
 from tentpole.storage.lock import Lock
 from tentpole.storage.structures import write_frames
+from tentpole.training.settings import completed
 
 Do = Callable[[Callable[[Any], None], Sequence[Any], Callable[[], None]], list[tuple[Any, BaseException]]]
 """Does each of some jobs, looks now and then, and returns those that failed with their errors."""
@@ -96,7 +97,7 @@ def _claim(study: Study, paths: StudyPaths) -> None:
 def differences(study: Study, folder: Path) -> list[str]:
     """What keeps a study from being the one in `folder`: policies, draws, tests and larger sizes may join."""
     new, old = study_to_json(study), read_versioned(StudyPaths(folder).settings, VERSION)
-    one, other = new["study"], old["study"]
+    one, other = new["study"], {**old["study"], "training": completed(old["study"]["training"])}
     found = [key for key in ("teacher", "driver", "starts", "cheap") if new.get(key) != old.get(key)]
     for table in TABLES:
         both = [name for name in one[table] if name in other[table]]
