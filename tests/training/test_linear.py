@@ -401,6 +401,7 @@ def test_labels_that_ripple_get_a_larger_ridge_and_no_change_where_none_helps(st
     write_frames(tmp_path / "noise.xyz", frames)
     none = solved("none", "auto", "noise.xyz")
     assert none[1] is None
+    assert read_any_member(tmp_path / "none")[1]["training"]["frames"]["solved"] == 0
     forces, begun = (Committee.load([stem]).evaluate(labelled(3)).forces for stem in (tmp_path / "none", start))
     np.testing.assert_allclose(forces[0], begun[0], atol=1e-5)
 

@@ -131,7 +131,7 @@ def _solve(job: TrainingJob, settings: MACESettings, energies: Mapping[int, floa
         **{key: updated[key] for key in ("finishing", "warm_start") if key in updated},
         "seconds": round(float(updated.get("seconds", 0.0)) + time.monotonic() - began, 3),
         "updates": fit.steps,
-        "frames": {"trained": len(fit.train), "held_out": len(fit.valid), "solved": len(fit.solved)},
+        "frames": {"trained": len(fit.train), "held_out": len(fit.valid), "solved": fit.frames_solved},
         "ridge": fit.ridge if fit.ridge < math.inf else None,
         "rows": {"of": fit.rows_of, "solved": fit.rows_solved},
         "energy_rmse": energy,
@@ -174,7 +174,7 @@ class LinearFit:
         self.before = self._flat(start) if start is not None and job.whole else torch.zeros_like(self.weights)
         self.whole = job.whole and (start is None or start.whole)
         self.updates, self.ridge = updates, math.inf
-        self.rows_of = self.rows_solved = 0
+        self.rows_of = self.rows_solved = self.frames_solved = 0
 
     # -- the solution --------------------------------------------------------------------------------------------
 
@@ -210,11 +210,11 @@ class LinearFit:
         if self.ridge == math.inf:
             best = _serves_all(errors, losses)
             self.ridge = ridges[best]
-        change = changes[best, None]
+        change, self.frames_solved = changes[best, None], len(self.train) if self.ridge < math.inf else 0
         if n < len(left) and self.ridge < math.inf:
             whole = _transposed(rows, _solution(kernel, self.ridge * scale, left)[:, None]).to(self.before)
             if bool(torch.isfinite(whole).all()):
-                change = self.before + whole
+                change, self.frames_solved = self.before + whole, len(self.solved)
         return change, errors.of(best)
 
     @property

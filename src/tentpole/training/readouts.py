@@ -27,7 +27,7 @@ def first_settings(settings: MACESettings, start: Path, labels: int) -> MACESett
     their weights change and no rate is given, at a lower one, so that ten labels do not undo what they know.
     """
     again = replace(settings, updates_warm=settings.updates_of(labels, warm=False))
-    told = read_description(member_stems(start)[0])["training"]
+    told = read_description(member_stems(start)[0]).get("training", {})
     if told.get("readouts") == "fresh" or settings.finetuning != "naive" or settings.lr_warm is not None:
         return again
     return replace(again, lr_warm=again.rates(warm=True)[0] / GENTLE)
