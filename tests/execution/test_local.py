@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from concurrent.futures import CancelledError, Future
 from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from support.worker_tasks import die_once, leave, raise_odd, touch_and_sleep
 from tentpole.errors import MachineError
-from tentpole.execution.local import LocalExecutor, WorkerLost, local
+from tentpole.execution.local import WorkerLost, local
 from tentpole.execution.worker import serve
 
 
@@ -33,29 +34,22 @@ def test_the_death_of_an_idle_worker_costs_nobody_anything() -> None:
         assert first not in {future.result(timeout=60) for future in later}
 
 
-def _kill_starting(executor: LocalExecutor, killed: list[int], times: int) -> threading.Thread:
-    """Kill the executor's next workers as soon as they are there."""
-
-    def watch() -> None:
-        while len(killed) < times:
-            for process in tuple(executor._processes):
-                if process.pid is not None and process.pid not in killed:
-                    killed.append(process.pid)
-                    os.kill(process.pid, signal.SIGKILL)
-            time.sleep(0.001)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    return thread
-
-
-def test_the_death_of_starting_workers_costs_nobody_anything() -> None:
+def test_the_death_of_starting_workers_costs_nobody_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     with local(1) as executor:
-        killed: list[int] = []
-        thread = _kill_starting(executor, killed, 2)
+        start, started = executor.new_process, list[BaseProcess]()
+
+        def killed(connection: Connection) -> BaseProcess:  # before a task is handed over: at once, then once it is up
+            process = start(connection)
+            started.append(process)
+            if len(started) < 3:
+                time.sleep(0.5 * (len(started) - 1))
+                os.kill(process.pid or 0, signal.SIGKILL)
+            return process
+
+        monkeypatch.setattr(executor, "new_process", killed)
         results = [executor.submit(abs, -k) for k in range(30)]
         assert [future.result(timeout=120) for future in results] == list(range(30))
-        thread.join()
+        assert len(started) == 3
 
 
 def test_workers_that_never_start_are_said_to_be_the_machines_fault(
