@@ -162,6 +162,56 @@ def test_held_out_labels_are_solved_for_at_last_and_judge_the_solution_without_t
     )
 
 
+@pytest.mark.parametrize("stressed", [False, True])
+def test_every_fold_is_left_out_in_turn_to_choose_the_ridge_as_if_it_had_been_solved_without(
+    stressed: bool, start: Path, tmp_path: Path
+) -> None:
+    frames, settings = labelled(9, seed=7), replace(LINEAR, folds=4)
+    rng = np.random.default_rng(1)
+    for atoms in frames if stressed else ():
+        atoms.set_cell([8.0, 8.0, 8.0])
+        atoms.pbc = True
+        atoms.info["REF_stress"] = rng.normal(0.0, 1e-3, 6)
+    write_frames(tmp_path / "train.xyz", frames)
+
+    def fit(member: int, ridge: float | str) -> linear.LinearFit:
+        job = TrainingJob(member, 3, tmp_path / "train.xyz", None, tmp_path, tmp_path / "m", start)
+        return linear.LinearFit(job, replace(settings, ridge=ridge), ENERGIES)
+
+    whole, seen = fit(1, "auto"), {}
+    left_out = whole._left_out
+
+    def kept(places: NDArray[np.int64], chosen: list[NDArray[np.int64]], wrong: torch.Tensor) -> Errors:
+        errors = left_out(places, chosen, wrong)
+        seen.update(frames=whole.solved[places], errors=errors)
+        return errors
+
+    whole._left_out = kept  # type: ignore[method-assign]
+    whole.solve()
+    assert sorted(seen["frames"]) == list(range(9)), "all of so few labels"
+    for member in range(4):
+        one = fit(member, 1e-3)
+        _, held = one.solve()
+        place = 1 + linear.RIDGES.index(1e-3)
+        own = [list(seen["frames"]).index(k) for k in one.valid]
+        errors: Errors = seen["errors"]
+        for kind in ("energies", "forces", "stress", "stressed"):
+            expected, found = getattr(held, kind)[0], getattr(errors, kind)[place, own]
+            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-12)
+        assert held.energies.min() > 0
+
+
+def test_only_weights_that_have_met_no_label_are_judged_by_all_folds(start: Path, tmp_path: Path) -> None:
+    write_frames(tmp_path / "train.xyz", labelled(60, seed=7))
+    job = TrainingJob(2, 3, tmp_path / "train.xyz", None, tmp_path, tmp_path / "m", start)
+    for solve, ridge, frames in (("instead", "auto", 24), ("after", "auto", 6), ("instead", 1e-6, 6)):
+        fit = linear.LinearFit(job, replace(LINEAR, solve=solve, ridge=ridge), ENERGIES)
+        folds = fit._folds()
+        assert sum(map(len, folds)) == frames
+        assert len(set(np.concatenate(folds))) == frames
+        assert list(fit.solved[folds[0]]) == list(fit.valid)
+
+
 def test_forces_and_stress_are_derivatives_of_the_energy_and_a_labelled_stress_is_learned(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frames = []
@@ -404,6 +454,23 @@ def test_labels_that_ripple_get_a_larger_ridge_and_no_change_where_none_helps(st
     assert read_any_member(tmp_path / "none")[1]["training"]["frames"]["solved"] == 0
     forces, begun = (Committee.load([stem]).evaluate(labelled(3)).forces for stem in (tmp_path / "none", start))
     np.testing.assert_allclose(forces[0], begun[0], atol=1e-5)
+
+
+def test_of_ridges_that_err_alike_the_smallest_counts(start: Path, tmp_path: Path) -> None:
+    write_frames(tmp_path / "train.xyz", labelled(4, seed=7))
+    job = TrainingJob(0, 3, tmp_path / "train.xyz", None, tmp_path, tmp_path / "m", start)
+
+    def best(solve: str, *losses: float) -> int:
+        fit = linear.LinearFit(job, replace(LINEAR, solve=solve, ridge="auto", forces_weight=1.0), ENERGIES)
+        column, none = np.repeat(np.array(losses)[:, None], 25, axis=1), np.zeros((len(losses), 25))
+        errors = Errors(none, column, none, np.full_like(none, 8.0), none)
+        return fit._best((np.inf, 1e-3, 1e-2, 1e-1)[: len(losses)], errors)
+
+    assert best("instead", 4.0, 1.4, 1.1, 1.0) == 1
+    assert best("after", 4.0, 1.4, 1.1, 1.0) == 2
+    assert best("instead", 4.0, 1.6, 1.4, 1.0) == 2
+    assert best("instead", 1.2, 1.4, 1.3, 1.0) == 3, "and less than without a change"
+    assert best("instead", 4.0, np.nan, np.nan, 1.0) == 3
 
 
 def test_a_change_that_costs_forces_next_to_nothing_may_serve_energies_and_stress() -> None:

@@ -705,8 +705,8 @@ class MACESection(MACESettings):
         weights that [pretraining] left, in every round. Such members are evaluated in float64, at two to three times
         the cost.
     ridge : of that solution, in parts of its kernel's mean diagonal; more for labels that are not smooth. "auto": that
-        of several which errs least on the labels that the member holds out, which are solved for with it at last; where
-        none helps forces, one that serves energies and stress, or no change.
+        of several which errs least on labels held out, where solve is "instead" on some twenty in turn; all are solved
+        for with it at last. Where none helps forces, one that serves energies and stress, or no change.
     lora_rank : of the changes, where finetuning is "lora".
     replay_frames : of [pretraining], drawn for each member and training where finetuning is "replay"; labels are
         repeated until they are as many, so that half of what is trained on is labels; updates stay as they are.

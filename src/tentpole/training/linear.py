@@ -18,11 +18,16 @@ have just ended at, solve = "after", or those of a start that knows another meth
 round then, whatever was solved for before.
 
 Small ridges serve labels that are smooth, as converged ones are; those of a learned teacher may ripple by more than is
-left to learn. So of several ridges that one counts which errs least on the frames that the member holds out, but for
-chance. Where none errs less than no change at all, forces being most of that, one that costs forces next to nothing may
-still serve energies and stress, or else nothing changes. With the ridge that counts it is solved once more, for the
-frames held out as well: errors on these are those of the solution without them. Frames of a validation file are never
-solved for.
+left to learn. So of several ridges that one counts which errs least on frames held out, but for chance. Those a member
+holds out are few where labels are. Weights that have met no label, solve = "instead", are as good a judge of any other
+fold, and what the solution without its rows h leaves of them takes no further solution: with M = (J Jᵀ + λ)⁻¹,
+
+    y_h − f_h = (M_hh)⁻¹ (M y)_h
+
+Where no ridge errs less than no change at all, forces being most of that, one that costs forces next to nothing may
+still serve energies and stress, or else nothing changes. The change is that of all labels; the errors that are told are
+of the solution without the member's own fold, on it. Frames of a validation file are never solved for, and where there
+are any the ridge is that which they choose.
 
 With more numbers than `ROWS`, or than fit `MEMORY_B`, all energies and virials stay, and as many force components as
 there is room for, drawn at random.
@@ -59,7 +64,7 @@ from tentpole.training.graphs import Graphs, LabelledBatch
 from tentpole.training.jobs import TrainingError, TrainingJob
 from tentpole.training.network import Network, StackedPrediction
 from tentpole.training.reports import Row, update_line
-from tentpole.training.schedule import FALL
+from tentpole.training.schedule import FALL, hold_out
 from tentpole.training.settings import MACESettings
 from tentpole.training.settings import told as settings_told
 from tentpole.training.stack import GROUPS, Stack
@@ -76,6 +81,14 @@ MEMORY_B = 2_000_000_000
 PAIRS = 4000
 """About so many pairs of atoms are differentiated at once."""
 _ROWS_DRAWN = 0x11EA  # purpose of the random numbers that force components are drawn with
+HELD_OUT = 20
+"""Frames that choose the ridge, at least, where there are so many that may."""
+NEAR = 0.5
+"""Of weights that have met no label, ridges whose loss is above the least by less than such a share are as good.
+
+What smaller ones err more is in part what the members' mean averages out, and folds, which lack a tenth of the labels,
+favour larger ones.
+"""
 RIDGES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Tried where none is stated. The largest move little but the energies of all frames alike, and stress."""
 ALL = slice(None)
@@ -181,21 +194,42 @@ class LinearFit:
     def solve(self) -> tuple[Tensor, Errors]:
         """The change of the weights (1, weights), and the errors on held-out frames of the one without them.
 
-        Of several ridges the smallest counts whose loss on the m held-out frames is less than without a change, and
-        within the least's own chance, a share 1/√m, of the least. Where there is none, see `_serves_all`.
+        Of several ridges the smallest counts whose loss on the m frames that choose is less than without a change, and
+        above the least by no more than the least's own chance, a share 1/√m, or `NEAR`. Where there is none, see
+        `_serves_all`.
         """
         chosen = self._chosen()
         rows, left = self._rows(chosen)
-        balance(rows, left, self._kinds(chosen))
-        kernel = _products(rows)
+        share = balance(rows, left, self._kinds(chosen))
+        kernel, folds = _products(rows), self._folds()
         scale, given = float(kernel.diagonal().mean()), self.settings.ridge
         ridges = RIDGES if isinstance(given, str) else (given,)
-        n = sum(map(len, chosen[: len(self.train)]))
-        duals = torch.stack([_solution(kernel[:n, :n], ridge * scale, left[:n]) for ridge in ridges], 1)
-        changes = self.before + _transposed(rows[:n], duals).to(self.before)
+        place = torch.as_tensor(np.repeat(np.arange(len(chosen)), [len(numbers) for numbers in chosen]))
+        held = [torch.isin(place, torch.as_tensor(fold)).nonzero()[:, 0] for fold in folds]
+        solutions = [_solution(kernel, ridge * scale, left, held) for ridge in ridges]
         if isinstance(given, str):
-            ridges, changes = (math.inf, *ridges), torch.cat([self.before[None], changes])
-        errors = self.errors(changes, self.valid)
+            nothing = torch.cat([left[:0], *(left[rows_held] for rows_held in held)])
+            ridges, solutions = (math.inf, *ridges), [(torch.zeros_like(left), nothing), *solutions]
+        duals = torch.stack([dual for dual, _ in solutions], 1)
+        if folds:
+            wrong = torch.stack([part for _, part in solutions]) / share[torch.cat(held)]
+            errors = self._left_out(np.concatenate(folds), chosen, wrong)
+        else:
+            errors = self.errors(self.before + _transposed(rows, duals).to(self.before), self.valid)
+        best = self._best(ridges, errors)
+        self.ridge = ridges[best]
+        self.frames_solved = len(self.solved) if self.ridge < math.inf else 0
+        if not folds:
+            return self.before + _transposed(rows, duals[:, best, None]).to(self.before), errors.of(best)
+        n = len(left) - len(held[0])  # the member's own fold is the last
+        without = torch.zeros_like(left)
+        if self.ridge < math.inf:
+            without[:n] = _solution(kernel[:n, :n], self.ridge * scale, left[:n])[0]
+        changes = self.before + _transposed(rows, torch.stack([duals[:, best], without], 1)).to(self.before)
+        return changes[:1], self.errors(changes[1:], self.valid)
+
+    def _best(self, ridges: Sequence[float], errors: Errors) -> int:
+        """The place of the ridge that counts. Raises TrainingError where no change is finite."""
         losses = [errors.loss(place, ALL, self.settings) for place in range(len(ridges))]
         least = min((loss for loss in losses if math.isfinite(loss)), default=math.inf)
         if not least < math.inf:
@@ -203,19 +237,41 @@ class LinearFit:
                 f"{self.job.out.name}: no change that fits the labels is finite. Raise [training] ridge, or look for "
                 "labels with absurd energies or forces."
             )
-        near = least * (1 + 1 / math.sqrt(len(self.valid)))
-        if isinstance(given, str):
+        share = 1 / math.sqrt(errors.energies.shape[1])
+        near = least * (1 + (max(share, NEAR) if self.settings.solve == "instead" else share))
+        if ridges[0] == math.inf:
             near = min(near, losses[0])
-        self.ridge, best = min((ridges[k], k) for k, loss in enumerate(losses) if loss <= near)
-        if self.ridge == math.inf:
-            best = _serves_all(errors, losses)
-            self.ridge = ridges[best]
-        change, self.frames_solved = changes[best, None], len(self.train) if self.ridge < math.inf else 0
-        if n < len(left) and self.ridge < math.inf:
-            whole = _transposed(rows, _solution(kernel, self.ridge * scale, left)[:, None]).to(self.before)
-            if bool(torch.isfinite(whole).all()):
-                change, self.frames_solved = self.before + whole, len(self.solved)
-        return change, errors.of(best)
+        ridge, best = min((ridges[k], k) for k, loss in enumerate(losses) if loss <= near)
+        return best if ridge < math.inf else _serves_all(errors, losses)
+
+    def _folds(self) -> list[IntArray]:
+        """Places in `solved` of the frames that choose the ridge, by which are held out together.
+
+        The member's own fold is the first. None where other frames than those solved for judge.
+        """
+        if len(self.solved) == len(self.train):
+            return []
+        own = np.arange(len(self.train), len(self.solved))
+        if self.settings.solve != "instead" or not isinstance(self.settings.ridge, str):
+            return [own]
+        order, folds = np.argsort(self.solved), [own]
+        for k in range(1, min(self.settings.folds, len(order))):
+            if sum(map(len, folds)) >= HELD_OUT:
+                break
+            folds.append(order[hold_out(len(order), self.job.member + k, self.settings.folds)])
+        return folds
+
+    def _left_out(self, places: IntArray, chosen: list[IntArray], wrong: Tensor) -> Errors:
+        """Errors (k, n) of frames in these places, of what is wrong (k, numbers) with the chosen numbers of each."""
+        columns, weights = [], torch.tensor([1.0, 1.0, 1.0, 2.0, 2.0, 2.0], dtype=wrong.dtype) / 9
+        for place, part in zip(places, torch.split(wrong, [len(chosen[k]) for k in places], 1), strict=True):
+            frame, forces = self.solved[place], int((chosen[place] <= 3 * self.graphs.sizes[self.solved[place]]).sum())
+            stress = (part[:, forces:] / self.graphs.volumes[frame]).square() @ weights[: part.shape[1] - forces]
+            energies = (part[:, 0] / int(self.graphs.sizes[frame])).square()
+            means = part[:, 1:forces].square().sum(1) / max(1, forces - 1)
+            known = (torch.full_like(energies, value) for value in ((forces - 1) / 3, self.graphs.stressed[frame]))
+            columns.append(torch.stack([energies, means, stress, *known], 1))
+        return Errors(*torch.stack(columns, 1).permute(2, 0, 1).numpy())
 
     @property
     def steps(self) -> int:
@@ -405,8 +461,11 @@ TILE = 512
 """Rows whose inner products are computed at once."""
 
 
-def balance(rows: Tensor, left: Tensor, kinds: IntArray) -> None:
-    """Divide, in place, numbers of each kind and their derivatives by the root of the RMS of what is left of them."""
+def balance(rows: Tensor, left: Tensor, kinds: IntArray) -> Tensor:
+    """Divide, in place, numbers of each kind and their derivatives by the root of the RMS of what is left of them.
+
+    Returns what they were multiplied by (n,).
+    """
     share = torch.ones_like(left)
     for kind in np.unique(kinds):
         own = torch.as_tensor(kinds == kind)
@@ -414,6 +473,7 @@ def balance(rows: Tensor, left: Tensor, kinds: IntArray) -> None:
             share[own] = 1 / math.sqrt(spread)
     left *= share
     rows *= share[:, None].to(rows)
+    return share
 
 
 def _serves_all(errors: Errors, losses: Sequence[float]) -> int:
@@ -433,11 +493,23 @@ def _steps(changes: Tensor) -> Tensor:
     return torch.where(lengths > 0, LENGTH / lengths, torch.ones_like(lengths))
 
 
-def _solution(kernel: Tensor, ridge: float, left: Tensor) -> Tensor:
-    """(kernel + ridge)⁻¹ left; NaN where that is not positive to the digits of float64."""
-    widened = kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype)
-    factor, failed = torch.linalg.cholesky_ex(widened)
-    return torch.full_like(left, math.nan) if bool(failed) else torch.cholesky_solve(left[:, None], factor)[:, 0]
+def _solution(kernel: Tensor, ridge: float, left: Tensor, held: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor]:
+    """(kernel + ridge)⁻¹ left, and what the solution without each of the sets of rows leaves of these, one by one.
+
+    NaN where that is not positive to the digits of float64.
+    """
+    factor, failed = torch.linalg.cholesky_ex(kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype))
+    if bool(failed):
+        return torch.full_like(left, math.nan), torch.full((sum(map(len, held)),), math.nan, dtype=left.dtype)
+    dual = torch.cholesky_solve(left[:, None], factor)
+    wrong = [torch.zeros(0, dtype=left.dtype)]
+    for rows in held:
+        first = int(rows[0])  # all before it stays 0
+        unit = torch.zeros(len(left) - first, len(rows), dtype=left.dtype)
+        unit[rows - first, torch.arange(len(rows))] = 1.0
+        half = torch.linalg.solve_triangular(factor[first:, first:], unit, upper=False)
+        wrong.append(torch.linalg.solve_ex(half.T @ half, dual[rows])[0][:, 0])
+    return dual[:, 0], torch.cat(wrong)
 
 
 def _products(rows: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ class MACESettings:
     for (tentpole.training.linear). "no". "after": the updates, which so leave no error on what they were trained on.
     "instead": of them, from the weights of members that know another method; every training begins there.
     ridge : of that solution, in parts of its kernel's mean diagonal: more for labels that are not smooth. "auto": which
-    of several, or no change at all, errs least on the frames that the member holds out; these are solved for at last.
+    of several, or no change at all, errs least on frames held out, with "instead" some twenty in turn; all are solved
+    for at last.
     lora_rank : of the changes. replay_frames : as many are replayed; labels are repeated until they are as many.
     frozen : true is finetuning = "frozen".
     embed : "charge", "multiplicity" or both: embeddings of a frame's total charge and spin, added to the features of
