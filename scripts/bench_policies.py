@@ -70,6 +70,7 @@ from tentpole.records import Condition
 from tentpole.storage.atomic import read_json, write_json
 from tentpole.storage.structures import write_frames
 
+STILLINGER_WEBER = Path(__file__).resolve().parent / "studies" / "stillinger_weber.toml"
 ZUNDEL = Path(__file__).resolve().parents[1] / "examples" / "01_zundel" / "zundel.xyz"
 STRETCH = 0.06
 OURS = (
@@ -141,22 +142,13 @@ SYSTEMS = {
         {"r_max": 5.0, "max_L": 0}, {"health": {"max_gap_A": 3.5}},
     ),
     "silicon": System(
-        "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "stillinger-weber", (0.05, 0.2),
+        "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, str(STILLINGER_WEBER), (0.05, 0.2),
         {"r_max": 4.5, "max_L": 0},
     ),
     "alloy": System(
         "emt", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "lj", (0.05, 0.2), {"r_max": 4.5, "max_L": 0},
     ),
 }  # fmt: skip
-
-
-def stillinger_weber(**_: object) -> Any:
-    """Stillinger and Weber's silicon as matscipy has it."""
-    from matscipy.calculators.manybody import Manybody
-    from matscipy.calculators.manybody.explicit_forms import StillingerWeber
-    from matscipy.calculators.manybody.explicit_forms.stillinger_weber import Stillinger_Weber_PRB_31_5262_Si
-
-    return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
 
 
 def water_octamer() -> Atoms:
@@ -180,17 +172,6 @@ class Bench:
     def __init__(self, out: Path, name: str, seed: int, size: Size) -> None:
         self.root, self.system, self.seed, self.size = out / name, SYSTEMS[name], seed, size
         self.root.mkdir(parents=True, exist_ok=True)
-
-    @cached_property
-    def cheap(self) -> str:
-        """The cheap reference, as a name or a file."""
-        if self.system.cheap != "stillinger-weber":
-            return self.system.cheap
-        file = self.root / "stillinger-weber.toml"
-        if not file.is_file():
-            content = {"calculator": "bench_policies:stillinger_weber", "properties": ["energy", "forces", "stress"]}
-            file.write_text(tomli_w.dumps({"description": "Stillinger and Weber's silicon", **content}))
-        return str(file)
 
     @property
     def start_file(self) -> Path:
@@ -302,7 +283,7 @@ class Bench:
         """What a campaign pretrains on."""
         return {
             "kind": "reference",
-            "reference": self.cheap,
+            "reference": self.system.cheap,
             "frames": self.size.cheap_frames,
             "every": 10,
             "timestep_fs": self.system.timestep_fs,
@@ -338,7 +319,7 @@ class Bench:
             tables = {"initial": _frames(start / "first.xyz"), "pretraining": _members(start)}
             before = _spent(start)
         if name.endswith("_baseline"):  # its campaign pretrains itself, on the same frames
-            tables |= {"pretraining": self._cheap_md(), "baseline": {"reference": self.cheap}}
+            tables |= {"pretraining": self._cheap_md(), "baseline": {"reference": self.system.cheap}}
             before = 0.0
         if rule == "tentpole":  # with bias two walkers at each temperature, one of them biased
             kind, settings = RULES["mean_gradient"] if by_gradient else ("two_key", {})
