@@ -1,11 +1,12 @@
 """Whole campaigns against each other: labels and time to equal force error on frames that none of them made.
 
-    python scripts/bench_policies.py OUT [--systems zundel water8 silicon alloy] [--seeds 0 1 2] [--policies tentpole …]
-        [--minutes 14] [--smoke] [--table]
+    python scripts/bench_policies.py OUT [--systems zundel water8 silicon silicon_smooth alloy] [--seeds 0 1 2]
+        [--policies tentpole …] [--minutes 14] [--smoke] [--table]
 
 Teachers: GFN2-xTB of the Zundel cation and of a water cluster of eight molecules, CHGNet of eight silicon atoms less
-one, EMT of eight atoms of Cu₃Au less a copper atom. Every policy is a campaign of the engine: the same first labels,
-labels per round, MD steps, candidates, members and updates. What differs:
+one, Stillinger and Weber's potential of the same, EMT of eight atoms of Cu₃Au less a copper atom. Every policy is a
+campaign of the engine: the same first labels, labels per round, MD steps, candidates, members and updates. What
+differs:
 
     tentpole         the default: two_key, audit frames in every batch, half of the MD under an entropy bias
     …_by_gradient    the same with the rule that init proposes for molecules: what lowers what one trained member cannot
@@ -18,8 +19,9 @@ labels per round, MD steps, candidates, members and updates. What differs:
     band             DP-GEN: at random among those whose largest σ of a force lies in a band, 0.1 to 0.4 eV/Å for
                      molecules (the middle half of what a first committee says of its MD), 0.05 to 0.2 for silicon
     moving_mean      aims-PAX: at random among those whose largest σ exceeds the mean of those before
+    filter           arXiv:2605.20384: all MD under an entropy bias, at random among frames whose log-det gain passes
     …_pretrained     the same, all members pretrained on a cheap reference (GFN1-xTB for GFN2, Stillinger and Weber's
-                     potential for CHGNet, Lennard-Jones for EMT), first labels out of its MD
+                     potential for CHGNet, Lennard-Jones for it and for EMT), first labels out of its MD
     …_baseline       that, and the cheap reference is the baseline too: members learn the difference
     one_shot         the pretrained committee as it is makes all the MD; N labels at random, and one training of as
                      many updates as a campaign has spent by then
@@ -83,12 +85,14 @@ OURS = (
     "tentpole_by_gradient_solved",
     "tentpole_by_gradient_baseline_solved",
 )
-RULES = {"mean_gradient": ("gradient", {"aim": "mean"})}
+RULES = {"mean_gradient": ("gradient", {"aim": "mean"}), "filter": ("entropy_filter", {})}
 """Of policies whose name is not a rule's: the rule and its settings."""
 ON_PLAIN_MD = ("random", "two_key", "gradient", "mean_gradient", "band", "moving_mean")
+FILTER_BIAS = 0.2
+"""As in the studies of ways of making frames."""
 STARTED = ("random_pretrained", "random_baseline", "one_shot")
 SOLVED = ("random_solved", "random_baseline_solved", "one_shot_solved", "two_key_solved", "mean_gradient_solved")
-POLICIES = (*OURS, *ON_PLAIN_MD, *STARTED, *SOLVED, "mean_gradient_baseline_solved")
+POLICIES = (*OURS, *ON_PLAIN_MD, "filter", "filter_solved", *STARTED, *SOLVED, "mean_gradient_baseline_solved")
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,10 @@ SYSTEMS = {
         "chgnet", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, str(STILLINGER_WEBER), (0.05, 0.2),
         {"r_max": 4.5, "max_L": 0},
     ),
+    "silicon_smooth": System(
+        str(STILLINGER_WEBER), {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "lj", (0.05, 0.2),
+        {"r_max": 4.5, "max_L": 0},
+    ),
     "alloy": System(
         "emt", {}, (300.0, 1200.0), (300.0, 800.0, 1200.0), 2.0, "lj", (0.05, 0.2), {"r_max": 4.5, "max_L": 0},
     ),
@@ -185,7 +193,7 @@ class Bench:
         if not file.is_file():
             if self.root.name == "zundel":
                 atoms = read(ZUNDEL)
-            elif self.root.name == "silicon":
+            elif self.root.name.startswith("silicon"):
                 atoms = bulk("Si", cubic=True)
                 del atoms[0]
             elif self.root.name == "alloy":
@@ -331,7 +339,8 @@ class Bench:
             chosen = {"rule": kind, "batch": size.batch, "audit": 0.0, "settings": settings}
             if kind in PEERS:
                 chosen["sigma"] = "max"
-            tables |= {"selection": chosen, "explore": {"steps": size.steps, "bias": {"ratios": [0.0]}}}
+            ratio = FILTER_BIAS if rule == "filter" else 0.0
+            tables |= {"selection": chosen, "explore": {"steps": size.steps, "bias": {"ratios": [ratio]}}}
         tables["training"] = {"max_updates": size.cold, "updates_warm": size.warm}
         if solved:
             tables["training"]["solve"] = "after" if rule == name else "instead"
