@@ -82,6 +82,7 @@ OURS = (
     "tentpole_by_gradient_unbiased",
     "tentpole_pretrained",
     "tentpole_baseline",
+    "tentpole_solved",
     "tentpole_by_gradient_solved",
     "tentpole_by_gradient_baseline_solved",
 )
