@@ -45,6 +45,9 @@ def test_the_best_of_each_side_are_compared_at_what_both_reach(bench: ModuleType
     assert ratios["ratio"] == pytest.approx(math.sqrt(0.5 / 3), abs=1e-3)
     assert ratios["from"] < ratios["ratio"] < ratios["to"]
     assert found["ratios"]["band"]["labels"]["ratio"] == pytest.approx(0.25, abs=1e-3)  # 20 of 80: a bound
+    named = bench.compared(curves, "md", of=["random"])
+    assert (named["best"], named["best_other"]) == ("random", "tentpole_pretrained")
+    assert named["ratios"]["band"]["labels"]["ratio"] == pytest.approx(0.5, abs=1e-3)
     assert bench.interval([math.log(0.5)]) == {"ratio": 0.5, "seeds": 1}
 
 
